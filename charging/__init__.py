@@ -1,0 +1,1 @@
+"""Tariffs and rating, charging modes, agreements, counters, ledger, bill run, invoices."""

@@ -1,0 +1,1 @@
+"""Configuration to offers: catalogue, targeting, offer memory, reject filter."""

@@ -1,0 +1,1 @@
+"""The Twisted server: roles, link, interrogation, negotiation, delivery, store, command line."""

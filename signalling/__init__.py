@@ -1,0 +1,1 @@
+"""What server and terminal say to each other: envelope, messages, framing, configuration code, proofs, money."""
