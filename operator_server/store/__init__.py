@@ -1,0 +1,1 @@
+"""The database: schema, engines, the grouped writer, the feed, migrations."""

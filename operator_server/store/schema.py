@@ -1,0 +1,80 @@
+"""All tables in one place, for migrations and for whoever reads the whole."""
+
+from __future__ import annotations
+
+from sqlmodel import SQLModel
+
+from charging.ledger import tables as ledger_tables
+from operator_server.store.accounting import (
+    BillRun,
+    Charge,
+    CounterGap,
+    CounterReportRow,
+    CounterState,
+    InvoiceRow,
+    RatingStateRow,
+    UsageGrantRow,
+)
+from operator_server.store.configurations import (
+    ConfigurationRow,
+    Interrogation,
+    InterrogationOrder,
+    InterrogationPlan,
+    Section,
+)
+from operator_server.store.dealings import (
+    Agreement,
+    Delivery,
+    Installation,
+    OfferShown,
+    OfferVersion,
+    QuoteRow,
+    Rejection,
+    Release,
+)
+from operator_server.store.parties import (
+    Account,
+    Binding,
+    Event,
+    Notice,
+    Subscriber,
+    Terminal,
+    TerminalKey,
+    TerminalSession,
+)
+
+metadata = SQLModel.metadata
+
+__all__ = [
+    "Account",
+    "Agreement",
+    "BillRun",
+    "Binding",
+    "Charge",
+    "ConfigurationRow",
+    "CounterGap",
+    "CounterReportRow",
+    "CounterState",
+    "Delivery",
+    "Event",
+    "Installation",
+    "Interrogation",
+    "InterrogationOrder",
+    "InterrogationPlan",
+    "InvoiceRow",
+    "Notice",
+    "OfferShown",
+    "OfferVersion",
+    "QuoteRow",
+    "RatingStateRow",
+    "Rejection",
+    "Release",
+    "Section",
+    "Subscriber",
+    "Terminal",
+    "TerminalKey",
+    "TerminalSession",
+    "UsageGrantRow",
+    "ledger_tables",
+    "metadata",
+]
