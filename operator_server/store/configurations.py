@@ -37,7 +37,8 @@ class ConfigurationRow(SQLModel, table=True):
 class Interrogation(SQLModel, table=True):
     """One inquiry and its outcome: answered, no_answer or refused.
 
-    ``changed``: names of the sections that differ from the terminal's answer before, comma-separated.
+    ``changed``: names of the sections that differ from the terminal's answer before, comma-separated. ``shown``: the
+    versions of the offers that went out as the menu of this interrogation, separated by blanks.
     """
 
     __tablename__ = "interrogation"
@@ -51,6 +52,8 @@ class Interrogation(SQLModel, table=True):
     previous_code: bytes | None = Field(default=None, sa_type=Digest)
     changed: str = ""
     sections_fetched: int = 0
+    subscriber_id: str | None = Field(default=None, sa_type=Identifier)
+    shown: str = ""
     reason: str = ""
 
 

@@ -44,21 +44,6 @@ class Release(SQLModel, table=True):
     published_at: datetime = Field(sa_type=Instant)
 
 
-class OfferShown(SQLModel, table=True):
-    """An offer that a subscriber was shown for the first time on a terminal, per version."""
-
-    __tablename__ = "offer_shown"
-    __table_args__ = (Index("offer_shown_once", "subscriber_id", "terminal_id", "offer_version", unique=True),)
-    id: str = Field(primary_key=True, sa_type=Identifier)
-    subscriber_id: str = Field(sa_type=Identifier)
-    terminal_id: str = Field(sa_type=Identifier)
-    offer_id: str = Field(sa_type=Identifier)
-    offer_version: str = Field(sa_type=Identifier)
-    shown_at: datetime = Field(sa_type=Instant)
-    times: int = 1
-    last_shown_at: datetime = Field(sa_type=Instant)
-
-
 class Rejection(SQLModel, table=True):
     """The reject signal storage area (claims 3 and 17). Ends at ``until_at``, or never."""
 

@@ -1,0 +1,227 @@
+"""The operator's settings: ``operator.toml`` in the configuration folder, environment variables above it.
+
+``TOLLGATE_LINK__PORT=7001`` sets ``port`` in section ``[link]``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from signalling.clock import Clock, SharedClock, SystemClock
+from signalling.money import MoneyError, checked_currency, decimal_micros
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; one line per fault, each with file, key and reason."""
+
+
+class Section(BaseModel):
+    """Base of the sections: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OperatorSettings(Section):
+    """Who the operator is, as it stands on invoices and in signatures."""
+
+    server_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="Name in signatures")]
+    name: Annotated[str, Field(min_length=1, description="Seller's name on invoices")]
+    address: Annotated[list[str], Field(min_length=1, description="Seller's address, a line an element")]
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code")]
+    vat_id: str = ""
+    email: str = ""
+    iban: str = ""
+    bic: str = ""
+    currency: Annotated[str, Field(description="ISO 4217 code of new accounts")] = "EUR"
+    time_zone: Annotated[str, Field(description="IANA zone in which months begin and calendars run")] = "UTC"
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$", description="Used where a user's has no text")] = "en"
+    credit_limit: Annotated[str, Field(description="Default credit limit of an account, in its currency")] = "200.00"
+    payment_days: Annotated[int, Field(ge=0, le=365, description="Days until an invoice is due")] = 14
+    invoice_series: Annotated[str, Field(pattern=r"^[A-Z0-9-]{0,16}$", description="Prefix of invoice numbers")] = "R"
+    tax_rates: Annotated[dict[str, str], Field(description="Tax category to percentage")] = {"S": "19", "Z": "0"}
+
+    @field_validator("currency")
+    @classmethod
+    def _currency(cls, value: str) -> str:
+        try:
+            return checked_currency(value)
+        except MoneyError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not a zone of the IANA time zone database")
+        return value
+
+    @field_validator("credit_limit")
+    @classmethod
+    def _limit(cls, value: str) -> str:
+        decimal_micros(value)
+        return value
+
+    @field_validator("tax_rates")
+    @classmethod
+    def _rates(cls, value: dict[str, str]) -> dict[str, str]:
+        for category, rate in value.items():
+            if not 0 <= decimal_micros(rate) <= decimal_micros("100") or decimal_micros(rate) % 10_000:
+                raise ValueError(f"{category}: {rate!r} is not a percentage from 0 to 100 with at most two decimals")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which months begin."""
+        return ZoneInfo(self.time_zone)
+
+    def tax_basis_points(self) -> dict[str, int]:
+        """Tax category to basis points: 19 per cent are 1900."""
+        return {category: decimal_micros(rate) // 10_000 for category, rate in self.tax_rates.items()}
+
+
+class LinkSettings(Section):
+    """The terminal link."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 7707
+    public_host: Annotated[str, Field(description="Host that terminals are told to connect to")] = "localhost"
+    tls: Annotated[bool, Field(description="Off only on loopback, for trials")] = True
+    channel_bindings: list[Literal["tls-exporter", "tls-server-end-point"]] = ["tls-exporter", "tls-server-end-point"]
+    handshake_timeout: Annotated[int, Field(ge=1, description="Seconds for TLS and logon")] = 15
+    answer_timeout: Annotated[int, Field(ge=1, description="Seconds to wait for an answer to an inquiry")] = 20
+    idle_timeout: Annotated[int, Field(ge=5, description="Seconds without a word before a link is closed")] = 300
+    messages_per_second: Annotated[int, Field(ge=1)] = 50
+    message_burst: Annotated[int, Field(ge=1)] = 200
+    max_links: Annotated[int, Field(ge=1)] = 20_000
+    max_links_per_address: Annotated[int, Field(ge=1)] = 2_000
+    new_codes_per_day: Annotated[int, Field(ge=1, description="New codes a terminal may bring in 24 hours")] = 20
+
+
+class CalendarPlan(Section):
+    """Interrogation at predetermined times: every day, or on one weekday or day of the month, at a time of day."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Local time HH:MM")]
+    every: Annotated[
+        str,
+        Field(
+            pattern=r"^(day|monday|tuesday|wednesday|thursday|friday|saturday|sunday|month-day-([1-9]|[12]\d|3[01]))$"
+        ),
+    ] = "day"
+    missed: Annotated[Literal["run", "skip"], Field(description="What to do when the server was down")] = "run"
+
+
+class InterrogationSettings(Section):
+    """The three triggers."""
+
+    interval: Annotated[
+        int, Field(ge=0, description="Seconds between interrogations of a connected terminal; 0: none")
+    ] = 86_400
+    jitter: Annotated[int, Field(ge=0, description="Seconds over which a fleet's due times are spread")] = 600
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    calendar: list[CalendarPlan] = []
+    poll: Annotated[float, Field(gt=0, description="Seconds between looks at what is due")] = 0.5
+
+
+class NegotiationSettings(Section):
+    """Quotes and counter-proposals."""
+
+    quote_validity: Annotated[int, Field(ge=10, description="Seconds")] = 900
+    max_rounds: Annotated[int, Field(ge=1, description="Quotes per negotiation")] = 5
+
+
+class DeliverySettings(Section):
+    """Repository and grants."""
+
+    grant_validity: Annotated[int, Field(ge=60, description="Seconds")] = 7 * 86_400
+    hash_bins: Annotated[int, Field(ge=1, le=16384)] = 16
+    public_urls: Annotated[
+        list[str], Field(description="Repository base URLs told to terminals; empty: this server's")
+    ] = []
+    timestamp_days: Annotated[int, Field(ge=1)] = 7
+
+
+class CountingSettings(Section):
+    """Usage grants."""
+
+    grant_validity: Annotated[int, Field(ge=60, description="Seconds a usage grant is valid")] = 45 * 86_400
+    report_within: Annotated[int, Field(ge=60, description="Seconds until a terminal must report")] = 35 * 86_400
+
+
+class WebSettings(Section):
+    """The HTTP server of the repository."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 7780
+    tls: bool = True
+
+
+class StoreSettings(Section):
+    """Where everything is kept."""
+
+    data: Annotated[
+        Path, Field(description="Folder of database, keys and repository; relative to the working folder")
+    ] = Path("var")
+    url: Annotated[str, Field(description="Database URL; empty: tollgate.sqlite in the data folder")] = ""
+
+
+class Settings(BaseSettings):
+    """All settings of one operator."""
+
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_", env_nested_delimiter="__", extra="forbid")
+
+    operator: OperatorSettings
+    link: LinkSettings = LinkSettings()
+    interrogation: InterrogationSettings = InterrogationSettings()
+    negotiation: NegotiationSettings = NegotiationSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    counting: CountingSettings = CountingSettings()
+    web: WebSettings = WebSettings()
+    store: StoreSettings = StoreSettings()
+    clock: Annotated[str, Field(description="'system', or 'file:PATH' for a simulated clock shared by processes")] = (
+        "system"
+    )
+    config_dir: Annotated[Path, Field(description="Where this configuration lies; set by the loader")] = Path("configs")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    def database_url(self) -> str:
+        """The URL of the database."""
+        return self.store.url or f"sqlite:///{self.store.data / 'tollgate.sqlite'}"
+
+    def make_clock(self) -> Clock:
+        """The clock of the business."""
+        if self.clock == "system":
+            return SystemClock()
+        return SharedClock(Path(self.clock.removeprefix("file:")))
+
+
+def load_settings(config_dir: Path) -> Settings:
+    """The settings in ``config_dir/operator.toml``. Raises :class:`SettingsError` naming file, key and reason."""
+    path = config_dir / "operator.toml"
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file; name the configuration folder with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    try:
+        return Settings(**values, config_dir=config_dir)
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
