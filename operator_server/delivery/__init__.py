@@ -1,0 +1,1 @@
+"""Delivery: the repository of what is delivered, its keys, and the packages put into it."""
