@@ -1,0 +1,137 @@
+"""What an invoice says, before any form of it is made.
+
+Days are days of the account's time zone, first and last day inclusive (as EN 16931 has them, BT-73/74, BT-134/135).
+Amounts are whole micros (``signalling.money``). Field names follow the business terms of EN 16931 where it has one.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+TAX_CATEGORIES = {
+    "S": "standard or reduced rate",
+    "Z": "zero rated",
+    "E": "exempt",
+    "AE": "reverse charge",
+    "K": "intra-Community supply",
+    "G": "export outside the EU",
+    "O": "outside the scope of tax",
+}
+"""Tax category codes of EN 16931 (BT-151, UNCL5305). Only ``S`` has a rate above zero."""
+
+
+class InvoiceError(ValueError):
+    """Content that cannot be an invoice; the text says which line or field and why."""
+
+
+class BankAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the seller is paid (BG-17)."""
+
+    holder: str
+    iban: str
+    bic: str = ""
+    bank: str = ""
+
+
+class Party(msgspec.Struct, frozen=True, kw_only=True):
+    """Seller (BG-4) or customer (BG-7). ``country`` is ISO 3166-1 alpha-2; ``bank`` is the seller's."""
+
+    name: str
+    address: tuple[str, ...]
+    country: str
+    vat_id: str = ""
+    email: str = ""
+    bank: BankAccount | None = None
+
+
+class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line (BG-25) and what it can be traced to.
+
+    ``net_micros`` is the exact sum of the charges at the ledger's scale; what the customer pays for the line is
+    rounded in :func:`charging.invoices.totals.totals`. ``unit_price`` is a plain decimal such as ``"0.0036"``, which
+    is shown in the customer's number format, or words (``"by tier"``), which are shown as they are. ``included`` is
+    the part of ``quantity`` that the agreement contains without a further charge. ``charge_ids`` lead through the
+    ledger to the evidence of ``agreement_id``.
+    """
+
+    line_id: str
+    description: str
+    offer: str
+    charging_mode: str
+    agreement_id: str
+    period_from: date
+    period_to: date
+    quantity: int
+    net_micros: int
+    tax_category: str
+    tax_rate_bp: int
+    charge_ids: tuple[str, ...]
+    unit: str = ""
+    unit_price: str = ""
+    included: int = 0
+    counter_name: str = ""
+    counter_from: int | None = None
+    counter_to: int | None = None
+
+
+class LineNet(msgspec.Struct, frozen=True):
+    """A line's amount as invoiced (BT-131), in whole minor units, beside the exact one."""
+
+    line_id: str
+    exact_micros: int
+    net_micros: int
+
+    @property
+    def rounding_micros(self) -> int:
+        """What rounding added (positive) or took: for the rounding account of the ledger."""
+        return self.net_micros - self.exact_micros
+
+
+class TaxTotal(msgspec.Struct, frozen=True):
+    """The tax of one category and rate (BG-23): ``tax_micros`` is the rounded product of base and rate."""
+
+    category: str
+    rate_bp: int
+    net_micros: int
+    tax_micros: int
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums of an invoice (BG-22), all in whole minor units except ``rounding_micros``.
+
+    net = sum of ``lines``; tax = sum of ``taxes``; gross = net + tax; net - ``rounding_micros`` = sum of the exact
+    line amounts.
+    """
+
+    net_micros: int
+    tax_micros: int
+    gross_micros: int
+    rounding_micros: int
+    lines: tuple[LineNet, ...]
+    taxes: tuple[TaxTotal, ...]
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoice, or with ``corrects`` (the number of the invoice it takes back, BT-25) a credit note.
+
+    ``language`` is the customer's, a BCP 47 tag such as ``de`` or ``fr-CH``. Amounts of a credit note are positive,
+    as EN 16931 has them for document type 381.
+    """
+
+    number: str
+    series: str
+    issue_date: date
+    due_date: date
+    period_from: date
+    period_to: date
+    seller: Party
+    customer: Party
+    currency: str
+    language: str
+    lines: tuple[InvoiceLine, ...]
+    totals: Totals
+    notes: tuple[str, ...] = ()
+    payment_reference: str = ""
+    corrects: str = ""
