@@ -1,0 +1,109 @@
+"""Quote, counter-proposal and agreement: the rules, apart from any store (claims 4, 15, 21, 23).
+
+The server answers a counter-proposal by accepting it, by countering with other terms, or by refusing with a reason.
+A confirmation closes an agreement only if it is the user's signed yes to exactly the quote that the server signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from charging.modes import mode_kind
+from signalling.clock import from_micros
+from signalling.documents import Confirmation, Quote, document_digest
+from signalling.messages import ModeTerms
+
+
+class NotAgreed(Exception):
+    """A no with a code for programs and a reason for people. Nothing follows from what was refused."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class AllowedMode:
+    """A mode that this subscriber may use for this offer, and the least spending limit the operator takes for it."""
+
+    terms: ModeTerms
+    spending_limit_min: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ModeDecision:
+    """What to quote: the mode, the spending limit, and whether that is what the terminal proposed."""
+
+    mode: AllowedMode
+    spending_limit: int | None
+    answer: str
+    reason: str = ""
+
+
+def choose_mode(modes: Mapping[str, AllowedMode], mode: str, available: int | None) -> AllowedMode:
+    """The mode a terminal asks for, when the subscriber may use it and can pay.
+
+    ``available``: micros that the account may still spend in the mode's currency, ``None`` for no limit. Raises
+    :class:`NotAgreed` with ``mode_not_allowed`` or ``no_credit``.
+    """
+    chosen = modes.get(mode)
+    if chosen is None:
+        names = ", ".join(sorted(modes)) or "none"
+        raise NotAgreed("mode_not_allowed", f"charging mode {mode!r} is not open to this subscriber; open are: {names}")
+    check_credit(chosen.terms, available)
+    return chosen
+
+
+def check_credit(terms: ModeTerms, available: int | None) -> None:
+    """Raises :class:`NotAgreed` ``no_credit`` unless the account can pay for a delivery, or for a first use."""
+    kind = mode_kind(terms.kind)
+    if available is None or not kind.paid:
+        return
+    due = kind.due_on_delivery(terms)
+    if (due and available < due) or (kind.by_use and available <= 0):
+        raise NotAgreed("no_credit", "the account has no credit left for this charging mode")
+
+
+def answer_counter_proposal(
+    modes: Mapping[str, AllowedMode], mode: str, spending_limit: int | None, available: int | None
+) -> ModeDecision:
+    """Accept, counter or refuse (:class:`NotAgreed`) a proposed mode and spending limit."""
+    chosen = choose_mode(modes, mode, available)
+    kind = mode_kind(chosen.terms.kind)
+    if spending_limit is None:
+        return ModeDecision(chosen, None, "accepted")
+    if spending_limit < 0:
+        raise NotAgreed("bad_limit", "a spending limit cannot be below zero")
+    if not kind.by_use:
+        due = kind.due_on_delivery(chosen.terms)
+        if spending_limit < due:
+            raise NotAgreed("bad_limit", "the spending limit is below the price, which is paid once")
+        return ModeDecision(chosen, None, "countered", "this mode is paid once; it needs no spending limit")
+    if spending_limit < chosen.spending_limit_min:
+        reason = "the spending limit is below the least that this mode allows"
+        return ModeDecision(chosen, chosen.spending_limit_min, "countered", reason)
+    if available is not None and spending_limit > available:
+        return ModeDecision(chosen, available, "countered", "the spending limit is above the credit that is left")
+    return ModeDecision(chosen, spending_limit, "accepted")
+
+
+def check_confirmation(
+    quote_bytes: bytes, quote: Quote, confirmation: Confirmation, *, terminal: str, subscriber: str, now: datetime
+) -> None:
+    """Raises :class:`NotAgreed` unless the confirmation is this party's yes, in time, to exactly this quote."""
+    if quote.terminal != terminal or quote.subscriber != subscriber:
+        raise NotAgreed("unknown_quote", f"quote {quote.quote} was not made for this terminal and its subscriber")
+    if confirmation.quote != quote.quote or confirmation.quote_digest != document_digest(quote_bytes):
+        raise NotAgreed("quote_altered", f"the confirmation is not of quote {quote.quote} as it was signed")
+    if confirmation.mode != quote.mode.mode:
+        raise NotAgreed("quote_altered", f"the quote is for mode {quote.mode.mode}, not {confirmation.mode}")
+    if confirmation.spending_limit != quote.spending_limit:
+        raise NotAgreed("quote_altered", "the spending limit confirmed is not the one quoted")
+    if now >= from_micros(quote.expires):
+        raise NotAgreed(
+            "quote_expired", f"quote {quote.quote} expired at {from_micros(quote.expires):%Y-%m-%d %H:%M:%S} UTC"
+        )

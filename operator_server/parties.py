@@ -1,0 +1,202 @@
+"""Accounts, subscribers and terminals: who pays, who uses, and with which device and key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from charging.ledger.book import open_account
+from sqlalchemy import Connection, select, update
+from sqlmodel import SQLModel
+
+from operator_server.settings import OperatorSettings
+from operator_server.store.feed import record
+from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey
+from operator_server.store.rows import add, table
+from signalling.clock import to_micros
+from signalling.ids import new_id
+from signalling.money import MoneyError, checked_currency, decimal_micros
+
+_ID = re.compile(r"[A-Za-z0-9._:@-]{1,64}\Z")
+_COUNTRY = re.compile(r"[A-Z]{2}\Z")
+_LANGUAGE = re.compile(r"[a-z]{2}\Z")
+
+
+class PartyError(ValueError):
+    """Something about an account, subscriber or terminal that cannot be done; the text says what and why."""
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """What makes an account. Empty currency, language and limit take the operator's."""
+
+    id: str
+    name: str
+    address: list[str] = field(default_factory=list)
+    country: str = ""
+    vat_id: str = ""
+    email: str = ""
+    language: str = ""
+    currency: str = ""
+    credit_limit: str = ""
+
+
+def checked_id(value: str, what: str) -> str:
+    """``value`` when it can be an identifier; else :class:`PartyError`."""
+    if not _ID.match(value):
+        raise PartyError(f"{what} {value!r}: 1 to 64 of A-Z a-z 0-9 . _ : @ - are allowed")
+    return value
+
+
+def create_account(connection: Connection, new: NewAccount, operator: OperatorSettings, now: datetime) -> Account:
+    """Open an account with its ledger side and one subscriber of the same id."""
+    checked_id(new.id, "account")
+    if not new.name.strip():
+        raise PartyError(f"account {new.id}: name: must not be empty; it stands on the invoice")
+    country, language = new.country or operator.country, new.language or operator.language
+    if not _COUNTRY.match(country):
+        raise PartyError(f"account {new.id}: country: {country!r} is not two capital letters (ISO 3166)")
+    if not _LANGUAGE.match(language):
+        raise PartyError(f"account {new.id}: language: {language!r} is not two small letters (ISO 639)")
+    if exists(connection, Account, new.id):
+        raise PartyError(f"account {new.id}: exists already")
+    try:
+        currency = checked_currency(new.currency or operator.currency)
+        limit = decimal_micros(new.credit_limit or operator.credit_limit)
+    except MoneyError as error:
+        raise PartyError(f"account {new.id}: {error}") from None
+    if limit < 0:
+        raise PartyError(f"account {new.id}: credit limit: {new.credit_limit!r} is below zero")
+    account = Account(
+        id=new.id,
+        name=new.name,
+        address=list(new.address),
+        country=country,
+        vat_id=new.vat_id,
+        email=new.email,
+        language=language,
+        currency=currency,
+        credit_limit=limit,
+        created_at=now,
+    )
+    add(connection, account)
+    open_account(connection, account.id, account.currency, account.credit_limit)
+    create_subscriber(connection, account.id, account.id, now, name=new.name)
+    record(connection, now, "account_created", account=account.id)
+    return account
+
+
+def create_subscriber(
+    connection: Connection,
+    subscriber: str,
+    account: str,
+    now: datetime,
+    *,
+    name: str = "",
+    groups: list[str] | None = None,
+) -> None:
+    """Add a subscriber to an account."""
+    checked_id(subscriber, "subscriber")
+    if not exists(connection, Account, account):
+        raise PartyError(f"account {account}: there is none; make it with `tollgate account create`")
+    if exists(connection, Subscriber, subscriber):
+        raise PartyError(f"subscriber {subscriber}: exists already")
+    add(connection, Subscriber(id=subscriber, account_id=account, name=name, groups=groups or [], created_at=now))
+
+
+def set_groups(connection: Connection, subscriber: str, groups: list[str]) -> None:
+    """Put a subscriber into exactly these groups."""
+    if not exists(connection, Subscriber, subscriber):
+        raise PartyError(f"subscriber {subscriber}: there is none")
+    connection.execute(update(table(Subscriber)).where(table(Subscriber).c.id == subscriber).values(groups=groups))
+
+
+def exists(connection: Connection, model: type[SQLModel], key: str) -> bool:
+    """Whether a row with this id is there."""
+    identifier = table(model).c.id
+    return connection.execute(select(identifier).where(identifier == key)).first() is not None
+
+
+def enroll_terminal(
+    connection: Connection, terminal: str, public_key: bytes, subscriber: str, now: datetime, *, label: str = ""
+) -> None:
+    """Make a terminal known by its Ed25519 public key and bind it to a subscriber."""
+    checked_id(terminal, "terminal")
+    _check_key(terminal, public_key)
+    if not exists(connection, Subscriber, subscriber):
+        raise PartyError(f"terminal {terminal}: subscriber {subscriber!r}: there is none; make the account first")
+    if exists(connection, Terminal, terminal):
+        raise PartyError(
+            f"terminal {terminal}: is enrolled already; `tollgate terminal replace-key` gives it a new key"
+        )
+    add(
+        connection,
+        Terminal(id=terminal, label=label, enrolled_at=now),
+        _key(terminal, public_key, now),
+        Binding(id=new_id(to_micros(now)), subscriber_id=subscriber, terminal_id=terminal, valid_from=now),
+    )
+    record(connection, now, "terminal_enrolled", terminal=terminal, subscriber=subscriber)
+
+
+def _check_key(terminal: str, public_key: bytes) -> None:
+    if len(public_key) != 32:
+        raise PartyError(
+            f"terminal {terminal}: a public key has 32 bytes (64 hexadecimal digits), not {len(public_key)}"
+        )
+
+
+def _key(terminal: str, public_key: bytes, now: datetime) -> TerminalKey:
+    return TerminalKey(id=new_id(to_micros(now)), terminal_id=terminal, public_key=public_key, valid_from=now)
+
+
+def _require_terminal(connection: Connection, terminal: str) -> None:
+    if not exists(connection, Terminal, terminal):
+        raise PartyError(f"terminal {terminal}: is not enrolled")
+
+
+def _end_keys(connection: Connection, terminal: str, now: datetime) -> None:
+    ends = table(TerminalKey).c.valid_to
+    connection.execute(
+        update(table(TerminalKey))
+        .where(table(TerminalKey).c.terminal_id == terminal, ends.is_(None))
+        .values(valid_to=now)
+    )
+
+
+def revoke_terminal(connection: Connection, terminal: str, now: datetime, *, reason: str = "") -> None:
+    """Refuse the terminal from now on; its agreements and charges stay."""
+    _require_terminal(connection, terminal)
+    _end_keys(connection, terminal, now)
+    connection.execute(
+        update(table(Terminal)).where(table(Terminal).c.id == terminal).values(status="revoked", revoked_at=now)
+    )
+    record(connection, now, "terminal_revoked", terminal=terminal, reason=reason)
+
+
+def replace_key(connection: Connection, terminal: str, public_key: bytes, now: datetime) -> None:
+    """End the terminal's key and give it a new one; a revoked terminal becomes active again."""
+    _require_terminal(connection, terminal)
+    _check_key(terminal, public_key)
+    _end_keys(connection, terminal, now)
+    add(connection, _key(terminal, public_key, now))
+    connection.execute(
+        update(table(Terminal)).where(table(Terminal).c.id == terminal).values(status="active", revoked_at=None)
+    )
+    record(connection, now, "terminal_key_replaced", terminal=terminal)
+
+
+def bind_terminal(connection: Connection, terminal: str, subscriber: str, now: datetime) -> None:
+    """From now on this subscriber uses the terminal."""
+    _require_terminal(connection, terminal)
+    if not exists(connection, Subscriber, subscriber):
+        raise PartyError(f"subscriber {subscriber}: there is none")
+    ends = table(Binding).c.valid_to
+    connection.execute(
+        update(table(Binding)).where(table(Binding).c.terminal_id == terminal, ends.is_(None)).values(valid_to=now)
+    )
+    add(
+        connection,
+        Binding(id=new_id(to_micros(now)), subscriber_id=subscriber, terminal_id=terminal, valid_from=now),
+    )
+    record(connection, now, "terminal_bound", terminal=terminal, subscriber=subscriber)
