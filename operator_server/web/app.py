@@ -1,0 +1,68 @@
+"""What is served over HTTP: the repository's bytes with ranges, and whether the server is well."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import anyio.to_thread
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+_TIMESTAMP = "timestamp.json"
+_VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
+
+
+def create_app(repository_dir: Path) -> FastAPI:
+    """The web application over a repository folder with ``metadata`` and ``targets`` in it.
+
+    ``/repository/metadata/...`` and ``/repository/targets/...`` answer GET and HEAD, single and several ranges and
+    If-Range (RFC 9110, section 14); ``/health`` answers 200, or 503 while no repository can be served.
+    """
+    app = FastAPI(title="Tollgate", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        if (repository_dir / "metadata" / _TIMESTAMP).is_file():
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "unavailable", "reason": "no repository is published"}, status_code=503)
+
+    for part in ("metadata", "targets"):
+        app.mount(f"/repository/{part}", RepositoryFiles(directory=repository_dir / part, check_dir=False))
+    return app
+
+
+class RepositoryFiles(StaticFiles):
+    """Files of the repository. Names that begin with a dot are work in progress and do not exist for a client."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if any(part.startswith(".") for part in Path(path).parts):
+            raise HTTPException(status_code=404)
+        if path == _TIMESTAMP and scope["method"] in ("GET", "HEAD"):
+            return await self._timestamp(scope)
+        return await super().get_response(path, scope)
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        # Package bytes may be anything; no client is to render or run them.
+        response.headers["Content-Type"] = "application/octet-stream"
+        if _VERSIONED.fullmatch(str(full_path)):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def _timestamp(self, scope: Scope) -> Response:
+        """The one file that is replaced: read whole, so that its length and its bytes are of one version."""
+        full_path, found = await anyio.to_thread.run_sync(self.lookup_path, _TIMESTAMP)
+        if found is None:
+            raise HTTPException(status_code=404)
+        content = await anyio.to_thread.run_sync(Path(full_path).read_bytes)
+        headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        return Response(content, media_type="application/json", headers=headers)
