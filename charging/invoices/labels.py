@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 
@@ -15,6 +16,8 @@ from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, pa
 from signalling.money import exponent
 
 FALLBACK = "en"
+
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
 
 
 class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,13 +105,9 @@ class Formats:
 
     def price(self, text: str, currency: str) -> str:
         """A plain decimal with all its digits and at least the currency's; other text as it is."""
-        try:
-            value = Decimal(text)
-        except InvalidOperation:
+        if not _PLAIN_DECIMAL.fullmatch(text):
             return text
-        if not value.is_finite():
-            return text
-        return _price(value, self._locale, exponent(currency))
+        return _price(Decimal(text), self._locale, exponent(currency))
 
     def percent(self, basis_points: int) -> str:
         """A rate: ``19 %``, ``5.5%``."""

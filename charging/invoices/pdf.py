@@ -34,6 +34,7 @@ _TOP = _PAGE_HEIGHT - 62.0
 _META = _LEFT + 0.56 * _WIDTH
 _SUMS = _LEFT + 0.42 * _WIDTH
 _GAP = 9.0
+_FOOT_LINES = 10
 
 
 def render_pdf(
@@ -165,9 +166,13 @@ class _Page:
     def _blocks(self) -> Iterator[Block]:
         yield from self._letterhead()
         yield self._band()
-        for line, net in zip(self.invoice.lines, self.invoice.totals.lines, strict=True):
-            yield Block(self._line(line, net.net_micros), in_table=True)
-        yield Block(self._sums(self.invoice.totals))
+        rows = [
+            self._line(line, net.net_micros)
+            for line, net in zip(self.invoice.lines, self.invoice.totals.lines, strict=True)
+        ]
+        # The sums stay with the last line, lest a page show sums of nothing.
+        rows[-1] += self._sums(self.invoice.totals)
+        yield from (Block(row, in_table=True) for row in rows)
         yield Block(self._how_to_pay())
         for note in self.invoice.notes:
             yield Block(self._paragraph(note, self.styles.detail, 9.5))
@@ -200,7 +205,8 @@ class _Page:
             yield Block([Strip(12.5, ([left] if left else []) + (right or []))])
         yield Block([Strip(max(0.0, 12.5 * (6 - len(address))) + 14)])
         for title in wrap(self._title(), styles.title, _WIDTH):
-            yield Block([Strip(24, [Run(_LEFT, 16, title, styles.title)])])
+            yield Block([Strip(24, [Run(_LEFT, 14, title, styles.title)])])
+        yield Block([Strip(4)])
 
     def _facts(self) -> Iterator[list[Run]]:
         invoice, labels, formats, styles = self.invoice, self.labels, self.formats, self.styles
@@ -277,18 +283,21 @@ class _Page:
         strips[0].height += 3
         strips[0].runs[0] = strips[0].runs[0]._replace(down=12)
         for end, width, cell in (
-            (_LEFT + 4 + columns.position, columns.position, line.line_id),
             (columns.quantity_end, columns.quantity, self.quantity(line)),
             (columns.price_end, columns.price, self.price(line)),
             (columns.rate_end, columns.rate, self.formats.percent(line.tax_rate_bp)),
             (columns.net_end, columns.net, self.bare(net_micros)),
         ):
-            parts, style = fitted(cell, styles.body, width)
-            strips += [Strip(9) for _ in range(len(parts) - len(strips))]
-            for at, part in enumerate(parts):
-                strips[at].runs.append(Run(end, 9 if at else 12, part, style, right=True))
+            self._fill_cell(strips, cell, end, width, right=True)
+        self._fill_cell(strips, line.line_id, _LEFT + 4, columns.position, right=False)
         strips.append(Strip(4.5, [], [Fill(_LEFT, 4, _WIDTH, 0.5, _HAIR)]))
         return strips
+
+    def _fill_cell(self, strips: list[Strip], text: str, x: float, width: float, right: bool) -> None:
+        parts, style = fitted(text, self.styles.body, width)
+        strips += [Strip(9) for _ in range(len(parts) - len(strips))]
+        for at, part in enumerate(parts):
+            strips[at].runs.append(Run(x, 9 if at else 12, part, style, right))
 
     def _details(self, line: InvoiceLine) -> Iterator[str]:
         labels, formats = self.labels, self.formats
@@ -300,7 +309,7 @@ class _Page:
         yield " · ".join(parts)
         if line.counter_from is not None and line.counter_to is not None:
             yield labels.counter.format(
-                name=line.counter_name,
+                name=line.counter_name or line.unit,
                 first=formats.number(line.counter_from),
                 last=formats.number(line.counter_to),
             )
@@ -351,7 +360,7 @@ class _Page:
             parts = [bank.holder, f"IBAN {_grouped(bank.iban)}", f"BIC {bank.bic}" if bank.bic else "", bank.bank]
             strips[-1].height -= 4
             text = f"{labels.account}: " + " · ".join(part for part in parts if part)
-            strips += self._paragraph(text, styles.strong, 12.5)
+            strips += self._paragraph(text, styles.body, 12.5)
         return strips
 
     def _paragraph(self, text: str, style: Style, leading: float) -> list[Strip]:
@@ -372,10 +381,10 @@ class _Page:
         height = 0.0
         for at, column in enumerate(columns):
             down = 12.0
-            for part in filter(None, column):
-                for text in wrap(part, style, width - 10):
-                    runs.append(Run(_LEFT + at * width, down, text, style))
-                    down += 8.6
+            texts = [text for part in filter(None, column) for text in wrap(part, style, width - 10)]
+            for text in texts[:_FOOT_LINES]:
+                runs.append(Run(_LEFT + at * width, down, text, style))
+                down += 8.6
             height = max(height, down)
         return Strip(height, runs, [Fill(_LEFT, 0, _WIDTH, 0.5, _HAIR)])
 
