@@ -135,8 +135,6 @@ class _Page:
         canvas.save()
         return out.getvalue()
 
-    # ---- texts
-
     def bare(self, micros: int) -> str:
         return self.formats.bare_amount(micros, self.invoice.currency)
 
@@ -160,8 +158,6 @@ class _Page:
         if self.invoice.customer.country != self.invoice.seller.country:
             lines.append(self.formats.country(party.country))
         return lines
-
-    # ---- parts
 
     def _blocks(self) -> Iterator[Block]:
         yield from self._letterhead()
