@@ -164,7 +164,7 @@ class Rate:
             yield price, band, begin, stop, cost
             begin = stop
 
-    def _segments(self, measured: int, start: int, end: int, at: datetime | None) -> Iterator[tuple[PerUnit, int]]:
+    def _segments(self, measured: int, start: int, end: int, at: datetime | None) -> Iterator[tuple[PerUnit, str, int]]:
         """Price and band that hold from the last segment's end up to each position, at last up to ``end``."""
         banded = self._bands
         if banded is None:
