@@ -76,6 +76,12 @@ class Welcome(Message, frozen=True):
     rate: int
 
 
+class Logoff(Message, frozen=True):
+    """Terminal: its session ends, the link stays; the server answers with a new :class:`Challenge`."""
+
+    TYPE = "logoff"
+
+
 class Error(Message, frozen=True):
     """Either side: what was wrong with message ``re``. With ``closing`` the link ends after it."""
 
@@ -413,7 +419,7 @@ class Status(Message, frozen=True):
 
 
 FROM_TERMINAL: tuple[type[Message], ...] = (
-    Logon, Error, Ping, Pong, Bye, ConfigurationReport, SectionPart, Request, Reject, Later, CounterProposal, Confirm,
+    Logon, Logoff, Error, Ping, Pong, Bye, ConfigurationReport, SectionPart, Request, Reject, Later, CounterProposal, Confirm,
     Decline, DeliveryRequest, Receipt, CounterReports, NoticeRead, StatusRequest,
 )  # fmt: skip
 FROM_SERVER: tuple[type[Message], ...] = (
