@@ -204,5 +204,5 @@ def _fault(path: Path, prefix: str, fault: Fault, raw: Mapping[str, Any]) -> Pro
             value = value.get(name)
         else:
             value = None
-    shown = fault.value if isinstance(value, list | dict | None) else value
+    shown = value if fault.value is None else fault.value
     return Problem(str(path), f"{prefix}.{fault.key}", "" if shown is None else repr(shown), fault.reason)

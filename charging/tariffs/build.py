@@ -48,11 +48,11 @@ LONGEST_TIMED_INCREMENT = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What does not fit together in a version: ``key`` is relative to it."""
+    """What does not fit together in a version, at ``key``; ``value`` where that is not what stands at the key."""
 
     key: str
-    value: object
     reason: str
+    value: object = None
 
 
 def build_version(tariff_id: str, raw: Mapping[str, Any], table: VersionTable) -> TariffVersion | list[Fault]:
@@ -184,9 +184,9 @@ def _bands(table: VersionTable) -> TimeBands:
 
 def _faults(table: VersionTable) -> Iterator[Fault]:
     if table.price is None and not table.destination:
-        yield Fault("price", None, "missing: a version has a [version.price], or a price for each destination")
+        yield Fault("price", "missing: a version has a [version.price], or a price for each destination")
     if table.commitment and table.spending_cap is not None and table.commitment > table.spending_cap:
-        yield Fault("commitment", table.commitment, "the commitment is more than the spending cap")
+        yield Fault("commitment", "the commitment is more than the spending cap")
     yield from _band_faults(table)
     yield from _destination_faults(table)
     for key, price in _prices(table):
@@ -194,19 +194,19 @@ def _faults(table: VersionTable) -> Iterator[Fault]:
         if isinstance(price, PerUnitTable):
             yield from _per_unit_faults(table, key, price)
         elif table.band:
-            yield Fault(f"{key}.model", price.model, "time bands need a price per unit")
+            yield Fault(f"{key}.model", "time bands need a price per unit")
         if isinstance(price, TieredTable):
             yield from _tier_faults(key, price)
 
 
 def _band_faults(table: VersionTable) -> Iterator[Fault]:
     if table.holidays and not any(HOLIDAY in band.days for band in table.band):
-        yield Fault("holidays", table.holidays, 'no band has the day "holiday", so holidays have no effect')
+        yield Fault("holidays", 'no band has the day "holiday", so holidays have no effect')
     if table.band:
         try:
             _bands(table)
         except BandError as error:
-            yield Fault("band", sorted({band.name for band in table.band}), str(error))
+            yield Fault("band", str(error), sorted({band.name for band in table.band}))
 
 
 def _destination_faults(table: VersionTable) -> Iterator[Fault]:
@@ -215,53 +215,54 @@ def _destination_faults(table: VersionTable) -> Iterator[Fault]:
         for place, prefix in enumerate(destination.prefixes):
             if prefix in seen:
                 key = f"destination[{number}].prefixes[{place}]"
-                yield Fault(key, prefix, "this prefix stands twice in the version")
+                yield Fault(key, "this prefix stands twice in the version")
             seen.add(prefix)
 
 
 def _price_faults(table: VersionTable, key: str, price: Price) -> Iterator[Fault]:
     if price.minimum is not None and price.maximum is not None and price.minimum > price.maximum:
-        yield Fault(f"{key}.minimum", price.minimum, "the minimum is more than the maximum")
+        yield Fault(f"{key}.minimum", "the minimum is more than the maximum")
     increments = _increments(price)
     if table.rounding.place == "increment" and not (increments and isinstance(price, PerUnitTable)):
-        yield Fault("rounding.place", "increment", f"{key} is no price per unit with increments")
+        yield Fault("rounding.place", f"{key} is no price per unit with increments")
     if (price.model == "percentage") != (table.unit == "amount"):
-        yield Fault(f"{key}.model", price.model, f'a percentage goes with unit "amount", not {table.unit!r}')
+        yield Fault(f"{key}.model", f'a percentage goes with unit "amount", not {table.unit!r}')
     if increments and table.band and max(increments.first, increments.next) > LONGEST_TIMED_INCREMENT:
-        yield Fault(f"{key}.increments", str(increments), "with time bands an increment is at most a day")
+        yield Fault(f"{key}.increments", "with time bands an increment is at most a day")
 
 
 def _per_unit_faults(table: VersionTable, key: str, price: PerUnitTable) -> Iterator[Fault]:
     if not table.band:
         if price.amounts is not None:
-            yield Fault(f"{key}.amounts", price.amounts, "the version has no [[version.band]]; write amount")
+            yield Fault(f"{key}.amounts", "the version has no [[version.band]]; write amount")
         elif price.amount is None:
-            yield Fault(f"{key}.amount", None, "missing")
+            yield Fault(f"{key}.amount", "missing")
         return
     if price.amount is not None:
-        yield Fault(f"{key}.amount", price.amount, "the version has time bands; write amounts, one for each")
+        yield Fault(f"{key}.amount", "the version has time bands; write amounts, one for each")
     amounts = price.amounts or {}
     names = {band.name for band in table.band}
     for name in sorted(names - amounts.keys()):
-        yield Fault(f"{key}.amounts.{name}", None, "missing: a band of the version without a price")
+        yield Fault(f"{key}.amounts.{name}", "missing: a band of the version without a price")
     for name in sorted(amounts.keys() - names):
-        yield Fault(f"{key}.amounts.{name}", amounts[name], "the version has no band of this name")
+        yield Fault(f"{key}.amounts.{name}", "the version has no band of this name")
 
 
 def _tier_faults(key: str, price: TieredTable) -> Iterator[Fault]:
     if not price.tiers:
-        yield Fault(f"{key}.tiers", [], "a tiered price has one tier or more")
+        yield Fault(f"{key}.tiers", "a tiered price has one tier or more")
     reached: int | None = 0
     for number, tier in enumerate(price.tiers):
         place = f"{key}.tiers[{number}]"
         if reached is None:
-            yield Fault(f"{place}.from", tier.start, "the tier before has no end, so none can follow")
+            yield Fault(f"{place}.from", "the tier before has no end, so none can follow")
         elif tier.start > reached:
-            yield Fault(f"{place}.from", tier.start, f"gap in tiers: the tier before ends at {reached}")
+            yield Fault(f"{place}.from", f"gap in tiers: the tier before ends at {reached}")
         elif tier.start < reached:
-            yield Fault(f"{place}.from", tier.start, f"overlapping tiers: the tier before ends at {reached}")
+            yield Fault(f"{place}.from", f"overlapping tiers: the tier before ends at {reached}")
         if tier.end is not None and tier.end <= tier.start:
-            yield Fault(f"{place}.to", tier.end, f"the tier ends before it begins, at {tier.start}")
+            yield Fault(f"{place}.to", f"the tier ends before it begins, at {tier.start}")
         reached = tier.end
     if price.tiers and reached is not None:
-        yield Fault(f"{key}.tiers", reached, f"gap in tiers: none for more than {reached}; the last has no to")
+        reason = f"gap in tiers: there is none for more than {reached}; the last tier has no to"
+        yield Fault(f"{key}.tiers[{len(price.tiers) - 1}].to", reason)

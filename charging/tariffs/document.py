@@ -49,6 +49,12 @@ def _share(value: object) -> Fraction:
     return Fraction(percent) / 100
 
 
+def _step(value: object) -> object:
+    if value == "minor" or (type(value) is int and 1 <= value <= MAX_MICROS):
+        return value
+    raise ValueError('"minor" for the smallest amount of the currency, or a number of micros, 1 or more')
+
+
 def _zone(value: object) -> ZoneInfo:
     if not isinstance(value, str):
         raise ValueError('a zone is an IANA name, such as "Europe/Berlin"')
@@ -126,7 +132,7 @@ class IncrementsTable(Table):
 class RoundingTable(Table):
     mode: Mode
     place: Place
-    to: Literal["minor"] | Size
+    to: Annotated[Literal["minor"] | int, PlainValidator(_step)]
 
 
 class TierTable(Table):

@@ -84,6 +84,18 @@ def test_a_line_is_exact_across_destinations_with_other_unit_sizes() -> None:
     assert total == 2
 
 
+def test_a_session_that_goes_on_in_a_new_period_begins_a_new_line() -> None:
+    rounding = {"mode": "down", "place": "line", "to": "minor"}
+    price = {"model": "per_unit", "amount": "0.000002", "unit_size": 3, "minimum": "0.000003"}
+    version = make(rounding=rounding, price=price)
+    first = rate_usage(version, 5, RatingState())
+    assert first.cost_micros == 3
+    # 5 units cost 10/3, 7 cost 14/3: the new line begins with 4/3, and the minimum is not asked again.
+    second = rate_usage(version, 2, first.state.next_period())
+    assert second.cost_micros == 1
+    assert rate_usage(version, 1, second.state.next_session()).cost_micros == 3
+
+
 def test_rounding_by_increment_rounds_the_price_of_each() -> None:
     rounding = {"mode": "up", "place": "increment", "to": 1_000}
     version = make(unit="second", rounding=rounding, price=VOICE)
@@ -115,6 +127,7 @@ def test_included_units_count_over_the_period() -> None:
     state = rate_usage(version, 12, RatingState()).state
     assert rate_usage(version, 5, state.next_period()).cost_micros == 0
     assert rate_usage(version, 5, state.next_session()).cost_micros == 250_000
+    assert rate_usage(version, 5, state.next_version()).cost_micros == 250_000
 
 
 def test_tiers_count_over_the_period_or_within_the_session() -> None:
