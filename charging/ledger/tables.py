@@ -53,7 +53,7 @@ class LedgerAccount(SQLModel, table=True):
 
 
 class Transfer(SQLModel, table=True):
-    """One operation that took effect. ``kind``: reserve, capture, release, expire, charge, reverse, or a posting's own.
+    """One operation that took effect. ``kind``: reserve, capture, release, charge, reverse, or a posting's own.
 
     ``(source, op_id)`` is the client's name of the operation, ``request_digest`` the SHA-256 of what it asked for.
     ``pending_id``: the reservation that it captures or releases; ``reverses_id``: the transfer that it reverses.
