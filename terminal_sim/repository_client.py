@@ -78,6 +78,10 @@ class RepositoryClient:
         self._fetcher = fetcher or Fetcher()
         self.last_transfer: Transfer | None = None
 
+    def close(self) -> None:
+        """Close the connections that are kept for the next fetch."""
+        self._fetcher.close()
+
     def fetch(
         self,
         target_path: str,

@@ -187,6 +187,7 @@ def _begin(response: urllib3.BaseHTTPResponse, url: str, have: int, length: int)
 
 
 def _translated(url: str, error: Exception) -> DownloadError:
-    if isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError)):
+    # Not urllib3's TimeoutError: a refused connection is one of those too.
+    if isinstance(error, (urllib3.exceptions.ReadTimeoutError, TimeoutError)):
         return SlowRetrievalError(f"{url}: no answer in time")
     return DownloadError(f"{url}: {error}")

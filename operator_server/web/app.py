@@ -40,6 +40,9 @@ def create_app(repository_dir: Path) -> FastAPI:
 class RepositoryFiles(StaticFiles):
     """Files of the repository. Names that begin with a dot are work in progress and do not exist for a client."""
 
+    async def check_config(self) -> None:
+        """Nothing is checked: the repository may be created while the server runs."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         if any(part.startswith(".") for part in Path(path).parts):
             raise HTTPException(status_code=404)
