@@ -43,6 +43,10 @@ def decimal_text(micros: int | Fraction) -> str:
 class RatingState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What must be known of the earlier pieces to rate the next one; belongs to one tariff version.
 
+    A session is what increments, connect fee, minimum, maximum and rounding by record apply to once: a call, or one
+    counter report. A period is what included units, tiers, packages and the spending cap count over, through all
+    sessions and destinations of it.
+
     ``msgspec.to_builtins`` makes a small dict of it, ``msgspec.convert(..., RatingState)`` reads one. The empty
     state is the beginning of a period and of a session.
     """

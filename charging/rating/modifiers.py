@@ -63,7 +63,7 @@ class AmountOff:
     text: str = "amount off"
 
     def apply(self, due: int) -> int:
-        return due - self.amount if due > self.amount else min(due, 0)
+        return max(0, due - self.amount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,11 +66,14 @@ def _zone(value: object) -> ZoneInfo:
 
 def _effective(value: object) -> date | datetime:
     if isinstance(value, str):
-        value = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("a date such as 2026-09-01, or a time with its distance from UTC") from None
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError("a time needs its distance from UTC; a date alone means midnight in the tariff's zone")
     if not isinstance(value, date):
-        raise ValueError("a date, or a time with its distance from UTC")
+        raise ValueError("a date such as 2026-09-01, or a time with its distance from UTC")
     return value
 
 
@@ -79,8 +82,11 @@ def _holiday(value: object) -> date | tuple[int, int]:
         return value
     if isinstance(value, str):
         every_year = len(value) == len("12-25")
-        # 2024 has a 29th of February.
-        day = date.fromisoformat(f"2024-{value}" if every_year else value)
+        try:
+            # 2024 has a 29th of February.
+            day = date.fromisoformat(f"2024-{value}" if every_year else value)
+        except ValueError:
+            raise ValueError('no day of the calendar; a holiday is a date, or "12-25" for every year') from None
         return (day.month, day.day) if every_year else day
     raise ValueError('a holiday is a date, or "12-25" for every year')
 

@@ -177,6 +177,23 @@ def test_included_units_are_affordable_with_nothing() -> None:
     assert units_affordable(version, rate_usage(version, 4, RatingState()).state, 100_000) == 8
 
 
+def test_a_budget_covers_every_part_of_what_it_affords_where_totals_fall() -> None:
+    tiers = [{"from": 0, "to": 100, "amount": "0.10"}, {"from": 100, "amount": "0.05"}]
+    version = make(price={"model": "volume", "tiers": tiers})
+    # 110 units cost 5.50, but on the way 61 to 100 units cost more than 6.00.
+    assert rate_usage(version, 110, RatingState()).cost_micros == 5_500_000
+    assert units_affordable(version, RatingState(), 6_000_000, limit=110) == 60
+    assert units_affordable(version, RatingState(), 10_000_000, limit=110) == 110
+
+
+def test_with_time_bands_no_more_than_366_days_are_looked_at() -> None:
+    price = {"model": "per_unit", "amounts": {"a": "0", "b": "0", "free": "0"}}
+    version = make(unit="second", price=price, band=BANDS)
+    day = 24 * 3600
+    begun = rate_usage(version, 2 * day, RatingState(), at=AT).state
+    assert units_affordable(version, begun, 0, at=AT + timedelta(days=2)) == 364 * day
+
+
 def test_a_large_budget_reaches_exactly_so_far() -> None:
     version = make(price={"model": "per_unit", "amount": "0.000001", "unit_size": 7})
     # Rounded half up, n/7 micros stay within the budget up to budget + 3/7.

@@ -159,7 +159,7 @@ def test_the_version_id_changes_with_the_content_and_with_nothing_else(tmp_path:
         (TARIFF, '"minor"', "0", "rounding.to", "0", "1"),
         (TARIFF, '"record"', '"increment"', "rounding.place", "'increment'", "no price per unit with incr"),
         (TARIFF, "2026-01-01", "2026-01-01T00:00:00", "effective_from", "datetime", "distance from UTC"),
-        (TARIFF, "2026-01-01", '"soon"', "effective_from", "'soon'", "soon"),
+        (TARIFF, "2026-01-01", '"soon"', "effective_from", "'soon'", "a date such as"),
         (
             TARIFF,
             'amount = "0.05"',
@@ -194,7 +194,7 @@ def test_the_version_id_changes_with_the_content_and_with_nothing_else(tmp_path:
         (BANDED, ', off = "0.02"', "", "price.amounts.off", "", "without a price"),
         (BANDED, "amounts = {", 'amounts = { x = "1",', "price.amounts.x", "'1'", "no band of this name"),
         (BANDED, "grant_units = 20", "holidays = [2026-12-25]", "holidays", "2026", "no effect"),
-        (BANDED, "grant_units = 20", 'holidays = ["12-32"]', "holidays[0]", "'12-32'", "day"),
+        (BANDED, "grant_units = 20", 'holidays = ["12-32"]', "holidays[0]", "'12-32'", "no day of the calendar"),
         (
             TARIFF + DESTINATION * 2,
             "",

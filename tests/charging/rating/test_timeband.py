@@ -80,6 +80,12 @@ def test_a_session_is_split_where_the_wall_clock_says(
     assert split[-1].end == utc(end)
 
 
+def test_a_change_of_the_clock_is_found_to_the_microsecond() -> None:
+    start = utc("2026-03-29T00:00:00.700000")
+    pieces = list(nightly("Europe/Berlin").split(start, start + timedelta(hours=2)))
+    assert [piece.start for piece in pieces] == [start, utc("2026-03-29T01:00:00")]
+
+
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 1), timezones=st.just(UTC))
 
 
