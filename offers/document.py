@@ -1,0 +1,189 @@
+"""The offer file as it is written: keys, types and what can be said of a value by itself."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+
+from offers.versions import Requirement, parse_specifier, parse_version
+from signalling.money import MoneyError, checked_currency, decimal_micros
+
+OfferKind = Literal["software", "data", "update", "service"]
+Reopening = Literal["new_release", "new_price"]
+
+_IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}\Z", re.ASCII)
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", re.ASCII)
+_DAYS = re.compile(r"([0-9]{1,5})d\Z", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
+
+
+def _identifier(value: str) -> str:
+    if not _IDENTIFIER.match(value):
+        raise ValueError("1 to 48 of a-z 0-9 . _ - are needed, the first a letter or digit")
+    return value
+
+
+def _requirement(value: object) -> Requirement:
+    if not isinstance(value, str):
+        raise ValueError('a name with a version specifier is needed, such as "python3>=3.9"')
+    return Requirement.parse(value)
+
+
+def _release(value: str) -> str:
+    if value == "latest" or parse_version(value) is not None:
+        return value
+    if value[:1] not in "<>=!~":
+        raise ValueError('"latest", a version such as "1.4.2" or a specifier such as "~=1.4" is needed')
+    parse_specifier(value)
+    return value
+
+
+def _amount(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('an amount is written as a string, such as "4.99": a number may be a binary float')
+    micros = decimal_micros(value)
+    if micros < 0:
+        raise ValueError("an amount must not be negative")
+    return micros
+
+
+def _currency(value: str) -> str:
+    try:
+        return checked_currency(value)
+    except MoneyError as error:
+        raise ValueError(str(error)) from None
+
+
+def _instant(value: object) -> datetime:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time needs its distance from UTC, such as 2026-12-24T18:00:00Z")
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    raise ValueError("a date (its midnight in UTC) or a time with its distance from UTC is needed, without quotes")
+
+
+def _texts(value: object) -> object:
+    """A text by language; a bare string is in the operator's default language."""
+    return {"": value} if isinstance(value, str) else value
+
+
+def _language(value: str) -> str:
+    if value and not _LANGUAGE.match(value):
+        raise ValueError('a language tag is needed, such as "de" or "pt-BR"')
+    return value
+
+
+def _rejection_end(value: object) -> timedelta | datetime | None:
+    """``never`` is ``None``, ``30d`` a time span, a date its midnight in UTC."""
+    if isinstance(value, str):
+        if value == "never":
+            return None
+        if days := _DAYS.match(value):
+            return timedelta(days=int(days[1]))
+        if _DATE.match(value):
+            return _instant(date.fromisoformat(value))
+    elif isinstance(value, date):
+        return _instant(value)
+    raise ValueError('"never", a number of days such as "30d" or a date such as "2027-01-01" is needed')
+
+
+def _rejection_text(value: timedelta | datetime | None) -> str:
+    if value is None:
+        return "never"
+    return f"{value.days}d" if isinstance(value, timedelta) else value.isoformat()
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+RequirementText = Annotated[Requirement, PlainValidator(_requirement), PlainSerializer(str)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
+Language = Annotated[str, AfterValidator(_language)]
+Texts = Annotated[dict[Language, Annotated[str, Field(min_length=1, max_length=4000)]], BeforeValidator(_texts)]
+Patterns = list[Annotated[str, Field(min_length=1)]]
+Currency = Annotated[str, AfterValidator(_currency)]
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys are refused and values are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+
+
+class TextTable(Table):
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    description: Annotated[str, Field(max_length=4000)] = ""
+
+
+class ValidityTable(Table):
+    """The offer holds from the first instant on and no longer at the second."""
+
+    start: Instant | None = Field(alias="from", default=None)
+    end: Instant | None = Field(alias="until", default=None)
+
+
+class TargetTable(Table):
+    """Which configurations the offer is tuned to; what is not named is not asked for."""
+
+    model: Patterns = []
+    manufacturer: Patterns = []
+    architecture: Patterns = []
+    minima: dict[str, Annotated[int, Field(ge=0)]] = {}
+    firmware: list[RequirementText] = []
+    base_software: list[RequirementText] = []
+    requires: list[RequirementText] = []
+    conflicts: list[RequirementText] = []
+
+
+class SubscribersTable(Table):
+    include: list[Identifier] = []
+    exclude: list[Identifier] = []
+
+
+class RejectionTable(Table):
+    until: Annotated[timedelta | datetime | None, PlainValidator(_rejection_end), PlainSerializer(_rejection_text)] = (
+        None
+    )
+    reopen_on: list[Reopening] = []
+
+
+class ModeTable(Table):
+    """A ``[[mode]]`` of an offer."""
+
+    id: Identifier
+    kind: str
+    label: Texts
+    amount: Annotated[int | None, PlainValidator(_amount)] = None
+    currency: Currency | None = None
+    tax_category: str | None = None
+    tariff: str | None = None
+    groups: list[Identifier] = []
+    spending_limit_min: Annotated[int | None, PlainValidator(_amount)] = None
+    terms: Texts = {}
+
+
+def _modes(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        raise ValueError("an offer has one charging mode ([[mode]]) or more; without one it cannot be published")
+    return value
+
+
+class OfferTable(Table):
+    """An offer as a file of its own, or as an ``[[offer]]`` of a file that holds several."""
+
+    id: Identifier
+    product: Identifier
+    kind: OfferKind
+    release: Annotated[str, AfterValidator(_release)] = "latest"
+    package: str | None = None
+    priority: int = 0
+    text: dict[Language, TextTable]
+    valid: ValidityTable = ValidityTable()
+    target: TargetTable = TargetTable()
+    subscribers: SubscribersTable = SubscribersTable()
+    depends_on: list[RequirementText] = []
+    rejection: RejectionTable = RejectionTable()
+    mode: Annotated[list[ModeTable], BeforeValidator(_modes)]
