@@ -6,7 +6,8 @@ currency, the exponent of ISO 4217 says only how many decimals can be *paid*. No
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from functools import lru_cache
 
 import msgspec
@@ -16,6 +17,8 @@ MICROS = 1_000_000
 """Micros in one major unit: the scale of the ledger and of the wire."""
 
 MAX_MICROS = 2**63 - 1
+
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,32}(\.[0-9]{1,32})?\Z")
 
 
 class MoneyError(ValueError):
@@ -48,8 +51,6 @@ class Money(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str | int, currency: str) -> Money:
         """Read a decimal such as ``"4.99"``. At most six decimals; no float, no exponent, no NaN."""
-        if isinstance(text, float):
-            raise MoneyError(f"{text!r} is a binary float; write the amount as a string")
         return cls(decimal_micros(text), checked_currency(currency))
 
     def __add__(self, other: Money) -> Money:
@@ -83,12 +84,9 @@ def checked_currency(currency: str) -> str:
 
 def decimal_micros(text: str | int) -> int:
     """Micros of a decimal number in major units. Raises :class:`MoneyError` for what is not exact or not a number."""
-    try:
-        value = Decimal(text)
-    except (InvalidOperation, TypeError, ValueError):
-        raise MoneyError(f"{text!r} is not a decimal number") from None
-    if not value.is_finite():
-        raise MoneyError(f"{text!r} is not a finite number")
+    if isinstance(text, bool | float) or not _DECIMAL.match(str(text)):
+        raise MoneyError(f"{text!r} is not a decimal number such as 4.99")
+    value = Decimal(text)
     if value.copy_abs() >= Decimal(MAX_MICROS).scaleb(-6):
         raise MoneyError(f"{text!r} is larger than a ledger amount can be")
     scaled = value.scaleb(6)
