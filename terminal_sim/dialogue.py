@@ -1,0 +1,551 @@
+"""The terminal's side of the link as a machine: payloads and the user's wishes in, payloads and events out.
+
+It knows no socket and no clock; ``now`` comes in with each call, in microseconds. The order of things::
+
+    hello --challenge/logon--> proving --welcome--> open
+    open: the server inquires, asks for sections, sends offers, asks for counters, sends notices, at any time;
+          the user's wishes begin exchanges with odd numbers, each answered by the server with ``re``.
+
+Whatever binds is in the state's journal before the message that speaks of it goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from signalling import messages as m
+from signalling.documents import agreement_digest
+from signalling.envelope import BodyError, EnvelopeError, UnknownType, decode, encode
+from signalling.ids import new_id
+from signalling.proof import ProofError, logon_statement
+from terminal_sim import counters, delivery
+from terminal_sim import journal as lines
+from terminal_sim.interrogation import Response
+from terminal_sim.menu import Line, Menu, MenuError, MenuPages
+from terminal_sim.negotiation import BadQuote, Quotation, check_quote, confirmation, counter_proposal
+from terminal_sim.state import Agreement, State
+
+PROTOCOL = 1
+Binding = Literal["tls-exporter", "tls-server-end-point", "none"]
+Phase = Literal["hello", "proving", "open", "closed"]
+
+ANYTIME: tuple[type[m.Message], ...] = (m.Error, m.Ping, m.Pong, m.Bye)
+EXPECTED: dict[Phase, tuple[type[m.Message], ...]] = {
+    "hello": (m.Challenge, *ANYTIME),
+    "proving": (m.Welcome, *ANYTIME),
+    "open": tuple(kind for kind in m.FROM_SERVER if kind not in (m.Challenge, m.Welcome)),
+    "closed": (),
+}
+ANSWERS: dict[type[m.Message], tuple[type[m.Message], ...]] = {
+    m.Request: (m.QuoteMessage, m.Refusal),
+    m.CounterProposal: (m.QuoteMessage, m.Refusal),
+    m.Confirm: (m.Agreed, m.Refusal),
+    m.Decline: (m.Noted,),
+    m.Reject: (m.Noted, m.Refusal),
+    m.Later: (m.Noted, m.Refusal),
+    m.DeliveryRequest: (m.DeliveryGrantMessage, m.Refusal),
+    m.Receipt: (m.ReceiptNoted, m.Refusal),
+    m.CounterReports: (m.CounterNoted, m.Refusal),
+    m.StatusRequest: (m.Status, m.Refusal),
+    m.Ping: (m.Pong,),
+}
+
+
+@dataclass(frozen=True)
+class LoggedOn:
+    """The server accepted the proof."""
+
+    session: str
+    idle_timeout: int
+    rate: int
+
+
+@dataclass(frozen=True)
+class Interrogated:
+    """The server inquired and was answered with this code."""
+
+    trigger: str
+    code: bytes
+
+
+@dataclass(frozen=True)
+class SectionsSent:
+    """The server did not know these sections."""
+
+    sections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MenuShown:
+    """A menu is complete; it takes the place of the one before."""
+
+    menu: Menu
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to what was sent with id ``re``.
+
+    ``value``: :class:`Quotation`, :class:`Agreement`, a message such as ``Noted`` or ``Status``, or :class:`Refused`.
+    """
+
+    re: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A no, or an answer that the terminal itself does not accept (code ``bad_answer``)."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NoticeArrived:
+    """A message for the user."""
+
+    notice: m.Notice
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """The server answered with an error; the link stays unless :class:`Closed` follows."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The link is over, for this reason."""
+
+    reason: str
+
+
+Event = LoggedOn | Interrogated | SectionsSent | MenuShown | Answer | NoticeArrived | Complaint | Closed
+
+
+@dataclass(frozen=True)
+class _Sent:
+    message: Any
+    exchange: int
+    about: Any = None
+
+
+class Dialogue:
+    """One link, from connect to close."""
+
+    def __init__(self, state: State, languages: tuple[str, ...] = ("en",), software: str = "terminal_sim") -> None:
+        self.state = state
+        self.phase: Phase = "hello"
+        self.menu = Menu("")
+        self.waiting: dict[int, _Sent] = {}
+        self._languages, self._software = languages, software
+        self._binding: tuple[Binding, bytes] = ("none", b"")
+        self._out: list[bytes] = []
+        self._events: list[Event] = []
+        self._last_id = 0
+        self._next_exchange = 1
+        self._pages = MenuPages()
+        self._responses: dict[int, Response] = {}
+        self._notices: dict[str, tuple[int, int]] = {}
+        self._offset = 0
+
+    # What the shell calls.
+
+    def connected(self, binding: Binding, data: bytes) -> None:
+        """The transport stands; ``data`` names the channel (see ``signalling.proof.logon_statement``)."""
+        self._binding = (binding, data)
+
+    def receive(self, payload: bytes, now: int) -> list[Event]:
+        """One payload from the server; what follows from it for the user. Never raises for what a server sends."""
+        if self.phase == "closed":
+            return []
+        try:
+            envelope = decode(payload)
+        except EnvelopeError as error:
+            self._fail("bad_envelope", str(error))
+            return self._take_events()
+        try:
+            message = m.decode_from_server(envelope)
+        except UnknownType as error:
+            self._send(m.Error(code="unknown_type", reason=str(error)), envelope.exchange, envelope.id)
+            return self._take_events()
+        except BodyError as error:
+            self._fail("bad_body", str(error)[:1000], envelope.id)
+            return self._take_events()
+        if not isinstance(message, EXPECTED[self.phase]):
+            self._fail("wrong_state", f"{message.TYPE} does not belong here ({self.phase})", envelope.id)
+            return self._take_events()
+        handler = _HANDLERS.get(type(message))
+        if handler is not None:
+            handler(self, message, envelope.exchange, envelope.id, now)
+            if type(message) is m.CounterNoted and envelope.re in self.waiting:
+                self._answered(message, envelope.re, now)
+        else:
+            self._answered(message, envelope.re, now)
+        return self._take_events()
+
+    def take(self) -> list[bytes]:
+        """The payloads to send now, in order."""
+        out, self._out = self._out, []
+        return out
+
+    def server_time(self, now: int) -> int:
+        """The server's clock, as the welcome told it."""
+        return now + self._offset
+
+    # What the user wants. Each returns the id that the answer will carry.
+
+    def request(self, line: Line, mode: str) -> int:
+        """The request signal. Raises ``MenuError``."""
+        message = self.menu.request(line, mode)
+        line.mark = "requested"
+        return self._ask(message, self._begin(), line)
+
+    def counter(self, line: Line, quotation: Quotation, mode: str, spending_limit: int | None) -> int:
+        """A counter-proposal to a quote. Raises ``MenuError``."""
+        return self._ask(counter_proposal(quotation, mode, spending_limit), quotation.exchange, line)
+
+    def decline(self, line: Line, quotation: Quotation) -> int:
+        """Leave the negotiation."""
+        return self._ask(m.Decline(quote=quotation.quote.quote), quotation.exchange, line)
+
+    def confirm(self, line: Line, quotation: Quotation, now: int) -> int:
+        """The user's yes: the agreement is in the journal before it is sent."""
+        quote = quotation.quote
+        agreement = new_id(now)
+        self.state.record(
+            lines.Confirmed(
+                at=now,
+                agreement=agreement,
+                quote_id=quote.quote,
+                offer=quote.offer,
+                version=quote.offer_version,
+                product=quote.product,
+                release=quote.release,
+                title=quotation.entry.title,
+                subscriber=quote.subscriber,
+                terms=quote.mode,
+                amount=quote.amount,
+                tax=quote.tax,
+                currency=quote.currency,
+                delivers=bool(quote.digest),
+                quote=quotation.signed,
+                confirmation=confirmation(quotation, self.state.identity, agreement, now),
+                spending_limit=quote.spending_limit,
+            )
+        )
+        return self._confirm(self.state.agreements[agreement], quotation.exchange, line)
+
+    def reject(self, line: Line, reason: str = "") -> int:
+        """The reject signal. Raises ``MenuError``."""
+        return self._ask(self.menu.reject(line, reason), self._begin(), line)
+
+    def later(self, line: Line) -> int:
+        """Neither taken nor rejected."""
+        return self._ask(self.menu.later(line), self._begin(), line)
+
+    def advance(self, agreement: Agreement, now: int) -> int | None:
+        """Send what the agreement's step calls for, also after a reconnect; None where nothing is to be sent."""
+        if agreement.step == "confirmed":
+            return self._confirm(agreement, self._begin(), None)
+        if agreement.step == "agreed":
+            delivery.order(self.state, agreement, now)
+        if agreement.step == "ordered" and agreement.order is not None:
+            return self._ask(m.DeliveryRequest(order=agreement.order), self._begin(), agreement)
+        if agreement.step in ("installed", "failed") and agreement.receipt is not None:
+            return self._ask(m.Receipt(receipt=agreement.receipt), self._begin(), agreement)
+        return None
+
+    def report(self, now: int, *, everything: bool = False) -> int | None:
+        """Bring the counters' reports; None when there is nothing to report."""
+        reports = counters.report(self.state, now, everything=everything)
+        return self._ask(m.CounterReports(reports=reports), self._begin()) if reports else None
+
+    def repeat(self, re: int) -> int:
+        """Send once more, in the same exchange, what went out with id ``re`` and waits for its answer."""
+        sent = self.waiting[re]
+        return self._ask(sent.message, sent.exchange, sent.about)
+
+    def status(self) -> int:
+        """Ask for the state of software, authorizations, counters and charges."""
+        return self._ask(m.StatusRequest(), self._begin())
+
+    def read(self, notices: list[str], now: int) -> None:
+        """The user saw these messages."""
+        self.state.record(lines.NoticesRead(at=now, notices=notices))
+        for notice in notices:
+            exchange, re = self._notices.pop(notice, (None, None))
+            self._send(m.NoticeRead(notices=[notice]), self._begin() if exchange is None else exchange, re)
+
+    def ping(self) -> int:
+        """Are you there?"""
+        return self._ask(m.Ping(), 0)
+
+    def bye(self, reason: str = "") -> None:
+        """End the link."""
+        if self.phase != "closed":
+            self._send(m.Bye(reason=reason), 0)
+            self.phase = "closed"
+
+    # The server's words.
+
+    def _challenge(self, message: m.Challenge, exchange: int, id: int, now: int) -> None:
+        trust, identity = self.state.trust, self.state.identity
+        if message.protocol != PROTOCOL:
+            self._fail("protocol", f"the server speaks protocol {message.protocol}, this terminal {PROTOCOL}", id)
+            return
+        if message.server != trust.server:
+            self._fail("wrong_server", f"this is {message.server}, trusted is {trust.server}", id)
+            return
+        binding, data = self._binding
+        proof = identity.key.sign(logon_statement(message.nonce, identity.terminal, message.server, binding, data))
+        logon = m.Logon(
+            terminal=identity.terminal,
+            binding=binding,
+            signature=proof,
+            languages=list(self._languages),
+            software=self._software,
+        )
+        self.phase = "proving"
+        self._send(logon, 0, id)
+
+    def _welcome(self, message: m.Welcome, exchange: int, id: int, now: int) -> None:
+        self.phase = "open"
+        self._offset = message.time - now
+        self._events.append(LoggedOn(message.session, message.idle_timeout, message.rate))
+
+    def _inquiry(self, message: m.Inquiry, exchange: int, id: int, now: int) -> None:
+        response = Response(self.state.configuration())
+        self._responses = {exchange: response}
+        self._send(response.report(), exchange, id)
+        self._events.append(Interrogated(message.trigger, response.code))
+
+    def _section_request(self, message: m.SectionRequest, exchange: int, id: int, now: int) -> None:
+        response = self._responses.get(exchange)
+        if response is None:
+            self._send(m.Error(code="wrong_state", reason="no inquiry was answered in this exchange"), exchange, id)
+            return
+        for part in response.parts(message.sections):
+            self._send(part, exchange, id)
+        self._events.append(SectionsSent(tuple(dict.fromkeys(message.sections))))
+
+    def _offers(self, message: m.Offers, exchange: int, id: int, now: int) -> None:
+        try:
+            menu = self._pages.add(message)
+        except MenuError as error:
+            self._send(m.Error(code="bad_page", reason=str(error)), exchange, id)
+            return
+        if menu is None:
+            return
+        self.menu = menu
+        shown = [
+            lines.ShownOffer(line.entry.offer, line.entry.version, line.entry.product, line.entry.release)
+            for line in menu.lines
+        ]
+        self.state.record(lines.Shown(at=now, menu=menu.id, offers=shown))
+        self._events.append(MenuShown(menu))
+
+    def _counter_inquiry(self, message: m.CounterInquiry, exchange: int, id: int, now: int) -> None:
+        counters.announce(self.state, message.cut_overs, now)
+        reports = counters.report(self.state, now)
+        if reports:
+            self._ask(m.CounterReports(reports=reports), exchange, None, id)
+        else:
+            self._send(m.CounterReports(reports=[]), exchange, id)
+
+    def _counter_noted(self, message: m.CounterNoted, exchange: int, id: int, now: int) -> None:
+        try:
+            counters.acknowledged(self.state, message, now, self.server_time(now))
+        except (ProofError, BodyError) as error:
+            self._send(m.Error(code="bad_signature", reason=f"usage grant: {error}"), exchange, id)
+
+    def _notice(self, message: m.Notice, exchange: int, id: int, now: int) -> None:
+        self._notices[message.notice] = (exchange, id)
+        known = self.state.notices.get(message.notice)
+        if known is None:
+            self.state.record(
+                lines.Noticed(
+                    at=now,
+                    notice=message.notice,
+                    about=message.kind,
+                    text=message.text,
+                    subject=message.subject,
+                    state=message.state,
+                )
+            )
+        if known is not None and known.read:
+            self.read([message.notice], now)
+        else:
+            self._events.append(NoticeArrived(message))
+
+    def _ping(self, message: m.Ping, exchange: int, id: int, now: int) -> None:
+        self._send(m.Pong(), exchange, id)
+
+    def _bye(self, message: m.Bye, exchange: int, id: int, now: int) -> None:
+        self.phase = "closed"
+        self._events.append(Closed(message.reason or "the server ended the link"))
+
+    # Answers to what the user wanted.
+
+    def _answered(self, message: m.Message, re: int | None, now: int) -> None:
+        if isinstance(message, m.Error):
+            self._complaint(message, re)
+            return
+        sent = self.waiting.get(re) if re is not None else None
+        if re is None or sent is None or not isinstance(message, ANSWERS[type(sent.message)]):
+            self._send(m.Error(code="unexpected", reason=f"{message.TYPE} answers nothing that was asked"), 0)
+            return
+        del self.waiting[re]
+        self._events.append(Answer(re, self._settle(sent, message, now)))
+
+    def _complaint(self, message: m.Error, re: int | None) -> None:
+        self._events.append(Complaint(message.code, message.reason))
+        if re is not None and self.waiting.pop(re, None) is not None:
+            self._events.append(Answer(re, Refused(message.code, message.reason)))
+        if message.closing:
+            self.phase = "closed"
+            self._events.append(Closed(f"{message.code}: {message.reason}"))
+
+    def _settle(self, sent: _Sent, message: m.Message, now: int) -> Any:
+        """What the answer means; what binds goes into the journal."""
+        try:
+            if isinstance(message, m.QuoteMessage):
+                return self._quoted(sent, message, now)
+            if isinstance(message, m.Agreed):
+                return self._agreed(sent.message, message, now)
+            if isinstance(message, m.DeliveryGrantMessage):
+                if sent.about.step == "ordered":
+                    delivery.accept_grant(self.state, sent.about, message, now)
+                return sent.about
+        except (ProofError, BodyError, BadQuote, delivery.BadGrant) as error:
+            self._send(m.Error(code="bad_answer", reason=str(error)[:1000]), sent.exchange)
+            return Refused("bad_answer", str(error))
+        if isinstance(message, m.Refusal):
+            return self._refused(sent, message, now)
+        if isinstance(message, m.ReceiptNoted) and sent.about.step in ("installed", "failed"):
+            self.state.record(
+                lines.ReceiptNoted(
+                    at=now, agreement=sent.about.id, charge=message.charge, server_time=self.server_time(now)
+                )
+            )
+        if isinstance(message, m.Noted):
+            self._noted(sent, message, now)
+        return message
+
+    def _quoted(self, sent: _Sent, message: m.QuoteMessage, now: int) -> Quotation:
+        line: Line = sent.about
+        return check_quote(
+            message,
+            asked=sent.message,
+            exchange=sent.exchange,
+            entry=line.entry,
+            trust=self.state.trust,
+            terminal=self.state.identity.terminal,
+            now=self.server_time(now),
+        )
+
+    def _agreed(self, sent: m.Message, message: m.Agreed, now: int) -> Agreement:
+        agreement = self.state.agreements.get(message.agreement)
+        if (
+            agreement is None
+            or not isinstance(sent, m.Confirm)
+            or sent.confirmation != agreement.confirmed.confirmation
+        ):
+            raise BadQuote(f"agreement {message.agreement} is not the one that was confirmed")
+        if message.digest != agreement_digest(agreement.confirmed.quote, agreement.confirmed.confirmation):
+            raise BadQuote(f"agreement {message.agreement}: its hash is not that of what was signed")
+        if agreement.step == "confirmed":
+            time = self.server_time(now)
+            self.state.record(
+                lines.AgreementMade(at=now, agreement=agreement.id, digest=message.digest, server_time=time)
+            )
+        for line in self.menu.lines:
+            if line.entry.offer == agreement.confirmed.offer:
+                line.mark = "agreed"
+        return agreement
+
+    def _refused(self, sent: _Sent, message: m.Refusal, now: int) -> Refused:
+        code, reason = message.code, message.reason
+        if isinstance(sent.about, Line) and sent.about.mark == "requested":
+            sent.about.mark = "open"
+        if isinstance(sent.message, m.Confirm):
+            agreement = self._of_confirm(sent.message)
+            if agreement.step == "confirmed":
+                self.state.record(lines.AgreementRefused(at=now, agreement=agreement.id, code=code, reason=reason))
+        if isinstance(sent.message, m.DeliveryRequest) and sent.about.step == "ordered" and code not in TRANSIENT:
+            self.state.record(lines.OrderRefused(at=now, agreement=sent.about.id, code=code, reason=reason))
+        return Refused(code, reason)
+
+    def _of_confirm(self, message: m.Confirm) -> Agreement:
+        for agreement in self.state.agreements.values():
+            if agreement.confirmed.confirmation == message.confirmation:
+                return agreement
+        raise LookupError("a confirmation that the journal does not know")
+
+    def _noted(self, sent: _Sent, message: m.Noted, now: int) -> None:
+        line = sent.about
+        if not isinstance(line, Line):
+            return
+        entry = line.entry
+        if isinstance(sent.message, m.Reject):
+            line.mark = "rejected"
+            self.state.record(
+                lines.Rejected(
+                    at=now, offer=entry.offer, version=entry.version, product=entry.product, until=message.until
+                )
+            )
+        elif isinstance(sent.message, m.Later):
+            line.mark = "later"
+            self.state.record(lines.Postponed(at=now, offer=entry.offer, version=entry.version, product=entry.product))
+        else:
+            line.mark = "open"
+
+    # Sending.
+
+    def _confirm(self, agreement: Agreement, exchange: int, line: Line | None) -> int:
+        return self._ask(m.Confirm(confirmation=agreement.confirmed.confirmation), exchange, line)
+
+    def _begin(self) -> int:
+        exchange, self._next_exchange = self._next_exchange, self._next_exchange + 2
+        return exchange
+
+    def _ask(self, message: m.Message, exchange: int, about: Any = None, re: int | None = None) -> int:
+        id = self._send(message, exchange, re)
+        self.waiting[id] = _Sent(message, exchange, about)
+        return id
+
+    def _send(self, message: m.Message, exchange: int, re: int | None = None) -> int:
+        self._last_id += 1
+        self._out.append(encode(message, id=self._last_id, exchange=exchange, re=re))
+        return self._last_id
+
+    def _fail(self, code: str, reason: str, re: int | None = None) -> None:
+        self._send(m.Error(code=code, reason=reason, closing=True), 0, re)
+        self.phase = "closed"
+        self._events.append(Closed(f"{code}: {reason}"))
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+TRANSIENT = frozenset({"busy", "try_later", "unavailable"})
+"""Refusals of an order that do not end the agreement."""
+
+_HANDLERS: dict[type[m.Message], Callable[[Dialogue, Any, int, int, int], None]] = {
+    m.Challenge: Dialogue._challenge,
+    m.Welcome: Dialogue._welcome,
+    m.Inquiry: Dialogue._inquiry,
+    m.SectionRequest: Dialogue._section_request,
+    m.Offers: Dialogue._offers,
+    m.CounterInquiry: Dialogue._counter_inquiry,
+    m.CounterNoted: Dialogue._counter_noted,
+    m.Notice: Dialogue._notice,
+    m.Ping: Dialogue._ping,
+    m.Bye: Dialogue._bye,
+}
