@@ -100,7 +100,7 @@ def _rejection_text(value: timedelta | datetime | None) -> str:
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
 RequirementText = Annotated[Requirement, PlainValidator(_requirement), PlainSerializer(str)]
-Instant = Annotated[datetime, PlainValidator(_instant)]
+Instant = Annotated[datetime, PlainValidator(_instant), PlainSerializer(datetime.isoformat)]
 Language = Annotated[str, AfterValidator(_language)]
 Texts = Annotated[dict[Language, Annotated[str, Field(min_length=1, max_length=4000)]], BeforeValidator(_texts)]
 Patterns = list[Annotated[str, Field(min_length=1)]]
