@@ -263,16 +263,17 @@ class Decision:
         )
 
     def _takes_too_much_prepaid(self, legs: list[tuple[AccountState, int]]) -> Declined | None:
-        for owner, currency in {(leg.key[0], leg.key[2]) for leg, _ in legs if leg.key[1] == PREPAID}:
+        operators = {(OPERATOR, leg.key[2]) for leg, _ in legs}
+        for owner, currency in {(leg.key[0], leg.key[2]) for leg, _ in legs if leg.key[1] == PREPAID} - operators:
             trio = self._customer(owner, currency)
             prepaid = trio[2]
             taken = sum(amount for leg, amount in legs if leg is prepaid)
             there = -prepaid.balance - prepaid.reserved
-            if 0 < taken and there < taken:
+            if taken > 0 and there < taken:
                 return _beyond(prepaid, taken, there)
             owed = sum(amount for leg, amount in legs if leg in trio)
             left = available(*trio)
-            if 0 < taken and 0 < owed and left is not None and left < owed:
+            if taken > 0 and owed > 0 and left is not None and left < owed:
                 return _beyond(prepaid, owed, left)
         return None
 
@@ -286,7 +287,7 @@ class Decision:
     }
 
     def _payer(self, owner: str, kind: str, currency: str, amount: int, checked: bool) -> AccountState | Declined:
-        if (owner, UNBILLED, currency) not in self.accounts:
+        if owner == OPERATOR or (owner, UNBILLED, currency) not in self.accounts:
             return _no_account(owner, currency)
         trio = self._customer(owner, currency)
         unbilled, _, prepaid = trio

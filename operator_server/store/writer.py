@@ -20,7 +20,7 @@ from operator_server.store.engine import writing
 class Batch(Protocol):
     """Operations of one kind that are done together faster than one after another."""
 
-    def __call__(self, connection: Connection, payloads: Sequence[Any]) -> Sequence[Any]:
+    def __call__(self, connection: Connection, payloads: Sequence[Any], /) -> Sequence[Any]:
         """A result or an exception for each payload. If it raises, each payload is tried alone."""
 
 
