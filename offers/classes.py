@@ -99,6 +99,11 @@ class Rule:
             and all(offer_class & choice for choice in self.choices)
         )
 
+    @property
+    def gate(self) -> int:
+        """Bits of which a fitting class has at least one; 0 where a class of no bits may fit."""
+        return self.choices[0] if self.choices else self.needed & -self.needed
+
 
 class Rules:
     """The rules of a set of offers, and the projection of configurations onto their conditions."""
@@ -108,6 +113,10 @@ class Rules:
         self._by_fact: dict[SectionName, dict[str, list[Condition]]] = {}
         self._fact_bits: dict[tuple[SectionName, str, str], int] = {}
         self._rules = {offer: self._rule(offer) for offer in offers}
+        self._behind: dict[int, list[tuple[int, Offer, Rule]]] = {}
+        for place, (offer, rule) in enumerate(self._rules.items()):
+            for bit in _single_bits(rule.gate) or (0,):
+                self._behind.setdefault(bit, []).append((place, offer, rule))
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -125,7 +134,13 @@ class Rules:
 
     def fitting(self, offer_class: int) -> list[Offer]:
         """The offers tuned to a class, in the order in which they were given."""
-        return [offer for offer, rule in self._rules.items() if rule.fits(offer_class)]
+        found = {
+            place: offer
+            for bit in (0, *_single_bits(offer_class))
+            for place, offer, rule in self._behind.get(bit, ())
+            if rule.fits(offer_class)
+        }
+        return [found[place] for place in sorted(found)]
 
     def objections(self, offer: Offer, configuration: Configuration) -> Iterator[str]:
         """Why the offer is not tuned to this configuration, a sentence each; none where it is."""
@@ -181,3 +196,12 @@ class Rules:
             for section in condition.sections:
                 self._by_fact.setdefault(section, {}).setdefault(condition.key, []).append(condition)
         return bit
+
+
+def _single_bits(bits: int) -> list[int]:
+    result = []
+    while bits:
+        lowest = bits & -bits
+        result.append(lowest)
+        bits ^= lowest
+    return result

@@ -28,9 +28,9 @@ def tariff_prices(book: TariffBook) -> dict[str, TariffPrice]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mode:
-    """A charging mode of an offer.
+    """A charging mode of an offer. Modes are compared and hashed by identity, as their offers are.
 
     ``amount``: micros net, due once; 0 for modes that are free or charge by use. ``tax_rate``: basis points.
     ``tariff``: for modes that charge by use. ``groups``: who may use it, empty for everybody.
