@@ -64,7 +64,11 @@ class CounterGap(SQLModel, table=True):
 
 
 class RatingStateRow(SQLModel, table=True):
-    """The rating state carried within an agreement and a period, so that pieces cost what the whole would."""
+    """The rating state carried within an agreement and a period, so that pieces cost what the whole would.
+
+    ``spent``: micros net charged for use in the period. Where a tariff counts over the life of the agreement, the
+    state stands in a row of its own, whose period is ``agreement``.
+    """
 
     __tablename__ = "rating_state"
     agreement_id: str = Field(primary_key=True, sa_type=Identifier)
@@ -74,7 +78,7 @@ class RatingStateRow(SQLModel, table=True):
 
 
 class UsageGrantRow(SQLModel, table=True):
-    """Use granted ahead to an installation's counter, and the reservation behind it."""
+    """Use granted ahead to an installation's counter, and the reservation behind it. ``state``: open or replaced."""
 
     __tablename__ = "usage_grant"
     __table_args__ = (Index("usage_grant_counter", "installation_id", "counter"),)
@@ -96,7 +100,8 @@ class Charge(SQLModel, table=True):
     """One thing charged: a delivery, a stretch of a counter, or the reversal of one. ``net`` in micros.
 
     ``period``: the month of use in the operator's zone; ``transfer_id``: its ledger transfer; ``invoice_id``: the
-    invoice that billed it. ``counter_from`` is exclusive, ``counter_to`` inclusive.
+    invoice that billed it. ``counter_from`` is exclusive, ``counter_to`` inclusive. ``included``: units of ``quantity``
+    that the agreement contains without a further charge.
     """
 
     __tablename__ = "charge"
@@ -112,6 +117,7 @@ class Charge(SQLModel, table=True):
     counter_from: int = Field(default=0, sa_type=Micros)
     counter_to: int = Field(default=0, sa_type=Micros)
     quantity: int = Field(default=1, sa_type=Micros)
+    included: int = Field(default=0, sa_type=Micros)
     period: str = Field(max_length=16)
     effective_at: datetime = Field(sa_type=Instant)
     recorded_at: datetime = Field(sa_type=Instant)

@@ -1,0 +1,1 @@
+"""Bill runs and the invoices they make."""

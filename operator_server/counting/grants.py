@@ -1,0 +1,243 @@
+"""Use granted ahead: how far a terminal may count before it reports again, backed by a reservation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Row, select, update
+
+from charging.counters import CounterState
+from charging.ledger.book import apply, available
+from charging.ledger.operations import Applied, Operation, Release, Reserve
+from charging.periods import period, period_of
+from charging.rating import RatingState
+from charging.tariffs import TariffVersion, units_affordable
+from operator_server.counting.book import Counted, CounterKey, counted, open_grants, states
+from operator_server.counting.metering import Meter
+from operator_server.counting.tariffs import TariffVersions
+from operator_server.settings import Settings
+from operator_server.store.accounting import UsageGrantRow
+from operator_server.store.parties import Account
+from operator_server.store.rows import add_many, table
+from operator_server.validation.notices import write_notice
+from signalling.clock import to_micros
+from signalling.documents import UsageGrant
+from signalling.ids import new_id
+from signalling.messages import Signed
+from signalling.money import MAX_MICROS
+from signalling.proof import sign
+
+SOURCE = "usage"
+"""The ledger's name of this client."""
+
+MAX_COUNT = 2**53 - 1
+
+_TEXTS = {
+    "en": {
+        "spending_limit": "The spending limit of {product} is reached; it can be used again from {day} on.",
+        "no_credit": "{product} cannot be used at present: the account has no credit left.",
+        "not_granted": "{product} cannot be used: its tariff grants no use.",
+    },
+    "de": {
+        "spending_limit": "Das Ausgabenlimit für {product} ist erreicht; ab {day} ist es wieder nutzbar.",
+        "no_credit": "{product} ist derzeit nicht nutzbar: Das Konto hat kein Guthaben mehr.",
+        "not_granted": "{product} ist nicht nutzbar: Der Tarif gewährt keine Nutzung.",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A counter that is to be granted further use, where it stands now."""
+
+    item: Counted
+    counter: str
+    epoch: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """Units that may be granted, what they cost at most, and if there are none, why."""
+
+    units: int
+    cost: int
+    obstacle: str = ""
+
+
+class UsageGrants:
+    """Grants use ahead: never more than the tariff's portion, the spending limit and the account's credit allow."""
+
+    def __init__(self, tariffs: TariffVersions, signing: Ed25519PrivateKey, settings: Settings) -> None:
+        self._tariffs = tariffs
+        self._signing = signing
+        self._settings = settings
+
+    def first_grants(
+        self, connection: Connection, agreement: Row[Any], installation: str, now: datetime
+    ) -> list[Signed]:
+        """The usage grants that go out with a delivery grant; those that are open when it is repeated.
+
+        Empty where nothing is charged by use, and, with a notice to the user, where nothing is affordable.
+        """
+        item = counted(connection, [installation])[installation]
+        if not item.counter or not item.usable:
+            return []
+        state = states(connection, [installation]).get((installation, item.counter), CounterState())
+        if again := self.repeat(connection, {(installation, item.counter): state}, now):
+            return again
+        meter = Meter(connection, self._tariffs, now)
+        want = Want(item, item.counter, state.epoch, state.value)
+        apply(connection, self.replace(connection, [want]), to_micros(now))
+        return self.grant(connection, meter, [want], now)
+
+    def release(self, connection: Connection, installation: str, now: datetime) -> None:
+        """End what is granted to an installation and give back what is reserved for it."""
+        operations = self._end(connection, open_grants(connection, [installation]))
+        if operations:
+            apply(connection, operations, to_micros(now))
+
+    def repeat(self, connection: Connection, counters: dict[CounterKey, CounterState], now: datetime) -> list[Signed]:
+        """The grants of these counters that still hold, as they were signed."""
+        rows = open_grants(connection, {installation for installation, _ in counters}) if counters else ()
+        return [
+            Signed(row.document, row.signature)
+            for row in rows
+            if (state := counters.get((row.installation_id, row.counter))) is not None
+            and row.epoch == state.epoch
+            and row.ceiling > state.value
+            and now < row.report_by
+        ]
+
+    def replace(self, connection: Connection, wants: Sequence[Want]) -> list[Operation]:
+        """End the open grants of these counters; what to do in the ledger before new ones are made."""
+        keys = {(want.item.installation, want.counter) for want in wants}
+        rows = open_grants(connection, {installation for installation, _ in keys}) if keys else ()
+        return self._end(connection, [row for row in rows if (row.installation_id, row.counter) in keys])
+
+    def grant(self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime) -> list[Signed]:
+        """New grants; those that went before must be released in the ledger. Writes a notice where there is none."""
+        money: dict[tuple[str, str], int | None] = {}
+        made: list[tuple[UsageGrantRow, Operation | None]] = []
+        for want in wants:
+            item = want.item
+            payer = (item.account, item.currency)
+            if payer not in money:
+                money[payer] = available(connection, *payer)
+            budget = self._budget(meter, want, money[payer], now)
+            if not budget.units:
+                self._tell(connection, want, budget.obstacle, now)
+                continue
+            left = money[payer]
+            if left is not None:
+                money[payer] = left - budget.cost
+            made.append(self._make(want, budget, now))
+        reserves = [operation for _, operation in made if operation is not None]
+        outcomes = iter(apply(connection, reserves, to_micros(now)) if reserves else ())
+        rows = []
+        for row, operation in made:
+            if operation is not None:
+                outcome = next(outcomes)
+                if not isinstance(outcome, Applied):
+                    raise RuntimeError(f"usage grant {row.id}: what is available could not be reserved: {outcome}")
+                row.reservation_id = outcome.transfer_id
+            rows.append(row)
+        add_many(connection, rows)
+        return [Signed(row.document, row.signature) for row in rows]
+
+    def _budget(self, meter: Meter, want: Want, money: int | None, now: datetime) -> _Budget:
+        item, version = want.item, meter.version(want.item)
+        portion = min(version.grant_units, MAX_COUNT - want.value)
+        if portion <= 0:
+            return _Budget(0, 0, "not_granted")
+        month = period_of(now, self._settings.operator.zone)
+        state = meter.state(item, month)
+        credit = MAX_MICROS if money is None else max(0, money)
+        limit = MAX_MICROS
+        if item.spending_limit is not None:
+            limit = max(0, item.spending_limit - meter.spent(item, month))
+        # Units that are included cost nothing and are granted whatever is left.
+        units = units_affordable(version, state, min(limit, credit), at=now, limit=portion)
+        cost = _highest_cost(version, units, state, now) if units else 0
+        return _Budget(units, cost, "spending_limit" if limit <= credit else "no_credit")
+
+    def _make(self, want: Want, budget: _Budget, now: datetime) -> tuple[UsageGrantRow, Operation | None]:
+        counting = self._settings.counting
+        valid_until = now + timedelta(seconds=counting.grant_validity)
+        report_by = min(valid_until, now + timedelta(seconds=counting.report_within))
+        grant = UsageGrant(
+            grant=new_id(to_micros(now)),
+            installation=want.item.installation,
+            counter=want.counter,
+            epoch=want.epoch,
+            ceiling=want.value + budget.units,
+            issued=to_micros(now),
+            valid_until=to_micros(valid_until),
+            report_by=to_micros(report_by),
+        )
+        signed = sign(self._signing, UsageGrant.PURPOSE, grant.encode())
+        row = UsageGrantRow(
+            id=grant.grant,
+            installation_id=grant.installation,
+            counter=grant.counter,
+            epoch=grant.epoch,
+            ceiling=grant.ceiling,
+            document=signed.document,
+            signature=signed.signature,
+            issued_at=now,
+            valid_until=valid_until,
+            report_by=report_by,
+        )
+        if not budget.cost:
+            return row, None
+        reserve = Reserve(
+            source=SOURCE,
+            op_id=grant.grant,
+            owner=want.item.account,
+            amount=budget.cost,
+            currency=want.item.currency,
+            expires_at=valid_until,
+            agreement_id=want.item.agreement,
+        )
+        return row, reserve
+
+    def _end(self, connection: Connection, rows: Iterable[Row[Any]]) -> list[Operation]:
+        ended = list(rows)
+        if ended:
+            grant = table(UsageGrantRow)
+            connection.execute(update(grant).where(grant.c.id.in_([row.id for row in ended])).values(state="replaced"))
+        # One that has expired meanwhile is declined by the ledger, and that is as good.
+        return [
+            Release(source=SOURCE, op_id=f"end:{row.id}", reservation_id=row.reservation_id)
+            for row in ended
+            if row.reservation_id is not None
+        ]
+
+    def _tell(self, connection: Connection, want: Want, obstacle: str, now: datetime) -> None:
+        zone = self._settings.operator.zone
+        month = period_of(now, zone)
+        account = table(Account)
+        language = connection.execute(select(account.c.language).where(account.c.id == want.item.account)).scalar()
+        texts = _TEXTS.get(language or "", _TEXTS["en"])
+        write_notice(
+            connection,
+            now,
+            terminal=want.item.terminal,
+            subscriber=want.item.subscriber,
+            kind="charge" if obstacle == "spending_limit" else "authorization",
+            subject=want.item.installation,
+            state=obstacle,
+            text=texts[obstacle].format(
+                product=want.item.product, day=period(month, zone).end.astimezone(zone).date().isoformat()
+            ),
+            dedup=f"use/{want.item.installation}/{month}/{obstacle}",
+        )
+
+
+def _highest_cost(version: TariffVersion, units: int, state: RatingState, now: datetime) -> int:
+    """What the units cost at most on the way; with volume tiers that is more than what all of them cost."""
+    return max(0, version.rate_for(None).rate(units, state, now, highest=True).cost_micros)
