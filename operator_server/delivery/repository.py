@@ -17,17 +17,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
 from tuf.api.metadata import (
-    Delegations,
     Metadata,
     MetaFile,
-    Role,
     Root,
     Signed,
     Snapshot,
@@ -37,14 +35,25 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.delivery.files import file_lock, sync_directory
+from operator_server.delivery.roles import RepositorySettings, sign_and_write, write_first_versions
 from operator_server.delivery.signing import KeyFolder
+
+__all__ = [
+    "NewTarget",
+    "NoSuchTarget",
+    "PublishedTarget",
+    "Repository",
+    "RepositoryError",
+    "RepositorySettings",
+    "TargetExists",
+    "target_path",
+]
 
 _TARGET_PATH = re.compile(r"(?:[A-Za-z0-9_@][A-Za-z0-9._:@+!~-]{0,127}/){2}[A-Za-z0-9_@][A-Za-z0-9._:@+!~-]{0,180}")
 _PATH_RULE = (
     "product/version/name is needed, each of letters, digits and ._:@+!~- beginning with a letter, a digit, _ or @"
 )
-_BIN_PREFIX = "bins"
 _KEPT_VERSIONS = 10
 """Old versions of each metadata file that stay, for clients that are reading an older snapshot."""
 
@@ -61,35 +70,6 @@ class TargetExists(RepositoryError):
 
 class NoSuchTarget(RepositoryError):
     """Nothing is published under the path."""
-
-
-@dataclass(frozen=True)
-class RepositorySettings:
-    """How long each role's signature is good, and over how many bins (a power of two, 2 to 256) targets are spread.
-
-    The number of bins is fixed when a repository is created.
-    """
-
-    bins: int = 16
-    root_expires: timedelta = timedelta(days=730)
-    targets_expires: timedelta = timedelta(days=365)
-    bins_expires: timedelta = timedelta(days=90)
-    snapshot_expires: timedelta = timedelta(days=14)
-    timestamp_expires: timedelta = timedelta(days=2)
-
-    def __post_init__(self) -> None:
-        if self.bins not in (2, 4, 8, 16, 32, 64, 128, 256):
-            raise ValueError(f"bins = {self.bins}: a power of two from 2 to 256 is needed")
-
-    def lifetime(self, role: str) -> timedelta:
-        """How long the metadata of a role is good."""
-        lifetimes = {
-            Root.type: self.root_expires,
-            Targets.type: self.targets_expires,
-            Snapshot.type: self.snapshot_expires,
-            Timestamp.type: self.timestamp_expires,
-        }
-        return lifetimes.get(role, self.bins_expires)
 
 
 @dataclass(frozen=True)
@@ -266,7 +246,7 @@ class Repository:
             if not (metadata_dir / "timestamp.json").exists():
                 keys = KeyFolder(keys_dir)
                 keys.generate_missing()
-                _write_first_versions(metadata_dir, keys, settings, now)
+                write_first_versions(metadata_dir, keys, settings, now)
             elif not may_exist:
                 raise RepositoryError(f"{metadata_dir} already holds a repository")
         return cls(metadata_dir, targets_dir, keys_dir, settings)
@@ -374,7 +354,7 @@ class Repository:
         return [Root.type]
 
     def _sign_and_write(self, role: str, metadata: Metadata[Any], now: datetime) -> None:
-        _sign_and_write(self._metadata_dir, self._keys, role, metadata, now + self._settings.lifetime(role))
+        sign_and_write(self._metadata_dir, self._keys, role, metadata, now + self._settings.lifetime(role))
 
 
 def target_path(product: str, version: str, name: str) -> str:
@@ -383,40 +363,6 @@ def target_path(product: str, version: str, name: str) -> str:
     if not _TARGET_PATH.fullmatch(path):
         raise RepositoryError(f"target path {path!r}: {_PATH_RULE}")
     return path
-
-
-def _write_first_versions(metadata_dir: Path, keys: KeyFolder, settings: RepositorySettings, now: datetime) -> None:
-    bits = settings.bins.bit_length() - 1
-    public = {role: keys.signer(role).public_key for role in (*_TOP_ROLES, _BIN_PREFIX)}
-    succinct = SuccinctRoles([public[_BIN_PREFIX].keyid], 1, bits, _BIN_PREFIX)
-    top = Targets(delegations=Delegations({public[_BIN_PREFIX].keyid: public[_BIN_PREFIX]}, succinct_roles=succinct))
-    first: dict[str, Signed] = {
-        Root.type: Root(
-            keys={public[role].keyid: public[role] for role in _TOP_ROLES},
-            roles={role: Role([public[role].keyid], 1) for role in _TOP_ROLES},
-            consistent_snapshot=True,
-        ),
-        Targets.type: top,
-        **{role: Targets() for role in succinct.get_roles()},
-    }
-    names = [name for name in first if name != Root.type]
-    first[Snapshot.type] = Snapshot(meta={f"{name}.json": MetaFile(1) for name in names})
-    first[Timestamp.type] = Timestamp(snapshot_meta=MetaFile(1))
-    for role, signed in first.items():
-        if role == Timestamp.type:
-            sync_directory(metadata_dir)
-        _sign_and_write(metadata_dir, keys, role, Metadata(signed), now + settings.lifetime(role))
-    sync_directory(metadata_dir)
-
-
-_TOP_ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
-
-
-def _sign_and_write(metadata_dir: Path, keys: KeyFolder, role: str, metadata: Metadata[Any], expires: datetime) -> None:
-    metadata.signed.expires = expires.replace(microsecond=0)
-    metadata.sign(keys.signer(role if role in _TOP_ROLES else _BIN_PREFIX))
-    name = f"{role}.json" if role == Timestamp.type else f"{metadata.signed.version}.{role}.json"
-    write_atomically(metadata_dir / name, metadata.to_bytes())
 
 
 def _check(target: NewTarget) -> None:

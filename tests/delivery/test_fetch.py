@@ -96,6 +96,20 @@ def test_a_download_begun_at_one_repository_is_ended_at_another(house: House, ta
     assert terminal.client.last_transfer == Transfer(house.base_url, 600_000, SIZE - 600_000)
 
 
+def test_a_usb_stick_serves_the_same_bytes_and_goes_on_where_it_was_pulled_out(
+    house: House, target: PublishedTarget, tmp_path: Path
+) -> None:
+    stick = tmp_path / "usb stick"
+    shutil.copytree(house.served, stick)
+    url = stick.as_uri()
+    assert refused(house.terminal(url, fault=DropAfter(400_000, "/targets/")), target).code == "unreachable"
+    terminal = house.terminal(url)
+    assert terminal.fetch(target).read_bytes() == CONTENT
+    assert terminal.client.last_transfer == Transfer(url, 400_000, SIZE - 400_000)
+    shutil.rmtree(stick)
+    assert refused(house.terminal(url), target).code == "unreachable"
+
+
 def test_what_is_there_already_is_not_fetched_again_unless_it_was_damaged(
     house: House, target: PublishedTarget
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from signalling.sealing import new_content_key, seal
+from signalling.sealing import seal
 from terminal_sim.download import (
     STEPS,
     Installed,
@@ -111,10 +111,11 @@ def test_a_truncated_sealed_file_is_refused_and_the_old_version_stays(store: Pat
     with pytest.raises(InstallError, match="cut off") as error:
         install(file, True, KEY, store, "tool", "2.0")
     assert error.value.code == "not_opened"
+    assert sorted(entry.name for entry in store.iterdir()) == ["tool"]  # the failed change left nothing
     assert content_of(store) == OLD
 
 
-@pytest.mark.parametrize("key", [None, new_content_key()])
+@pytest.mark.parametrize("key", [None, bytes(32)], ids=["no key", "another key"])
 def test_without_the_right_key_nothing_is_installed(store: Path, tmp_path: Path, key: bytes | None) -> None:
     with pytest.raises(InstallError) as error:
         install(package(tmp_path, NEW), True, key, store, "tool", "2.0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import pytest
 from delivery_samples import START, make_house, make_repository, static_server
 
 from operator_server.delivery import files
-from operator_server.delivery.publish import prepare, publish, release_identity
 from operator_server.delivery.repository import (
     NewTarget,
     NoSuchTarget,
@@ -24,10 +22,7 @@ from operator_server.delivery.repository import (
     RepositoryError,
     RepositorySettings,
     TargetExists,
-    target_path,
 )
-from operator_server.delivery.vault import KeyVault
-from signalling.sealing import open_seal
 from terminal_sim.repository_client import FetchError
 
 
@@ -152,7 +147,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:
         calls += 1
         real(path, data, mode)
 
-    monkeypatch.setattr("operator_server.delivery.repository.write_atomically", counting)
+    monkeypatch.setattr("operator_server.delivery.roles.write_atomically", counting)
     return lambda: calls
 
 
@@ -279,27 +274,3 @@ def test_a_publish_rewrites_one_bin_the_snapshot_and_the_timestamp_only(
     changed = {name.split(".", 1)[-1].split("-")[0] for name in after if after[name] != before.get(name)}
     assert changed == {"bins", "snapshot.json", "json"}
     assert len([name for name in after if after[name] != before.get(name)]) == 3
-
-
-def test_a_paid_package_is_published_sealed_and_its_stored_key_opens_it(
-    repository: Repository, package: Path, tmp_path: Path
-) -> None:
-    vault = KeyVault(tmp_path / "vault.key")
-    ready = prepare(package, "tool", "1.0", tmp_path, vault)
-    publish(repository, [ready], START)
-    found = repository.target(target_path("tool", "1.0", "package"))
-    assert found is not None
-    assert (found.sha256, found.length, found.custom) == (ready.sha256, ready.length, {"sealed": True})
-    (served,) = (tmp_path / "repository" / "targets").rglob("*.package")
-    assert b"content of the package" not in served.read_bytes()
-    with served.open("rb") as source, (tmp_path / "opened").open("wb") as sink:
-        open_seal(source, sink, vault.open(ready.content_key, release_identity("tool", "1.0")))
-    assert (tmp_path / "opened").read_bytes() == package.read_bytes()
-
-
-def test_a_free_package_is_published_as_it_is(repository: Repository, package: Path, tmp_path: Path) -> None:
-    ready = prepare(package, "tool", "1.0", tmp_path, None)
-    publish(repository, [ready], START)
-    (served,) = (tmp_path / "repository" / "targets").rglob("*.package")
-    assert served.read_bytes() == package.read_bytes()
-    assert os.path.basename(served) == f"{ready.sha256.hex()}.package"
