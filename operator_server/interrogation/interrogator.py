@@ -1,0 +1,441 @@
+"""Interrogations in progress: brings exchanges, inventory, store and offers together for the links of one process.
+
+The outcome is durable before the offers go out. A terminal that does not answer is asked again, then recorded as
+silent; nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from operator_server.desk import Visitor
+from operator_server.interrogation.exchange import Exchange, ExchangeFault, Step, assemble, changed_sections
+from operator_server.interrogation.exchange import check_section as check
+from operator_server.interrogation.inventory import DAY, Inventory, NewCodes
+from operator_server.interrogation.offering import Menu, Offering
+from operator_server.interrogation.records import (
+    NewSection,
+    Outcome,
+    load_inventory,
+    load_sections,
+    new_codes_since,
+    record_outcomes,
+    record_sections,
+)
+from operator_server.interrogation.schedule import next_interval
+from operator_server.link.machine import Heard, LinkMachine
+from operator_server.link.visitors import LogonContext, Stranger, Visitors
+from operator_server.settings import Settings
+from operator_server.store.store import Store
+from signalling.clock import Clock
+from signalling.configuration import SECTIONS, Configuration
+from signalling.ids import new_id
+from signalling.messages import ConfigurationReport, Error, Message, SectionPart, Trigger
+
+log = Logger()
+
+PAGE_BYTES = 60 * 1024
+"""Offers on one page; with its envelope it fits a frame."""
+
+LARGE_SECTION = 32 * 1024
+"""Sections from this size on are checked on another thread."""
+
+FETCH_TIMES = 4
+"""Sections may take this many answer time-outs altogether."""
+
+
+class AskedLink(Protocol):
+    """A link as interrogation sees it."""
+
+    machine: LinkMachine
+    visitor: Visitor
+    session: str
+    interview: Interview | None
+    due: int | None
+
+    def flush(self) -> None:
+        """Send what the machine has queued."""
+
+
+class OffersPage(Message, frozen=True):
+    """:class:`signalling.messages.Offers` with entries that are encoded already."""
+
+    TYPE = "offers"
+    menu: str
+    page: int
+    pages: int
+    offers: Sequence[msgspec.Raw]
+
+
+class Interview:
+    """An exchange with what the shell keeps for it. Deadlines in the reactor's seconds."""
+
+    __slots__ = ("context", "deadline", "exchange", "last_deadline", "link", "order")
+
+    def __init__(self, link: AskedLink, exchange: Exchange, context: LogonContext | None, order: str | None) -> None:
+        self.link = link
+        self.exchange = exchange
+        self.context = context
+        self.order = order
+        self.deadline = 0.0
+        self.last_deadline = 0.0
+
+
+Work = Generator[Deferred[Any], Any, None]
+AfterInterrogation = Callable[[Any, Visitor, Trigger], None]
+
+
+class Interrogator:
+    """All interrogations of one link process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        offering: Offering,
+        visitors: Visitors,
+        *,
+        reactor: Any,
+        node: str,
+        lease_micros: int,
+        after: AfterInterrogation,
+    ) -> None:
+        self.inventory = Inventory()
+        self._interval = settings.interrogation.interval
+        self._spread = settings.interrogation.jitter
+        self._retries = settings.interrogation.retries
+        self._timeout = settings.link.answer_timeout
+        self._store = store
+        self._clock = clock
+        self._offering = offering
+        self._visitors = visitors
+        self._reactor = reactor
+        self._node = node
+        self._lease = lease_micros
+        self._after = after
+        self._new_codes = NewCodes(settings.link.new_codes_per_day)
+        self._open: dict[Interview, None] = {}
+        self._learning: dict[bytes, list[Deferred[None]]] = {}
+
+    def load(self) -> Deferred[None]:
+        """Take in what the store knows."""
+        return self._store.read(load_inventory).addCallback(lambda found: self.inventory.load(*found))
+
+    def begin(
+        self, link: AskedLink, trigger: Trigger, context: LogonContext | None = None, order: str | None = None
+    ) -> bool:
+        """Inquire, unless an interrogation of this link is under way. The caller flushes the link."""
+        if link.interview is not None:
+            return False
+        exchange = Exchange(link.machine.begin(), trigger)
+        interview = link.interview = Interview(link, exchange, context, order)
+        interview.deadline = self._reactor.seconds() + self._timeout
+        self._open[interview] = None
+        link.machine.send(exchange.inquire(), exchange.number)
+        return True
+
+    def heard(self, link: AskedLink, heard: Heard) -> None:
+        """A configuration, a section's part, or an error in answer to an inquiry."""
+        interview, message = link.interview, heard.message
+        if interview is None or interview.exchange.number != heard.exchange:
+            reason = f"{message.TYPE}: this interrogation is over"
+            if isinstance(message, SectionPart):
+                link.machine.close(Error("late", reason, closing=True), heard.exchange, heard.id)
+            else:
+                link.machine.send(Error("late", reason), heard.exchange, heard.id)
+            return
+        exchange = interview.exchange
+        try:
+            if isinstance(message, ConfigurationReport):
+                if exchange.configuration(message):
+                    self._answered(interview, message)
+            elif isinstance(message, SectionPart):
+                if exchange.part(message):
+                    self._check_sections(interview)
+                else:
+                    interview.deadline = min(self._reactor.seconds() + self._timeout, interview.last_deadline)
+            else:
+                self._settle(interview, "refused", f"the terminal answers {message.code}: {message.reason}"[:400])
+        except ExchangeFault as fault:
+            self._refuse(interview, fault.code, str(fault), closing=True, re=heard.id)
+
+    def left(self, link: AskedLink) -> None:
+        """The link is gone."""
+        interview = link.interview
+        if interview is not None and interview in self._open:
+            self._settle(interview, "no_answer", "the link ended")
+
+    def sweep(self) -> None:
+        """Ask again, or give up, where the time is over."""
+        now = self._reactor.seconds()
+        for interview in [i for i in self._open if i.deadline <= now]:
+            exchange, link = interview.exchange, interview.link
+            if exchange.step is Step.ASKED and exchange.attempts <= self._retries:
+                interview.deadline = now + self._timeout
+                link.machine.send(exchange.inquire(), exchange.number)
+                link.flush()
+            elif exchange.step is Step.ASKED:
+                self._settle(interview, "no_answer", f"{exchange.attempts} inquiries without an answer")
+            elif exchange.step is Step.FETCHING:
+                self._settle(interview, "no_answer", "the sections did not arrive in time")
+
+    # A known code: the way of nearly all.
+
+    def _answered(self, interview: Interview, report: ConfigurationReport) -> None:
+        if report.code not in self.inventory.codes or not self._offering.knows(report.code):
+            self._watched(interview, self._meet_unknown(interview))
+        elif interview.context is None:
+            self._watched(interview, self._read_context(interview))
+        else:
+            self._offer(interview)
+
+    @inlineCallbacks
+    def _read_context(self, interview: Interview) -> Work:
+        link = interview.link
+        context = yield self._visitors.read(link.visitor.terminal, self._clock.micros())
+        if interview not in self._open:
+            return
+        if isinstance(context, Stranger):
+            self._refuse(interview, "logon_refused", "this terminal is no longer logged on", closing=True)
+            log.info("{terminal}: sent away: {cause}", terminal=link.visitor.terminal, cause=context.cause)
+            return
+        interview.context = context
+        link.visitor = context.visitor
+        self._offer(interview)
+
+    def _offer(self, interview: Interview) -> None:
+        context, report = interview.context, interview.exchange.report
+        assert context is not None
+        assert report is not None
+        code = report.code
+        menu = self._offering.menu(code, context.visitor, context)
+        outcome = self._outcome(interview, "answered")
+        outcome.code = code
+        outcome.previous_code = previous = context.previous_code
+        outcome.shown = menu.shown
+        if code != previous or code not in self.inventory.codes:
+            after = tuple(report.sections[name] for name in SECTIONS)
+            if code != previous:
+                before = None if previous is None else self.inventory.codes.get(previous)
+                outcome.changed = changed_sections(before, after)
+            if code not in self.inventory.codes:
+                outcome.configuration = after
+        del self._open[interview]
+        self._store.write_grouped(record_outcomes, outcome).addCallbacks(
+            self._recorded, self._not_recorded, (interview, menu, outcome), errbackArgs=(interview,)
+        )
+
+    def _outcome(self, interview: Interview, result: str) -> Outcome:
+        link, now = interview.link, self._clock.micros()
+        visitor = link.visitor
+        link.due = next_interval(visitor.terminal, now, self._interval, self._spread)
+        return Outcome(
+            new_id(now),
+            visitor.terminal,
+            visitor.subscriber,
+            interview.exchange.trigger,
+            now,
+            result,
+            self._node,
+            link.session,
+            now + self._lease,
+            link.due,
+            sections_fetched=len(interview.exchange.fetched),
+            order=interview.order,
+        )
+
+    def _recorded(self, _: None, interview: Interview, menu: Menu, outcome: Outcome) -> None:
+        link, exchange = interview.link, interview.exchange
+        report = exchange.report
+        assert report is not None
+        if outcome.configuration is not None:
+            self.inventory.learn(report.code, report.sections)
+        exchange.settle()
+        if link.interview is not interview:
+            return
+        link.interview = None
+        send, number = link.machine.send, exchange.number
+        pages = list(_pages(menu.entries))
+        for page, entries in enumerate(pages, 1):
+            send(OffersPage(outcome.id, page, len(pages), entries), number)
+        self._after(link, link.visitor, exchange.trigger)
+        link.flush()
+
+    def _not_recorded(self, failure: Failure, interview: Interview) -> None:
+        log.failure(
+            "an interrogation of {terminal} was not recorded", failure, terminal=interview.link.visitor.terminal
+        )
+        self._forget(interview)
+        interview.link.machine.close(Error("internal", "the answer could not be recorded; log on again", closing=True))
+        interview.link.flush()
+
+    # An unknown code.
+
+    def _watched(self, interview: Interview, work: Deferred[None]) -> None:
+        work.addErrback(lambda failure: self._not_recorded(failure, interview))
+
+    @inlineCallbacks
+    def _meet_unknown(self, interview: Interview) -> Work:
+        report, terminal = interview.exchange.report, interview.link.visitor.terminal
+        assert report is not None
+        interview.context = None  # It is read again: by the time the sections are here it may be out of date.
+        if report.code not in self.inventory.codes:
+            now = self._clock.micros()
+            if not self._new_codes.knows(terminal):
+                instants = yield self._store.read(lambda connection: new_codes_since(connection, terminal, now - DAY))
+                if not self._new_codes.knows(terminal):
+                    self._new_codes.recall(terminal, instants)
+            if interview not in self._open:
+                return
+            if not self._new_codes.bring(terminal, now):
+                reason = "this terminal brought too many new configuration codes today"
+                self._refuse(interview, "too_many_codes", reason, closing=False)
+                return
+            missing = [report.sections[name] for name in self.inventory.missing(report.sections)]
+            if missing:
+                # Another link process may have stored them.
+                found = yield self._store.read(lambda connection: list(load_sections(connection, missing)))
+                self.inventory.sections.update(found)
+        self._fetch(interview)
+
+    def _fetch(self, interview: Interview) -> None:
+        exchange, report = interview.exchange, interview.exchange.report
+        if interview not in self._open or report is None:
+            self._wake(self.inventory.release(interview))
+            return
+        if not self.inventory.missing(report.sections):
+            self._wake(self.inventory.release(interview))
+            self._watched(interview, self._complete(interview))
+            return
+        names = self.inventory.claim(interview, report.sections)
+        if not names:
+            return
+        now = self._reactor.seconds()
+        interview.deadline = now + self._timeout
+        interview.last_deadline = now + FETCH_TIMES * self._timeout
+        interview.link.machine.send(exchange.request(names), exchange.number)
+        interview.link.flush()
+
+    def _wake(self, ready: Iterable[Any]) -> None:
+        for interview in ready:
+            self._fetch(interview)
+
+    @inlineCallbacks
+    def _check_sections(self, interview: Interview) -> Work:
+        exchange, report = interview.exchange, interview.exchange.report
+        assert report is not None
+        try:
+            for name in exchange.wanted:
+                data = exchange.fetched[name]
+                yield self._maybe_in_thread(len(data), check, name, report.sections[name], data)
+            now, terminal = self._clock.micros(), interview.link.visitor.terminal
+            sections: list[NewSection] = [
+                (report.sections[name], name, exchange.fetched[name], terminal, now) for name in exchange.wanted
+            ]
+            yield self._store.write(lambda connection: record_sections(connection, sections))
+        except ExchangeFault as fault:
+            self._refuse(interview, fault.code, str(fault), closing=True)
+            return
+        except Exception:  # noqa: BLE001 - whatever the store met, this terminal's answer is lost and it is told so
+            self._not_recorded(Failure(), interview)
+            return
+        self.inventory.sections.update(report.sections[name] for name in exchange.wanted)
+        self._wake(self.inventory.release(interview))
+        self._fetch(interview)
+
+    @inlineCallbacks
+    def _complete(self, interview: Interview) -> Work:
+        report = interview.exchange.report
+        assert report is not None
+        if not self._offering.knows(report.code):
+            yield self._learn(report)
+        if interview in self._open:
+            yield self._read_context(interview)
+
+    def _learn(self, report: ConfigurationReport) -> Deferred[None]:
+        """Bring the configuration behind a code to the offers' side, once however many terminals wait for it."""
+        done: Deferred[None] = Deferred()
+        waiting = self._learning.setdefault(report.code, [])
+        waiting.append(done)
+        if len(waiting) == 1:
+            self._assemble(report).addBoth(self._learned, report.code)
+        return done
+
+    @inlineCallbacks
+    def _assemble(self, report: ConfigurationReport) -> Work:
+        stored = yield self._store.read(lambda connection: load_sections(connection, report.sections.values()))
+        canonical = {name: stored[digest] for name, digest in report.sections.items()}
+        size = sum(map(len, canonical.values()))
+        configuration: Configuration = yield self._maybe_in_thread(size, assemble, report, canonical)
+        self._offering.learn(report.code, configuration)
+
+    def _learned(self, result: Any, code: bytes) -> None:
+        for waiting in self._learning.pop(code):
+            waiting.callback(result)
+
+    def _maybe_in_thread(self, size: int, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        if size < LARGE_SECTION:
+            try:
+                return succeed(function(*args))
+            except ExchangeFault:
+                return _failed()
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
+
+    # The end without offers.
+
+    def _refuse(self, interview: Interview, code: str, reason: str, *, closing: bool, re: int | None = None) -> None:
+        machine, exchange = interview.link.machine, interview.exchange
+        error = Error(code, reason[:4000], closing)
+        if interview.link.interview is interview:
+            if closing:
+                machine.close(error, exchange.number, re)
+            else:
+                machine.send(error, exchange.number, re)
+        self._settle(interview, "refused", reason[:400])
+        interview.link.flush()
+
+    def _settle(self, interview: Interview, result: str, reason: str) -> None:
+        if interview not in self._open:
+            return
+        outcome = self._outcome(interview, result)
+        outcome.reason = reason
+        if interview.exchange.report is not None:
+            outcome.code = interview.exchange.report.code
+        self._forget(interview)
+        recorded = self._store.write_grouped(record_outcomes, outcome)
+        recorded.addErrback(lambda failure: log.failure("an interrogation was not recorded", failure))
+
+    def _forget(self, interview: Interview) -> None:
+        self._open.pop(interview, None)
+        interview.exchange.settle()
+        if interview.link.interview is interview:
+            interview.link.interview = None
+        self._wake(self.inventory.release(interview))
+
+
+def _failed() -> Deferred[Any]:
+    failed: Deferred[Any] = Deferred()
+    failed.errback(Failure())
+    return failed
+
+
+def _pages(entries: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    """The entries in pages that fit a frame; one empty page when there are none."""
+    page: list[msgspec.Raw] = []
+    size = 0
+    for entry in entries:
+        length = memoryview(entry).nbytes
+        if page and size + length > PAGE_BYTES:
+            yield page
+            page, size = [], 0
+        page.append(entry)
+        size += length
+    yield page

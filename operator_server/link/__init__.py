@@ -1,0 +1,1 @@
+"""The terminal link: hand-shake, proof, limits; who is on line."""

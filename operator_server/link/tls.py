@@ -1,0 +1,53 @@
+"""TLS of the link: a context for TLS 1.3, and what binds a logon proof to one channel."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
+
+from signalling.proof import EXPORTER_LABEL
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class LinkTls:
+    """The operator's certificate for the link, TLS 1.3 only, with session tickets."""
+
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        """Reads both files (PEM; the certificate may be followed by its chain). Raises ``OpenSSL.SSL.Error``."""
+        self.context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.use_certificate_chain_file(str(certificate))
+        context.use_privatekey_file(str(private_key))
+        context.check_privatekey()
+        context.set_session_id(hashlib.sha256(str(certificate).encode()).digest())
+        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
+        self.end_point = hashlib.sha256(leaf.public_bytes(Encoding.DER)).digest()
+        """``tls-server-end-point`` (RFC 5929): SHA-256 over our certificate."""
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """A server's side of a new connection."""
+        return SSL.Connection(self.context, None)
+
+
+def binding_data(binding: str, tls: LinkTls | None, handle: Any, allowed: frozenset[str]) -> bytes | None:
+    """The channel that a proof must cover: of this link, by ``binding``; ``None`` when that may not be used here.
+
+    ``handle`` is the link's OpenSSL connection. Without TLS only ``none`` is possible, and with TLS never.
+    """
+    if tls is None:
+        return b"" if binding == "none" else None
+    if binding not in allowed:
+        return None
+    if binding == "tls-exporter":
+        data: bytes = handle.export_keying_material(EXPORTER_LABEL, 32, None)
+        return data
+    return tls.end_point

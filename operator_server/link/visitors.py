@@ -1,0 +1,108 @@
+"""Who logs on: the one look into the database that a logon takes, many terminals at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+
+from operator_server.desk import Visitor
+from operator_server.link.statements import in_chunks
+from operator_server.store.store import Store
+
+_WHO = """
+SELECT t.id, t.status, k.public_key, k.valid_from, b.subscriber_id, b.valid_from, s.account_id, s."groups", a.language,
+       ts.code
+FROM terminal t
+LEFT JOIN terminal_key k
+    ON k.terminal_id = t.id AND k.valid_from <= {now} AND (k.valid_to IS NULL OR k.valid_to > {now})
+LEFT JOIN binding b
+    ON b.terminal_id = t.id AND b.valid_from <= {now} AND (b.valid_to IS NULL OR b.valid_to > {now})
+LEFT JOIN subscriber s ON s.id = b.subscriber_id
+LEFT JOIN account a ON a.id = s.account_id
+LEFT JOIN terminal_session ts ON ts.terminal_id = t.id
+WHERE t.id IN ({marks})
+"""
+_REJECTED = """
+SELECT subscriber_id, product, offer_id, offer_version, price_digest, "release", until_at
+FROM rejection
+WHERE subscriber_id IN ({marks}) AND undone_at IS NULL AND (until_at IS NULL OR until_at > {now})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRejection:
+    """A rejection that holds now; ``until`` in microseconds, absent for never."""
+
+    product: str
+    offer: str
+    offer_version: str
+    price_digest: str
+    release: str
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogonContext:
+    """A terminal that may be logged on, and what its menu depends on."""
+
+    visitor: Visitor
+    rejections: tuple[ActiveRejection, ...]
+    previous_code: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A terminal that may not be logged on. ``cause`` is for the operator; ``known``: whether it is enrolled."""
+
+    cause: str
+    known: bool
+
+
+class Visitors:
+    """Reads who logs on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, terminal: str, now: int) -> Deferred[LogonContext | Stranger]:
+        """The terminal as it is at ``now`` (microseconds)."""
+        return self._store.read_grouped(read_visitors, (terminal, now))
+
+
+def read_visitors(connection: Connection, payloads: Sequence[Any]) -> list[LogonContext | Stranger]:
+    """A batch for :meth:`Store.read_grouped`; each payload is a terminal and the present instant in microseconds."""
+    now = max(payload[1] for payload in payloads)
+    found: dict[str, Any] = {}
+    for row in in_chunks(connection, _WHO, list({payload[0] for payload in payloads}), now=now):
+        before = found.get(row[0])
+        if before is None or (row[3] or 0, row[5] or 0) > (before[3] or 0, before[5] or 0):
+            found[row[0]] = row
+    subscribers = list({row[4] for row in found.values() if row[4] is not None})
+    rejections: dict[str, list[ActiveRejection]] = {}
+    for row in in_chunks(connection, _REJECTED, subscribers, now=now):
+        rejections.setdefault(row[0], []).append(ActiveRejection(*row[1:]))
+    return [_context(found.get(terminal), rejections) for terminal, _ in payloads]
+
+
+def _context(row: Any, rejections: dict[str, list[ActiveRejection]]) -> LogonContext | Stranger:
+    if row is None:
+        return Stranger("not enrolled", known=False)
+    terminal, status, key, _, subscriber, _, account, groups, language, code = row
+    if status != "active":
+        return Stranger(f"the terminal is {status}", known=True)
+    if key is None:
+        return Stranger("the terminal has no current key", known=True)
+    if subscriber is None or account is None:
+        return Stranger("the terminal is bound to no subscriber", known=True)
+    if isinstance(groups, str):
+        groups = json.loads(groups) if groups != "[]" else ()
+    visitor = Visitor(terminal, subscriber, account, frozenset(groups) if groups else _NO_GROUPS, language, key)
+    return LogonContext(visitor, tuple(rejections.get(subscriber, ())), code)
+
+
+_NO_GROUPS: frozenset[str] = frozenset()
