@@ -7,7 +7,6 @@ authority may be put in place of the one made here; terminals then pin that auth
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from operator_server.delivery.files import write_atomically
 
 _AUTHORITY_YEARS = 20
 _LEAF_DAYS = 825
@@ -42,13 +43,7 @@ class OperatorKeys:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a secret so that it is whole or absent, and nobody else may read it."""
-    temporary = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomically(path, data, mode=0o600)
 
 
 def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: datetime) -> OperatorKeys:

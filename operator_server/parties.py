@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from charging.ledger.book import open_account
 from sqlalchemy import Connection, select, update
 from sqlmodel import SQLModel
 
+from charging.ledger.book import open_account
 from operator_server.settings import OperatorSettings
 from operator_server.store.feed import record
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey

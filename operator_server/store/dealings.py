@@ -22,6 +22,17 @@ class OfferVersion(SQLModel, table=True):
     first_loaded_at: datetime = Field(sa_type=Instant)
 
 
+class TariffVersionRow(SQLModel, table=True):
+    """A tariff version as it was loaded, so that what was agreed and rated keeps it when the file changes."""
+
+    __tablename__ = "tariff_version"
+    id: str = Field(primary_key=True, max_length=160)
+    tariff_id: str = Field(index=True, sa_type=Identifier)
+    content: str
+    effective_from: datetime = Field(sa_type=Instant)
+    first_loaded_at: datetime = Field(sa_type=Instant)
+
+
 class Release(SQLModel, table=True):
     """A published package of a product. ``status``: valid or revoked; past ``valid_until`` it is expired.
 

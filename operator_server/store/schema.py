@@ -30,6 +30,7 @@ from operator_server.store.dealings import (
     QuoteRow,
     Rejection,
     Release,
+    TariffVersionRow,
 )
 from operator_server.store.parties import (
     Account,
@@ -69,6 +70,7 @@ __all__ = [
     "Release",
     "Section",
     "Subscriber",
+    "TariffVersionRow",
     "Terminal",
     "TerminalKey",
     "TerminalSession",

@@ -1,0 +1,190 @@
+"""``tollgate account``: accounts, their subscribers and what they owe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection, select
+
+from operator_server import parties
+from operator_server.cli.common import (
+    CONFIG,
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+)
+from operator_server.cli.files import csv_rows
+from operator_server.parties import NewAccount, PartyError
+from operator_server.settings import SettingsError
+from operator_server.store.parties import Account, Binding, Subscriber
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+from operator_server.validation.desk import charges
+from signalling.money import format_micros
+
+app = typer.Typer(no_args_is_help=True, help="Accounts: who pays, and who uses on whose account.")
+
+
+@app.command()
+@says_errors(PartyError, SettingsError)
+def create(
+    account: Annotated[str, typer.Argument(help="Account id; its first subscriber gets the same id.")],
+    name: Annotated[str, typer.Option(help="Name on the invoice.")],
+    address: Annotated[list[str] | None, typer.Option(help="A line of the address; repeat for more.")] = None,
+    country: Annotated[str, typer.Option(help="ISO 3166 code; default: the operator's.")] = "",
+    vat_id: Annotated[str, typer.Option("--vat-id")] = "",
+    email: Annotated[str, typer.Option()] = "",
+    language: Annotated[str, typer.Option(help="Language of invoices and offers.")] = "",
+    currency: Annotated[str, typer.Option(help="ISO 4217 code.")] = "",
+    credit_limit: Annotated[
+        str, typer.Option("--credit-limit", help="In the account's currency, such as 200.00.")
+    ] = "",
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Open an account.
+
+    Example: tollgate account create A-1001 --name "Erika Muster" --address "Weg 1" --address "24103 Kiel"
+    """
+    new = NewAccount(account, name, address or [], country, vat_id, email, language, currency, credit_limit)
+    with opened(config) as operator:
+        settings, now = operator.settings.operator, operator.clock.now()
+        made = transact(operator.engine, lambda c: parties.create_account(c, new, settings, now))
+        limit = format_micros(made.credit_limit, made.currency)
+        out.print(f"Account {account} is open: {made.currency}, credit limit {limit}.")
+
+
+@app.command("import")
+@says_errors(SettingsError)
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="CSV: id,name,address,country,vat_id,email,language,currency,credit_limit.")
+    ],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Open accounts in bulk; lines of an address are separated by '|'. Bad lines are told, the rest is done.
+
+    Example: tollgate account import accounts.csv
+    """
+    with opened(config) as operator:
+        settings, now = operator.settings.operator, operator.clock.now()
+        rows = csv_rows(file, ("id", "name"))
+
+        def create_all(connection: Connection) -> tuple[int, int, list[str]]:
+            done, same, faults = 0, 0, []
+            for number, row in rows:
+                try:
+                    if parties.exists(connection, Account, row["id"]):
+                        same += 1
+                        continue
+                    parties.create_account(connection, _new(row), settings, now)
+                    done += 1
+                except PartyError as error:
+                    faults.append(f"{file}: line {number}: {error}")
+            return done, same, faults
+
+        done, same, faults = transact(operator.engine, create_all)
+        for fault in faults[:50]:
+            out.print(fault, markup=False)
+        out.print(f"{done} opened, {same} known already, {len(faults)} refused.")
+        if faults:
+            raise typer.Exit(1)
+
+
+def _new(row: dict[str, str]) -> NewAccount:
+    address = [line.strip() for line in row.get("address", "").split("|") if line.strip()]
+    names = ("country", "vat_id", "email", "language", "currency", "credit_limit")
+    return NewAccount(row["id"], row["name"], address, **{name: row.get(name, "") for name in names})
+
+
+@app.command()
+@says_errors(SettingsError)
+def show(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show an account with its subscribers, terminals and money."""
+    with opened(config) as operator, operator.engine.connect() as connection:
+        accounts = table(Account)
+        row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
+        if row is None:
+            raise CommandError(f"account {account}: there is none")
+        value: dict[str, Any] = dict(row._mapping)
+        value["subscribers"] = _subscribers(connection, account)
+        value["money"] = [
+            {"currency": money.currency}
+            | {
+                name: format_micros(getattr(money, name), money.currency)
+                for name in ("unbilled", "open", "reserved", "available")
+            }
+            for money in charges(connection, account)
+        ]
+        if as_json:
+            show_json(value)
+            return
+        out.print(f"[bold]{row.name}[/] ({row.id}), {', '.join(row.address)}, {row.country}", markup=True)
+        out.print(f"VAT id {row.vat_id or 'none'}, {row.language}, {row.currency}, since {row.created_at:%Y-%m-%d}")
+        show_table(
+            "Money",
+            ["Currency", "Not yet billed", "Billed and open", "Reserved", "Available"],
+            [[money[k] for k in ("currency", "unbilled", "open", "reserved", "available")] for money in value["money"]],
+            empty="",
+        )
+        show_table(
+            "Subscribers",
+            ["Subscriber", "Groups", "Terminals"],
+            [(s["id"], ", ".join(s["groups"]), ", ".join(s["terminals"])) for s in value["subscribers"]],
+            empty="No subscriber.",
+        )
+
+
+def _subscribers(connection: Connection, account: str) -> list[dict[str, Any]]:
+    subscriber, binding = table(Subscriber), table(Binding)
+    found = []
+    for row in connection.execute(
+        select(subscriber).where(subscriber.c.account_id == account).order_by(subscriber.c.id)
+    ):
+        terminals = connection.execute(
+            select(binding.c.terminal_id).where(binding.c.subscriber_id == row.id, binding.c.valid_to.is_(None))
+        ).scalars()
+        found.append({"id": row.id, "name": row.name, "groups": row.groups, "terminals": list(terminals)})
+    return found
+
+
+@app.command("add-subscriber")
+@says_errors(PartyError, SettingsError)
+def add_subscriber(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    subscriber: Annotated[str, typer.Argument(help="New subscriber id.")],
+    name: Annotated[str, typer.Option()] = "",
+    group: Annotated[list[str] | None, typer.Option(help="A subscriber group; repeat for more.")] = None,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Add a subscriber who uses on this account."""
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(
+            operator.engine,
+            lambda c: parties.create_subscriber(c, subscriber, account, now, name=name, groups=list(group or [])),
+        )
+        out.print(f"Subscriber {subscriber} uses on account {account}.")
+
+
+@app.command()
+@says_errors(PartyError, SettingsError)
+def groups(
+    subscriber: Annotated[str, typer.Argument(help="Subscriber id.")],
+    group: Annotated[list[str] | None, typer.Argument(help="All groups it is to be in; none empties them.")] = None,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Put a subscriber into exactly these groups."""
+    with opened(config) as operator:
+        transact(operator.engine, lambda c: parties.set_groups(c, subscriber, list(group or [])))
+        out.print(f"Subscriber {subscriber} is in: {', '.join(group or []) or 'no group'}.")

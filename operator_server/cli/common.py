@@ -1,0 +1,91 @@
+"""What all commands share: the configuration folder, output for people and programs, errors as one clear line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from operator_server.context import Operator, open_operator
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="TOLLGATE_CONFIG", help="Configuration folder with operator.toml.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+CONFIG = Path("configs")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CommandError(Exception):
+    """A command that cannot do what it was asked; the text says why and what to do."""
+
+
+def fail(text: str, code: int = 1) -> typer.Exit:
+    """Say on standard error what is wrong; raise what this returns."""
+    err.print(f"[bold red]tollgate:[/] {text}", markup=True, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
+    """A command whose exceptions of these kinds are told in one line, exit code 1."""
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return command(*args, **kwargs)
+            except (CommandError, *kinds) as error:
+                from rich.markup import escape
+
+                raise fail(escape(str(error))) from None
+
+        return wrapper  # type: ignore[return-value]  # wraps() keeps the signature
+
+    return decorate
+
+
+@contextmanager
+def opened(config: Path) -> Iterator[Operator]:
+    """The operator of a configuration folder; settings faults are told and end the command."""
+    operator = open_operator(config)
+    try:
+        yield operator
+    finally:
+        engine = operator.__dict__.get("engine")
+        if engine is not None:
+            engine.dispose()
+
+
+def show_json(value: Any) -> None:
+    """Print ``value`` as JSON; instants and bytes as text."""
+    typer.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Print a table, or what to do where there is nothing to show."""
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(("" if cell is None else str(cell)) for cell in row))
+    out.print(table)

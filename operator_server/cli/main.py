@@ -1,0 +1,55 @@
+"""``tollgate``: the operator's command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from operator_server.cli import account, bill, db, demo, invoice, ledger, offer, release, serve, terminal
+from operator_server.cli.common import CONFIG, fail, out, says_errors
+from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.settings import SettingsError, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Interrogate terminals, offer what fits, agree on the charging mode, deliver, count and bill.",
+)
+app.add_typer(terminal.app, name="terminal")
+app.add_typer(account.app, name="account")
+app.add_typer(offer.app, name="offer")
+app.add_typer(offer.rejections, name="rejection")
+app.add_typer(release.app, name="release")
+app.add_typer(invoice.app, name="invoice")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(db.app, name="db")
+app.command("publish")(release.publish)
+app.command("bill")(bill.bill)
+app.command("serve")(serve.serve)
+app.command("interrogate")(serve.interrogate)
+app.command("demo")(demo.demo)
+
+
+@app.command()
+@says_errors(SettingsError)
+def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG) -> None:
+    """Check settings, tariffs and offers; name file, key and reason of each fault and exit 1.
+
+    Example: tollgate check configs/
+    """
+    settings = load_settings(folder)
+    try:
+        loaded = load(settings)
+    except BrokenCatalogue as broken:
+        for problem in broken.problems:
+            out.print(str(problem), markup=False, soft_wrap=True)
+        raise fail(f"{len(broken.problems)} fault(s) in {folder}") from None
+    versions = sum(len(tariff.versions) for tariff in loaded.tariffs)
+    out.print(f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,118 @@
+"""``tollgate publish`` and ``tollgate release``: packages in the repository."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+
+from operator_server.cli.common import (
+    CONFIG,
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+)
+from operator_server.delivery import publishing
+from operator_server.delivery.publishing import Package, PublishError, paid_products
+from operator_server.delivery.repository import RepositoryError
+from operator_server.delivery.vault import VaultError
+from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.settings import SettingsError
+from operator_server.store.dealings import Release
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+
+app = typer.Typer(no_args_is_help=True, help="Published releases.")
+
+
+@says_errors(PublishError, RepositoryError, VaultError, SettingsError, BrokenCatalogue)
+def publish(
+    path: Annotated[Path, typer.Argument(help="A file, or a folder that becomes one tar archive.")],
+    name: Annotated[str, typer.Option("--name", help="The product, as offers name it.")],
+    version: Annotated[str, typer.Option("--version", help="The release's version.")],
+    valid_until: Annotated[str, typer.Option("--valid-until", help="Date (UTC) after which it is expired.")] = "",
+    seal: Annotated[
+        bool | None, typer.Option("--seal/--open", help="Default: sealed when an offer asks money for the product.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Add a package to the signed repository.
+
+    Example: tollgate publish build/chess.bin --name chess --version 1.4.0
+    """
+    with opened(config) as operator:
+        loaded = load(operator.settings)
+        paid = name in paid_products(loaded.catalogue)
+        if seal is False and paid:
+            raise CommandError(f"{name}: an offer asks money for it, so it must be sealed")
+        package = Package(path, name, version, paid if seal is None else seal, _date(valid_until))
+        [row] = publishing.publish(
+            operator.engine, operator.repository, operator.vault, [package], operator.clock.now()
+        )
+        out.print(
+            f"{name} {version} is published as {row.target}: {row.length} bytes, {'sealed' if row.sealed else 'open'}."
+        )
+        if name not in loaded.catalogue.products:
+            out.print("No offer names this product yet.")
+
+
+def _date(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise CommandError(f"--valid-until: {text!r} is not a date such as 2027-01-31") from None
+
+
+@app.command("list")
+@says_errors(SettingsError)
+def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """List what is published."""
+    with opened(config) as operator, operator.engine.connect() as connection:
+        release, now = table(Release), operator.clock.now()
+        rows = connection.execute(select(release).order_by(release.c.product, release.c.published_at)).all()
+        states = [
+            "expired" if r.status == "valid" and r.valid_until and r.valid_until <= now else r.status for r in rows
+        ]
+        if as_json:
+            show_json(
+                [
+                    {"product": r.product, "version": r.version, "state": s, "length": r.length, "sealed": r.sealed,
+                     "target": r.target, "digest": r.digest, "published_at": r.published_at, "reason": r.reason}
+                    for r, s in zip(rows, states, strict=True)
+                ]
+            )  # fmt: skip
+            return
+        show_table(
+            "Releases",
+            ["Product", "Version", "State", "Bytes", "Sealed", "Published"],
+            [
+                (r.product, r.version, s, r.length, "yes" if r.sealed else "no", f"{r.published_at:%Y-%m-%d %H:%M}")
+                for r, s in zip(rows, states, strict=True)
+            ],
+            empty="Nothing is published. `tollgate publish` adds a package.",
+        )
+
+
+@app.command()
+@says_errors(PublishError, SettingsError)
+def revoke(
+    product: Annotated[str, typer.Argument(help="Product.")],
+    version: Annotated[str, typer.Argument(help="Version.")],
+    reason: Annotated[str, typer.Option(help="Told to the users who have it.")],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Withdraw a release: it is offered no more, and terminals that have it are told at their next logon."""
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: publishing.withdraw(c, product, version, reason, now))
+        out.print(f"{product} {version} is revoked.")

@@ -1,0 +1,312 @@
+"""The desk of deliveries: orders become grants, receipts close them (claims 1, 2, 15 sixth step).
+
+One delivery and one charge an agreement, however often an order or a receipt is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Row, insert, select, update
+from twisted.internet.defer import Deferred
+
+from charging.ledger.book import apply
+from charging.ledger.operations import Applied, Capture, Conflict, Declined, Duplicate, Operation, Reverse
+from charging.periods import period_of
+from operator_server.counting.grants import UsageGrants
+from operator_server.delivery.publishing import vault_name
+from operator_server.delivery.vault import KeyVault
+from operator_server.desk import Handler, Refused, Visitor
+from operator_server.keys import OperatorKeys
+from operator_server.negotiation.book import agreement_row, release_row
+from operator_server.settings import Settings
+from operator_server.store.accounting import Charge
+from operator_server.store.dealings import Agreement, Delivery, Installation
+from operator_server.store.feed import record
+from operator_server.store.rows import add, table
+from operator_server.store.store import Store
+from signalling.clock import Clock, to_micros
+from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
+from signalling.envelope import BodyError
+from signalling.ids import new_id
+from signalling.messages import DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted
+from signalling.proof import ProofError, check, sign
+from signalling.sealing import grant_info, wrap_key
+
+M = TypeVar("M", bound=Message)
+
+
+class DeliveryDesk:
+    """Grants what was agreed and books what became of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: OperatorKeys,
+        vault: KeyVault,
+        usage: UsageGrants,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._vault = vault
+        self._usage = usage
+        self._settings = settings
+        self._clock = clock
+
+    def handlers(self) -> dict[type[Message], Handler]:
+        """The messages that this desk answers."""
+        return {DeliveryRequest: self._answering(self.order), Receipt: self._answering(self.receipt)}
+
+    def _answering(self, answer: Callable[[Connection, Visitor, M, datetime], Message]) -> Handler:
+        def handle(visitor: Visitor, message: M) -> Deferred[Sequence[Message]]:
+            def transaction(connection: Connection) -> Sequence[Message]:
+                try:
+                    return (answer(connection, visitor, message, self._clock.now()),)
+                except (BodyError, ProofError) as no:
+                    raise Refused("bad_document", str(no)) from None
+
+            return self._store.write(transaction)
+
+        return handle
+
+    def order(
+        self, connection: Connection, visitor: Visitor, message: DeliveryRequest, now: datetime
+    ) -> DeliveryGrantMessage:
+        """Grant the delivery that an agreement calls for; the first grant charges it.
+
+        A repeated order, perhaps with another key after a crash, gets a grant for that key and charges nothing.
+        """
+        order = decode_document(DeliveryOrder, check(visitor.public_key, DeliveryOrder.PURPOSE, message.order))
+        agreement = _own_agreement(connection, visitor, order.agreement)
+        if order.agreement_digest != agreement.digest:
+            raise Refused("wrong_hash", f"the hash of agreement {order.agreement} is another")
+        if agreement.state in ("failed", "ended"):
+            raise Refused("agreement_closed", f"agreement {order.agreement} is {agreement.state}; make a new one")
+        installation = self._installation(connection, agreement, now)
+        grant = self._grant(connection, agreement, installation, order, now)
+        signed = sign(self._keys.signing, DeliveryGrant.PURPOSE, grant.encode())
+        first = agreement.state == "agreed"
+        values = {
+            "grant": signed.document,
+            "grant_signature": signed.signature,
+            "granted_at": now,
+            "expires_at": now + timedelta(seconds=self._settings.delivery.grant_validity),
+        }
+        if first:
+            connection.execute(
+                insert(table(Delivery)).values(
+                    agreement_id=agreement.id, installation_id=installation, reason="", state="granted", **values
+                )
+            )
+            self._charge(connection, agreement, installation, now)
+            _set_state(connection, agreement.id, "granted")
+            record(
+                connection, now, "delivery_granted", terminal=visitor.terminal, subscriber=visitor.subscriber,
+                account=visitor.account, reference=agreement.id, product=agreement.product,
+            )  # fmt: skip
+        else:
+            delivery = table(Delivery)
+            connection.execute(update(delivery).where(delivery.c.agreement_id == agreement.id).values(**values))
+        usage = self._usage.first_grants(connection, agreement, installation, now)
+        return DeliveryGrantMessage(grant=signed, usage=usage)
+
+    def receipt(self, connection: Connection, visitor: Visitor, message: Receipt, now: datetime) -> ReceiptNoted:
+        """Close a delivery. A signed failure takes the charge back; the first receipt counts."""
+        receipt = decode_document(DeliveryReceipt, check(visitor.public_key, DeliveryReceipt.PURPOSE, message.receipt))
+        agreement = _own_agreement(connection, visitor, receipt.agreement)
+        delivery = table(Delivery)
+        row = connection.execute(select(delivery).where(delivery.c.agreement_id == agreement.id)).first()
+        if row is None or row.installation_id != receipt.installation:
+            raise Refused("unknown_delivery", f"nothing was granted for agreement {receipt.agreement} under this id")
+        if row.state != "granted":
+            if row.state != receipt.outcome:
+                raise Refused("receipt_conflict", f"the delivery of agreement {receipt.agreement} is {row.state}")
+            return ReceiptNoted(agreement.id, _charge_state(connection, agreement.id))
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.agreement_id == agreement.id)
+            .values(
+                receipt=message.receipt.document,
+                receipt_signature=message.receipt.signature,
+                reason=receipt.reason,
+                finished_at=now,
+                state=receipt.outcome,
+            )
+        )
+        installations = table(Installation)
+        installed = receipt.outcome == "installed"
+        connection.execute(
+            update(installations)
+            .where(installations.c.id == receipt.installation)
+            .values(**({"installed_at": now} if installed else {"removed_at": now}))
+        )
+        _set_state(connection, agreement.id, receipt.outcome)
+        if installed:
+            _supersede(connection, agreement, receipt.installation, now)
+        else:
+            self._reverse(connection, agreement, now)
+            self._usage.release(connection, receipt.installation, now)
+        record(
+            connection, now, "delivered" if installed else "delivery_failed", terminal=visitor.terminal,
+            subscriber=visitor.subscriber, account=visitor.account, reference=agreement.id,
+            product=agreement.product, reason=receipt.reason,
+        )  # fmt: skip
+        return ReceiptNoted(agreement.id, _charge_state(connection, agreement.id))
+
+    def _installation(self, connection: Connection, agreement: Row[Any], now: datetime) -> str:
+        installations = table(Installation)
+        known = connection.execute(
+            select(installations.c.id).where(installations.c.agreement_id == agreement.id)
+        ).scalar()
+        if known is not None:
+            return str(known)
+        release = release_row(connection, agreement.product, agreement.release)
+        new = new_id(to_micros(now))
+        add(
+            connection,
+            Installation(
+                id=new,
+                agreement_id=agreement.id,
+                terminal_id=agreement.terminal_id,
+                product=agreement.product,
+                release=agreement.release,
+                digest=b"" if release is None else release.digest,
+            ),
+        )
+        return new
+
+    def _grant(
+        self, connection: Connection, agreement: Row[Any], installation: str, order: DeliveryOrder, now: datetime
+    ) -> DeliveryGrant:
+        release = release_row(connection, agreement.product, agreement.release)
+        if release is not None and release.status != "valid":
+            raise Refused("release_revoked", f"{agreement.product} {agreement.release} was withdrawn: {release.reason}")
+        content_key = b""
+        if release is not None and release.sealed:
+            plain = self._vault.open(release.sealed_key, vault_name(release.product, release.version))
+            content_key = wrap_key(plain, order.wrap_key, grant_info(agreement.id))
+        expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
+        return DeliveryGrant(
+            agreement=agreement.id,
+            installation=installation,
+            product=agreement.product,
+            release=agreement.release,
+            target="" if release is None else release.target,
+            sha256=b"" if release is None else release.sha256,
+            length=0 if release is None else release.length,
+            sealed=release is not None and release.sealed,
+            content_key=content_key,
+            issued=to_micros(now),
+            expires=to_micros(expires),
+        )
+
+    def _charge(self, connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
+        if agreement.reservation_id is None:
+            return
+        capture = Capture(
+            source="delivery",
+            op_id=agreement.id,
+            reservation_id=agreement.reservation_id,
+            amount=agreement.amount,
+            tariff_version_id=agreement.tariff_version or None,
+            effective_at=now,
+        )
+        transfer = _applied(connection, capture, now)
+        add(
+            connection,
+            _charge_row(agreement, installation, "delivery", agreement.amount, transfer, now, self._settings),
+        )
+
+    def _reverse(self, connection: Connection, agreement: Row[Any], now: datetime) -> None:
+        charge = table(Charge)
+        charged = connection.execute(
+            select(charge).where(charge.c.agreement_id == agreement.id, charge.c.kind == "delivery")
+        ).first()
+        if charged is None:
+            return
+        reverse = Reverse(
+            source="receipt",
+            op_id=agreement.id,
+            transfer_id=charged.transfer_id,
+            amount=charged.net,
+            effective_at=now,
+        )
+        transfer = _applied(connection, reverse, now)
+        row = _charge_row(agreement, charged.installation_id, "reversal", -charged.net, transfer, now, self._settings)
+        row.reverses_id = charged.id
+        add(connection, row)
+
+
+def _own_agreement(connection: Connection, visitor: Visitor, agreement: str) -> Row[Any]:
+    row = agreement_row(connection, agreement)
+    if row is None or row.terminal_id != visitor.terminal:
+        raise Refused("unknown_agreement", f"agreement {agreement} was not made with this terminal")
+    return row
+
+
+def _set_state(connection: Connection, agreement: str, state: str) -> None:
+    agreements = table(Agreement)
+    connection.execute(update(agreements).where(agreements.c.id == agreement).values(state=state))
+
+
+def _supersede(connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
+    """An older installation of the same product on the terminal ends where the new one begins."""
+    installations = table(Installation)
+    connection.execute(
+        update(installations)
+        .where(
+            installations.c.terminal_id == agreement.terminal_id,
+            installations.c.product == agreement.product,
+            installations.c.id != installation,
+            installations.c.removed_at.is_(None),
+        )
+        .values(removed_at=now)
+    )
+
+
+def _charge_state(connection: Connection, agreement: str) -> Literal["none", "charged", "reversed"]:
+    charge = table(Charge)
+    kinds = set(
+        connection.execute(
+            select(charge.c.kind).where(charge.c.agreement_id == agreement, charge.c.kind.in_(("delivery", "reversal")))
+        ).scalars()
+    )
+    return "reversed" if "reversal" in kinds else "charged" if kinds else "none"
+
+
+def _applied(connection: Connection, operation: Operation, now: datetime) -> str:
+    outcome = apply(connection, [operation], to_micros(now))[0]
+    match outcome:
+        case Applied() | Duplicate():
+            return outcome.transfer_id
+        case Declined():
+            raise Refused("not_charged", outcome.reason)
+        case Conflict():
+            raise Refused("not_charged", f"{operation.source} {operation.op_id} was booked with other content")
+
+
+def _charge_row(
+    agreement: Row[Any], installation: str, kind: str, net: int, transfer: str, now: datetime, settings: Settings
+) -> Charge:
+    return Charge(
+        id=new_id(to_micros(now)),
+        kind=kind,
+        agreement_id=agreement.id,
+        account_id=agreement.account_id,
+        subscriber_id=agreement.subscriber_id,
+        installation_id=installation,
+        quantity=1,
+        period=period_of(now, settings.operator.zone),
+        effective_at=now,
+        recorded_at=now,
+        net=net,
+        currency=agreement.currency,
+        tax_category=agreement.tax_category,
+        tax_rate=agreement.tax_rate,
+        tariff_version=agreement.tariff_version,
+        transfer_id=transfer,
+    )

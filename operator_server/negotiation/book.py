@@ -1,0 +1,90 @@
+"""What a negotiation reads and writes in the store. Every function runs in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from offers.rejections import RejectionRecord
+from sqlalchemy import Connection, Row, select, update
+
+from operator_server.store.dealings import Agreement, Installation, QuoteRow, Rejection, Release
+from operator_server.store.parties import TerminalSession
+from operator_server.store.rows import table
+
+OPEN_AGREEMENT_STATES = ("agreed", "granted")
+
+
+def last_code(connection: Connection, terminal: str) -> bytes | None:
+    """The configuration code that the terminal answered last."""
+    session = table(TerminalSession)
+    return connection.execute(select(session.c.code).where(session.c.terminal_id == terminal)).scalar()
+
+
+def rejections_of(connection: Connection, subscriber: str) -> list[RejectionRecord]:
+    """The subscriber's rejections that nobody has undone."""
+    rejection = table(Rejection)
+    rows = connection.execute(
+        select(rejection).where(rejection.c.subscriber_id == subscriber, rejection.c.undone_at.is_(None))
+    )
+    return [
+        RejectionRecord(
+            product=row.product,
+            offer=row.offer_id,
+            offer_version=row.offer_version,
+            price_digest=row.price_digest,
+            release=row.release,
+            until=row.until_at,
+            rejected_at=row.rejected_at,
+        )
+        for row in rows
+    ]
+
+
+def release_row(connection: Connection, product: str, version: str) -> Row[Any] | None:
+    """The published release, whatever its status."""
+    release = table(Release)
+    return connection.execute(select(release).where(release.c.product == product, release.c.version == version)).first()
+
+
+def quote_row(connection: Connection, quote: str) -> Row[Any] | None:
+    """The quote with this id."""
+    quotes = table(QuoteRow)
+    return connection.execute(select(quotes).where(quotes.c.id == quote)).first()
+
+
+def set_quote_state(connection: Connection, quote: str, state: str) -> None:
+    """Close a quote: agreed, declined or superseded."""
+    quotes = table(QuoteRow)
+    connection.execute(update(quotes).where(quotes.c.id == quote).values(state=state))
+
+
+def agreement_row(connection: Connection, agreement: str) -> Row[Any] | None:
+    """The agreement with this id."""
+    agreements = table(Agreement)
+    return connection.execute(select(agreements).where(agreements.c.id == agreement)).first()
+
+
+def open_agreements(connection: Connection, terminal: str, products: Sequence[str]) -> Sequence[Row[Any]]:
+    """Agreements of the terminal on these products whose delivery is not finished."""
+    agreements = table(Agreement)
+    return connection.execute(
+        select(agreements).where(
+            agreements.c.terminal_id == terminal,
+            agreements.c.product.in_(products),
+            agreements.c.state.in_(OPEN_AGREEMENT_STATES),
+        )
+    ).all()
+
+
+def installed_products(connection: Connection, terminal: str) -> set[str]:
+    """Products that this terminal reported as installed and still has."""
+    installation = table(Installation)
+    rows = connection.execute(
+        select(installation.c.product).where(
+            installation.c.terminal_id == terminal,
+            installation.c.installed_at.is_not(None),
+            installation.c.removed_at.is_(None),
+        )
+    )
+    return set(rows.scalars())

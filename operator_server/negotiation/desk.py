@@ -1,0 +1,343 @@
+"""The desk where offers are requested, rejected, negotiated and agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+
+from charging.agreements import NotAgreed, answer_counter_proposal, check_confirmation, choose_mode
+from charging.ledger.book import apply, available
+from charging.ledger.operations import Applied, Declined, Duplicate, Reserve
+from charging.modes import mode_kind, tax_micros
+from operator_server.desk import Handler, Refused, Visitor
+from operator_server.keys import OperatorKeys
+from operator_server.negotiation import book
+from operator_server.offering.live import LiveOffers, OpenOffer
+from operator_server.settings import Settings
+from operator_server.store.dealings import Agreement, QuoteRow, Rejection
+from operator_server.store.feed import record
+from operator_server.store.rows import add
+from operator_server.store.store import Store
+from signalling.clock import Clock, to_micros
+from signalling.documents import Confirmation, Quote, agreement_digest, decode_document
+from signalling.envelope import BodyError
+from signalling.ids import new_id
+from signalling.messages import (
+    Agreed,
+    Confirm,
+    CounterProposal,
+    Decline,
+    Later,
+    Message,
+    ModeTerms,
+    Noted,
+    QuoteMessage,
+    Reject,
+    Request,
+    Signed,
+)
+from signalling.proof import ProofError, check, sign
+
+M = TypeVar("M", bound=Message)
+
+
+class NegotiationDesk:
+    """Answers the signals of the offer menu and of the charging mode dialogue.
+
+    Each answer is one transaction; what it promises is on the disk before the terminal hears of it.
+    """
+
+    def __init__(self, store: Store, offers: LiveOffers, keys: OperatorKeys, settings: Settings, clock: Clock) -> None:
+        self._store = store
+        self._offers = offers
+        self._keys = keys
+        self._settings = settings
+        self._clock = clock
+
+    def handlers(self) -> dict[type[Message], Handler]:
+        """The messages that this desk answers."""
+        return {
+            Request: self._answering(self.request),
+            Reject: self._answering(self.reject),
+            Later: self._answering(self.later),
+            CounterProposal: self._answering(self.counter_proposal),
+            Confirm: self._answering(self.confirm),
+            Decline: self._answering(self.decline),
+        }
+
+    def _answering(self, answer: Callable[[Connection, Visitor, M, datetime], Message]) -> Handler:
+        def handle(visitor: Visitor, message: M) -> Deferred[Sequence[Message]]:
+            def transaction(connection: Connection) -> Sequence[Message]:
+                try:
+                    return (answer(connection, visitor, message, self._clock.now()),)
+                except NotAgreed as no:
+                    raise Refused(no.code, no.reason) from None
+                except (BodyError, ProofError) as no:
+                    raise Refused("bad_document", str(no)) from None
+
+            return self._store.write(transaction)
+
+        return handle
+
+    def request(self, connection: Connection, visitor: Visitor, message: Request, now: datetime) -> QuoteMessage:
+        """A request signal: quote the mode it names, if the offer is open to this user on this terminal."""
+        offer = self._open_offer(connection, visitor, message.offer, message.version, now)
+        missing = self._missing(connection, visitor, offer)
+        if missing:
+            raise NotAgreed("needs", f"take first what this offer needs: {', '.join(missing)}")
+        running = book.open_agreements(connection, visitor.terminal, [offer.offer.product])
+        if running:
+            raise NotAgreed(
+                "already_agreed", f"agreement {running[0].id} on {offer.offer.product} is not delivered yet"
+            )
+        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
+        mode = modes.get(message.mode)
+        money = None if mode is None else available(connection, visitor.account, mode.terms.currency)
+        chosen = choose_mode(modes, message.mode, money)
+        return self._quote(connection, visitor, offer, chosen.terms, chosen.text, None, None, 1, "quoted", "", now)
+
+    def counter_proposal(
+        self, connection: Connection, visitor: Visitor, message: CounterProposal, now: datetime
+    ) -> QuoteMessage:
+        """Another mode or a spending limit in place of a quote: accept, counter or refuse."""
+        row = self._own_quote(connection, visitor, message.quote, now)
+        if row.round >= self._settings.negotiation.max_rounds:
+            raise NotAgreed("too_many_rounds", "no further counter-proposal; confirm the last quote or decline")
+        offer = self._open_offer(connection, visitor, row.offer_id, row.offer_version, now)
+        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
+        mode = modes.get(message.mode)
+        money = None if mode is None else available(connection, visitor.account, mode.terms.currency)
+        decision = answer_counter_proposal(modes, message.mode, message.spending_limit, money)
+        book.set_quote_state(connection, row.id, "superseded")
+        return self._quote(
+            connection, visitor, offer, decision.mode.terms, decision.mode.text, decision.spending_limit,
+            row.id, row.round + 1, decision.answer, decision.reason, now,
+        )  # fmt: skip
+
+    def confirm(self, connection: Connection, visitor: Visitor, message: Confirm, now: datetime) -> Agreed:
+        """The user's signed yes: register the agreement and reserve what it costs, once however often it comes."""
+        signed = message.confirmation
+        check(visitor.public_key, Confirmation.PURPOSE, signed)
+        confirmation = decode_document(Confirmation, signed.document)
+        known = book.agreement_row(connection, confirmation.agreement)
+        if known is not None:
+            if known.terminal_id != visitor.terminal or known.confirmation != signed.document:
+                raise NotAgreed("agreement_conflict", f"agreement {confirmation.agreement} exists with other content")
+            return Agreed(known.id, known.digest)
+        row = self._own_quote(connection, visitor, confirmation.quote, now)
+        quote = decode_document(Quote, row.document)
+        check_confirmation(
+            row.document, quote, confirmation, terminal=visitor.terminal, subscriber=visitor.subscriber, now=now
+        )
+        digest = agreement_digest(Signed(row.document, row.signature), signed)
+        reservation = self._reserve(connection, visitor, confirmation.agreement, quote, now)
+        book.set_quote_state(connection, row.id, "agreed")
+        add(
+            connection,
+            Agreement(
+                id=confirmation.agreement,
+                quote_id=row.id,
+                subscriber_id=visitor.subscriber,
+                account_id=visitor.account,
+                terminal_id=visitor.terminal,
+                offer_id=quote.offer,
+                offer_version=quote.offer_version,
+                product=quote.product,
+                release=quote.release,
+                mode=quote.mode.mode,
+                mode_kind=quote.mode.kind,
+                currency=quote.currency,
+                amount=quote.amount,
+                tax_category=quote.mode.tax_category,
+                tax_rate=quote.mode.tax_rate,
+                spending_limit=quote.spending_limit,
+                tariff_version=quote.tariff_version,
+                evidence_kind="ed25519",
+                confirmation=signed.document,
+                proof=signed.signature,
+                digest=digest,
+                agreed_at=now,
+                reservation_id=reservation,
+            ),
+        )
+        record(
+            connection, now, "agreed", terminal=visitor.terminal, subscriber=visitor.subscriber,
+            account=visitor.account, reference=confirmation.agreement, offer=quote.offer, mode=quote.mode.mode,
+        )  # fmt: skip
+        return Agreed(confirmation.agreement, digest)
+
+    def decline(self, connection: Connection, visitor: Visitor, message: Decline, now: datetime) -> Noted:
+        """The user leaves the negotiation; the offer will be shown again."""
+        row = book.quote_row(connection, message.quote)
+        if row is None or row.terminal_id != visitor.terminal:
+            raise NotAgreed("unknown_quote", f"quote {message.quote} was not made for this terminal")
+        if row.state == "open":
+            book.set_quote_state(connection, row.id, "declined")
+            record(connection, now, "declined", terminal=visitor.terminal, reference=row.id, offer=row.offer_id)
+        return Noted(row.offer_id)
+
+    def reject(self, connection: Connection, visitor: Visitor, message: Reject, now: datetime) -> Noted:
+        """A reject signal: the product is hidden from this subscriber until the rejection ends (claims 3, 17)."""
+        current = self._offers.current(message.offer)
+        if current is None:
+            raise NotAgreed("unknown_offer", f"offer {message.offer} is not in the catalogue")
+        offer = current.offer
+        until = offer.rejection.ends(now)
+        standing = self._offers.hidden_products(book.rejections_of(connection, visitor.subscriber), now)
+        if offer.product not in standing:
+            add(
+                connection,
+                Rejection(
+                    id=new_id(to_micros(now)),
+                    subscriber_id=visitor.subscriber,
+                    terminal_id=visitor.terminal,
+                    product=offer.product,
+                    offer_id=offer.id,
+                    offer_version=message.version,
+                    price_digest=offer.price_digest,
+                    release=current.release or "",
+                    rejected_at=now,
+                    until_at=until,
+                    reason=message.reason[:256],
+                ),
+            )
+            record(
+                connection, now, "rejected", terminal=visitor.terminal, subscriber=visitor.subscriber,
+                offer=offer.id, product=offer.product,
+            )  # fmt: skip
+        return Noted(message.offer, None if until is None else to_micros(until))
+
+    def later(self, connection: Connection, visitor: Visitor, message: Later, now: datetime) -> Noted:
+        """Neither taken nor rejected."""
+        if self._offers.current(message.offer) is None:
+            raise NotAgreed("unknown_offer", f"offer {message.offer} is not in the catalogue")
+        record(
+            connection, now, "postponed", terminal=visitor.terminal, subscriber=visitor.subscriber, offer=message.offer
+        )
+        return Noted(message.offer)
+
+    def _open_offer(
+        self, connection: Connection, visitor: Visitor, offer: str, version: str, now: datetime
+    ) -> OpenOffer:
+        current = self._offers.current(offer)
+        if current is None:
+            raise NotAgreed("unknown_offer", f"offer {offer} is not in the catalogue")
+        if current.offer.version != version:
+            raise NotAgreed("offer_changed", f"offer {offer} has changed since it was shown; ask for the menu again")
+        code = book.last_code(connection, visitor.terminal)
+        rejections = book.rejections_of(connection, visitor.subscriber)
+        opened = self._offers.open_offer(offer, code, visitor, rejections, now)
+        if opened is None:
+            raise NotAgreed("not_offered", f"offer {offer} is not in this user's menu on this terminal")
+        return opened
+
+    def _missing(self, connection: Connection, visitor: Visitor, offer: OpenOffer) -> list[str]:
+        if not offer.needs:
+            return []
+        products = {need: self._offers.product_of(need) for need in offer.needs}
+        taken = book.installed_products(connection, visitor.terminal)
+        taken |= {row.product for row in book.open_agreements(connection, visitor.terminal, list(products.values()))}
+        return sorted(need for need, product in products.items() if product not in taken)
+
+    def _own_quote(self, connection: Connection, visitor: Visitor, quote: str, now: datetime):  # type: ignore[no-untyped-def]  # a Core row
+        row = book.quote_row(connection, quote)
+        if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
+            raise NotAgreed("unknown_quote", f"quote {quote} was not made for this terminal and its subscriber")
+        if row.state != "open":
+            raise NotAgreed("quote_closed", f"quote {quote} is {row.state}")
+        if now >= row.expires_at:
+            raise NotAgreed("quote_expired", f"quote {quote} expired at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+        return row
+
+    def _reserve(
+        self, connection: Connection, visitor: Visitor, agreement: str, quote: Quote, now: datetime
+    ) -> str | None:
+        due = mode_kind(quote.mode.kind).due_on_delivery(quote.mode)
+        if not due:
+            money = available(connection, visitor.account, quote.currency)
+            if mode_kind(quote.mode.kind).by_use and money is not None and money <= 0:
+                raise NotAgreed("no_credit", "the account has no credit left for this charging mode")
+            return None
+        expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
+        operation = Reserve(
+            source="agreement",
+            op_id=agreement,
+            owner=visitor.account,
+            amount=due,
+            currency=quote.currency,
+            agreement_id=agreement,
+            expires_at=expires,
+        )
+        outcome = apply(connection, [operation], to_micros(now))[0]
+        if isinstance(outcome, Declined):
+            raise NotAgreed("no_credit", outcome.reason)
+        if not isinstance(outcome, Applied | Duplicate):
+            raise NotAgreed("agreement_conflict", f"agreement {agreement} was reserved for with other content")
+        return outcome.transfer_id
+
+    def _quote(
+        self,
+        connection: Connection,
+        visitor: Visitor,
+        offer: OpenOffer,
+        terms: ModeTerms,
+        text: str,
+        spending_limit: int | None,
+        in_place_of: str | None,
+        round_: int,
+        answer: str,
+        reason: str,
+        now: datetime,
+    ) -> QuoteMessage:
+        due = mode_kind(terms.kind).due_on_delivery(terms)
+        issued, expires = now, now + timedelta(seconds=self._settings.negotiation.quote_validity)
+        release = book.release_row(connection, offer.offer.product, offer.release)
+        quote = Quote(
+            quote=new_id(to_micros(now)),
+            server=self._settings.operator.server_id,
+            subscriber=visitor.subscriber,
+            terminal=visitor.terminal,
+            offer=offer.offer.id,
+            offer_version=offer.offer.version,
+            product=offer.offer.product,
+            release=offer.release,
+            digest=b"" if release is None else release.digest,
+            length=0 if release is None else release.length,
+            mode=terms,
+            amount=due,
+            tax=tax_micros(due, terms.tax_rate),
+            currency=terms.currency,
+            tariff_version=terms.tariff_version,
+            terms=text,
+            issued=to_micros(issued),
+            expires=to_micros(expires),
+            spending_limit=spending_limit,
+            in_place_of=in_place_of,
+        )
+        signed = sign(self._keys.signing, Quote.PURPOSE, quote.encode())
+        add(
+            connection,
+            QuoteRow(
+                id=quote.quote,
+                subscriber_id=visitor.subscriber,
+                terminal_id=visitor.terminal,
+                offer_id=offer.offer.id,
+                offer_version=offer.offer.version,
+                mode=terms.mode,
+                document=signed.document,
+                signature=signed.signature,
+                issued_at=issued,
+                expires_at=expires,
+                round=round_,
+                in_place_of=in_place_of,
+            ),
+        )
+        record(
+            connection, now, "quoted", terminal=visitor.terminal, subscriber=visitor.subscriber,
+            account=visitor.account, reference=quote.quote, offer=offer.offer.id, mode=terms.mode, answer=answer,
+        )  # fmt: skip
+        return QuoteMessage(quote=signed, answer=answer, reason=reason)  # type: ignore[arg-type]  # one of the three

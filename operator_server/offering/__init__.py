@@ -1,0 +1,1 @@
+"""The live offers: catalogue, tariffs and offer memory of a running server."""

@@ -1,0 +1,208 @@
+"""The link role: terminals' links, interrogation, and the desks behind them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from operator_server.context import Operator
+from operator_server.counting.desk import CountingDesk, cut_overs_due
+from operator_server.counting.grants import UsageGrants
+from operator_server.counting.tariffs import TariffVersions
+from operator_server.delivery.desk import DeliveryDesk
+from operator_server.desk import Desks, Visitor
+from operator_server.link.server import LinkServer
+from operator_server.link.tls import LinkTls
+from operator_server.negotiation.desk import NegotiationDesk
+from operator_server.offering.live import LiveOffers, Supply, read_configurations, read_supply, supply_stamp
+from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
+from operator_server.store.store import Store, transact
+from operator_server.validation import notices
+from operator_server.validation.comparison import Finding, compare
+from operator_server.validation.desk import StatusDesk, entitled_products
+from signalling.messages import CounterInquiry, Notice, Trigger
+
+log = Logger()
+
+NOTICE_SECONDS = 0.5
+REFRESH_SECONDS = 1.0
+
+
+class LinkRole:
+    """Composes the link server with offers, negotiation, delivery, counting and notices."""
+
+    def __init__(self, operator: Operator, reactor: Any) -> None:
+        settings, clock = operator.settings, operator.clock
+        self._operator = operator
+        self._reactor = reactor
+        self._clock = clock
+        self._zone = settings.operator.zone
+        self.node = f"{socket.gethostname()}-{os.getpid()}"
+        loaded = load(settings)
+        now = clock.now()
+        transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
+        with operator.engine.connect() as connection:
+            supply = read_supply(connection, now)
+        self._files = _stamp(settings.config_dir)
+        self._refreshing = False
+        self.store = Store(settings.database_url(), reactor)
+        self.offers = LiveOffers(loaded, supply, clock)
+        self._loops: list[LoopingCall] = []
+        tls = LinkTls(operator.keys.certificate, operator.keys.private_key) if settings.link.tls else None
+        self.server = LinkServer(
+            settings, self.store, clock, self.offers, self._desks(), reactor=reactor, node=self.node, tls=tls,
+            after_interrogation=self._after_interrogation,
+        )  # fmt: skip
+
+    def _desks(self) -> Desks:
+        operator, store, clock = self._operator, self.store, self._clock
+        settings, keys = operator.settings, operator.keys
+        tariffs = TariffVersions(lambda: self.offers.tariffs)
+        usage = UsageGrants(tariffs, keys.signing, settings)
+        return {
+            **NegotiationDesk(store, self.offers, keys, settings, clock).handlers(),
+            **DeliveryDesk(store, keys, operator.vault, usage, settings, clock).handlers(),
+            **CountingDesk(store, tariffs, usage, settings, clock).handlers(),
+            **StatusDesk(store, clock).handlers(),
+        }
+
+    @inlineCallbacks
+    def start(self) -> Generator[Deferred[Any], Any, int]:
+        """Listen; fires with the port."""
+        port = yield self.server.listen()
+        self._every(NOTICE_SECONDS, self._send_notices)
+        self._every(REFRESH_SECONDS, self._refresh)
+        return port
+
+    def _every(self, seconds: float, work: Any) -> None:
+        loop = LoopingCall(work)
+        loop.clock = self._reactor
+        loop.start(seconds, now=False).addErrback(lambda failure: log.failure("a timer stopped", failure))
+        self._loops.append(loop)
+
+    @inlineCallbacks
+    def stop(self) -> Generator[Deferred[Any], Any, None]:
+        """Take leave of the terminals and finish what is pending."""
+        for loop in self._loops:
+            loop.stop()
+        self._loops.clear()
+        yield self.server.stop()
+        yield deferToThread(self.store.close)
+
+    # After an interrogation: counters are asked for, and what is installed is compared with what is valid.
+
+    def _after_interrogation(self, server: LinkServer, visitor: Visitor, trigger: Trigger, code: bytes) -> None:
+        items = self.offers.items(code)
+        if not items:
+            return
+        now = self._clock.now()
+        done = self.store.read(lambda connection: self._examine(connection, visitor, items, now))
+        done.addCallback(self._act, server, visitor, now)
+        done.addErrback(lambda failure: log.failure("what is installed was not examined", failure))
+
+    def _examine(
+        self, connection: Connection, visitor: Visitor, items: Mapping[str, str], now: datetime
+    ) -> tuple[list[int], list[Finding]]:
+        cut_overs = cut_overs_due(connection, visitor.terminal, now, self._zone)
+        entitled = entitled_products(connection, visitor)
+        return cut_overs, compare(items, self.offers.supply.validity, entitled, now)
+
+    def _act(
+        self, found: tuple[list[int], list[Finding]], server: LinkServer, visitor: Visitor, now: datetime
+    ) -> Deferred[None] | None:
+        cut_overs, findings = found
+        if cut_overs:
+            server.send(visitor.terminal, CounterInquiry(cut_overs=cut_overs))
+        if not findings:
+            return None
+        return self.store.write(
+            lambda connection: notices.write_findings(
+                connection, visitor.terminal, visitor.subscriber, visitor.language, findings, now
+            )
+        )
+
+    # Notices go to terminals that are on line here.
+
+    def _send_notices(self) -> Deferred[None] | None:
+        if not len(self.server.registry):
+            return None
+        now = self._clock.now()
+        waiting = self.store.read(lambda connection: notices.unsent_for_node(connection, self.node, now))
+        waiting.addCallback(self._sent, now)
+        waiting.addErrback(lambda failure: log.failure("notices were not sent", failure))
+        return waiting
+
+    def _sent(self, rows: list[Any], now: datetime) -> Deferred[None] | None:
+        sent = [
+            row.id
+            for row in rows
+            if self.server.send(
+                row.terminal_id,
+                Notice(notice=row.id, kind=row.kind, text=row.text, subject=row.subject, state=row.state),
+            )
+        ]
+        if not sent:
+            return None
+        return self.store.write(lambda connection: notices.mark_sent(connection, sent, now))
+
+    # Changed offers, tariffs and releases are taken over while the link works.
+
+    def _refresh(self) -> Deferred[None] | None:
+        if self._refreshing:
+            return None
+        self._refreshing = True
+        done = deferToThread(self._take_over_changes)
+        done.addErrback(lambda failure: log.failure("changed offers were not taken over", failure))
+        done.addBoth(self._refreshed)
+        return done
+
+    def _refreshed(self, _: object) -> None:
+        self._refreshing = False
+
+    def _take_over_changes(self) -> None:
+        now, settings = self._clock.now(), self._operator.settings
+        files = _stamp(settings.config_dir)
+        with self._operator.engine.connect() as connection:
+            stamp = supply_stamp(connection, now)
+            if files == self._files and stamp == self.offers.supply.stamp:
+                return
+            supply: Supply = read_supply(connection, now)
+            loaded = self._loaded() if files == self._files else self._load_changed(files)
+            self.offers.take_over(loaded, supply, read_configurations(connection))
+        if files != self._files:
+            transact(self._operator.engine, lambda connection: keep_versions(connection, loaded, now))
+            self._files = files
+
+    def _loaded(self) -> Loaded:
+        return Loaded(self.offers.tariffs, self.offers.memory.catalogue)
+
+    def _load_changed(self, files: object) -> Loaded:
+        try:
+            loaded = load(self._operator.settings)
+        except BrokenCatalogue as broken:
+            for problem in broken.problems:
+                log.error("{problem}", problem=str(problem))
+            log.error("the offers in force stay; mend the faults above")
+            self._files = files
+            return self._loaded()
+        log.info("offers and tariffs are taken over: {count} offers", count=len(loaded.catalogue))
+        return loaded
+
+
+def _stamp(config_dir: Path) -> object:
+    return tuple(
+        (str(path), status.st_mtime_ns, status.st_size)
+        for folder in ("offers", "tariffs")
+        for path in sorted((config_dir / folder).glob("*.toml"))
+        for status in (path.stat(),)
+    )

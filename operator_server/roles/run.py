@@ -1,0 +1,160 @@
+"""Running roles in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import uvloop
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
+
+from operator_server.context import Operator
+
+ROLES = ("link", "web", "worker")
+Announce = Callable[[str], None]
+
+
+def begin_logging() -> None:
+    """Log to standard error, one line an event, from level info."""
+    observer = FilteringLogObserver(
+        textFileLogObserver(sys.stderr), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)]
+    )
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> int:
+    """Run these roles until SIGINT or SIGTERM; 1 when a role could not start.
+
+    ``link`` and ``worker`` run on the epoll reactor. Where ``web`` is among the roles they share one asyncio loop on
+    uvloop with it.
+    """
+    if tuple(roles) == ("web",):
+        return _run_web(operator, announce)
+    if "web" in roles:
+        from twisted.internet import asyncioreactor
+
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        asyncioreactor.install(loop)
+    else:
+        from twisted.internet import epollreactor
+
+        epollreactor.install()
+    from twisted.internet import reactor
+
+    return _Running(operator, roles, announce, reactor).run()
+
+
+def _run_web(operator: Operator, announce: Announce) -> int:
+    from operator_server.web.app import create_app
+    from operator_server.web.server import serve
+
+    web = operator.settings.web
+    announce(_web_line(operator, web.port))
+    certificate, key = _web_tls(operator)
+    serve(create_app(operator.repository_dir), web.host, web.port, certificate, key)
+    return 0
+
+
+def _web_tls(operator: Operator) -> tuple[str | None, str | None]:
+    if not operator.settings.web.tls:
+        return None, None
+    return str(operator.keys.certificate), str(operator.keys.private_key)
+
+
+def _web_line(operator: Operator, port: int) -> str:
+    web = operator.settings.web
+    return f"web: {'https' if web.tls else 'http'}://{web.host}:{port}/repository"
+
+
+class _Running:
+    """Link, worker and perhaps web in one reactor."""
+
+    def __init__(self, operator: Operator, roles: Sequence[str], announce: Announce, reactor: Any) -> None:
+        self._operator = operator
+        self._roles = roles
+        self._announce = announce
+        self._reactor = reactor
+        self._stops: list[Callable[[], Deferred[None]]] = []
+        self._web: Any = None
+        self._code = 0
+
+    def run(self) -> int:
+        """Start the roles, run, stop them."""
+        self._reactor.callWhenRunning(self._start)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        self._reactor.run()
+        return self._code
+
+    @inlineCallbacks
+    def _start(self) -> Generator[Deferred[Any], Any, None]:
+        from operator_server.roles.link import LinkRole
+        from operator_server.roles.worker import WorkerRole
+
+        try:
+            if "web" in self._roles:
+                self._start_web()
+            if "link" in self._roles:
+                link = LinkRole(self._operator, self._reactor)
+                self._stops.append(link.stop)
+                port = yield link.start()
+                host = self._operator.settings.link.host
+                self._announce(f"link: {host}:{port} ({'TLS 1.3' if self._operator.settings.link.tls else 'plain'})")
+            if "worker" in self._roles:
+                worker = WorkerRole(self._operator, self._reactor)
+                self._stops.append(worker.stop)
+                worker.start()
+                self._announce("worker: running")
+        except Exception as error:  # noqa: BLE001 - whatever keeps a role from starting is told, then the process ends
+            self._announce(f"cannot start: {error}")
+            self._code = 1
+            self._reactor.stop()
+
+    def _start_web(self) -> None:
+        import uvicorn
+
+        from operator_server.web.app import create_app
+        from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
+
+        web = self._operator.settings.web
+        listener = bind(web.host, web.port)
+        certificate, key = _web_tls(self._operator)
+        server: uvicorn.Server = EmbeddedServer(
+            make_config(create_app(self._operator.repository_dir), certificate, key)
+        )
+        task = asyncio.get_event_loop().create_task(serve_here(server, listener))
+
+        def stop() -> Deferred[None]:
+            server.should_exit = True
+            return Deferred.fromFuture(task)
+
+        self._stops.append(stop)
+        self._announce(_web_line(self._operator, listener.getsockname()[1]))
+
+    @inlineCallbacks
+    def _stop(self) -> Generator[Deferred[Any], Any, None]:
+        for stop in reversed(self._stops):
+            yield stop()
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when the one that started it dies (Linux); elsewhere nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() == 1 and threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,25 @@
+"""One supervisor, a process a role: what ends unbidden is started again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.logger import Logger
+from twisted.runner.procmon import ProcessMonitor
+
+log = Logger()
+
+
+def supervise(config: Path, roles: Sequence[str]) -> None:
+    """Run each role as a process of its own until SIGINT or SIGTERM."""
+    from twisted.internet import reactor
+
+    monitor = ProcessMonitor()
+    for role in roles:
+        command = [sys.executable, "-m", "operator_server", "serve", "--config", str(config), "--role", role, "--child"]
+        monitor.addProcess(role, command, env=None)
+    monitor.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", monitor.stopService)  # type: ignore[attr-defined]  # the reactor is a module to mypy
+    reactor.run()  # type: ignore[attr-defined]  # the reactor is a module to mypy

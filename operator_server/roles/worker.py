@@ -1,0 +1,75 @@
+"""The worker role: the feed's sequencer, expiry of reservations, and fresh signatures of the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from charging.ledger.book import expire_reservations
+from operator_server.context import Operator
+from operator_server.store.feed import sequence
+from operator_server.store.store import transact
+from signalling.clock import to_micros
+
+log = Logger()
+
+FEED_SECONDS = 0.5
+EXPIRY_SECONDS = 5.0
+REPOSITORY_SECONDS = 5.0
+
+
+class WorkerRole:
+    """Work that is due by the clock. One worker does it at a time: each piece is one transaction that may repeat."""
+
+    def __init__(self, operator: Operator, reactor: Any) -> None:
+        self._operator = operator
+        self._reactor = reactor
+        self._loops: list[LoopingCall] = []
+
+    def start(self) -> None:
+        """Begin."""
+        self._every(FEED_SECONDS, self._sequence)
+        self._every(EXPIRY_SECONDS, self._expire)
+        self._every(REPOSITORY_SECONDS, self._sign)
+
+    def _every(self, seconds: float, work: Any) -> None:
+        def run() -> Deferred[Any]:
+            return deferToThread(work).addErrback(lambda failure: log.failure("the worker failed; it goes on", failure))
+
+        loop = LoopingCall(run)
+        loop.clock = self._reactor
+        loop.start(seconds, now=True)
+        self._loops.append(loop)
+
+    def _sequence(self) -> None:
+        while transact(self._operator.engine, sequence):
+            pass
+
+    def _expire(self) -> None:
+        now = to_micros(self._operator.clock.now())
+
+        def expire(connection: Connection) -> int:
+            return expire_reservations(connection, now)
+
+        expired = transact(self._operator.engine, expire)
+        if expired:
+            log.info("{count} reservations expired", count=expired)
+
+    def _sign(self) -> None:
+        renewed = self._operator.repository.refresh_timestamp(self._operator.clock.now())
+        if renewed:
+            log.info("the repository's {roles} are signed again", roles=", ".join(renewed))
+
+    @inlineCallbacks
+    def stop(self) -> Generator[Deferred[Any], Any, None]:
+        """End after the work at hand."""
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        yield deferToThread(lambda: None)
