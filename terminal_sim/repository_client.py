@@ -64,10 +64,10 @@ class RepositoryClient:
     def __init__(
         self, state_dir: Path, base_urls: Sequence[str], root: bytes, clock: Clock, fetcher: Fetcher | None = None
     ) -> None:
-        """``base_urls``: folders with ``metadata`` and ``targets`` in them (http, https, or file for a USB stick), tried
-        in order. ``root``: the pinned root.
+        """``base_urls``: folders with ``metadata`` and ``targets`` in them (http, https, or file for a USB stick).
 
-        ``state_dir`` keeps what was seen last, so that older metadata is known for what it is after a restart.
+        They are tried in order. ``root``: the pinned root. ``state_dir`` keeps what was seen last, so that
+        older metadata is known for what it is after a restart.
         Raises ``ValueError`` without a repository.
         """
         if not base_urls:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -161,3 +164,48 @@ def test_a_server_over_an_empty_folder_answers_until_a_repository_appears(tmp_pa
         connection.request("GET", "/repository/metadata/timestamp.json")
         assert connection.getresponse().status == 404
         connection.close()
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from operator_server.web.app import create_app
+from operator_server.web.server import serve
+
+serve(create_app(Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]))
+"""
+
+
+def test_a_process_of_its_own_serves_until_it_is_terminated(house: House) -> None:
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(house.served), str(port)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert health_of(port, patience=20) == 200
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGTERM
+    assert output == b""
+
+
+def health_of(port: int, patience: float) -> int:
+    """The status of ``/health``, asked for until somebody listens."""
+    until = time.monotonic() + patience
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        finally:
+            connection.close()
