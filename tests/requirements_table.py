@@ -41,11 +41,11 @@ class Tally:
 
     def table(self) -> Table:
         """A row a sentence, those without a test among them."""
-        table = Table(title="Requirements")
-        table.add_column("id", min_width=3)
-        table.add_column("sentence", no_wrap=True, overflow="ellipsis")
-        table.add_column("tests", min_width=5, justify="right")
-        table.add_column("state", min_width=9)
+        table = Table(title="Requirements", expand=True)
+        table.add_column("id", width=3)
+        table.add_column("sentence", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("tests", width=5, justify="right")
+        table.add_column("state", width=10)
         known = sentences()
         for sentence in [*known, *sorted(set(self.tests) - set(known))]:
             text = known.get(sentence, "(not in docs/requirements.md)")
