@@ -11,7 +11,7 @@ from pathlib import Path
 
 from signalling.clock import Clock
 from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
-from signalling.messages import DeliveryGrantMessage
+from signalling.messages import DeliveryGrantMessage, Signed
 from signalling.proof import check, sign
 from signalling.sealing import SealError, grant_info, unwrap_key
 from terminal_sim import journal as lines
@@ -187,7 +187,7 @@ def failed(state: State, agreement: Agreement, failure: DeliveryFailed, now: int
     )
 
 
-def _receipt(state: State, grant: DeliveryGrant, failure: str, now: int) -> lines.Signed:
+def _receipt(state: State, grant: DeliveryGrant, failure: str, now: int) -> Signed:
     document = DeliveryReceipt(
         agreement=grant.agreement,
         installation=grant.installation,

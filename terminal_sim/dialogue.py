@@ -138,8 +138,17 @@ class _Sent:
 class Dialogue:
     """One link, from connect to close."""
 
-    def __init__(self, state: State, languages: tuple[str, ...] = ("en",), software: str = "terminal_sim") -> None:
+    def __init__(
+        self,
+        state: State,
+        languages: tuple[str, ...] = ("en",),
+        software: str = "terminal_sim",
+        *,
+        withhold_reports: bool = False,
+    ) -> None:
+        """``withhold_reports``: answer counter inquiries with no report, as a terminal does that reports late."""
         self.state = state
+        self._withhold = withhold_reports
         self.phase: Phase = "hello"
         self.menu = Menu("")
         self.waiting: dict[int, _Sent] = {}
@@ -352,7 +361,7 @@ class Dialogue:
 
     def _counter_inquiry(self, message: m.CounterInquiry, exchange: int, id: int, now: int) -> None:
         counters.announce(self.state, message.cut_overs, now)
-        reports = counters.report(self.state, now)
+        reports = [] if self._withhold else counters.report(self.state, now)
         if reports:
             self._ask(m.CounterReports(reports=reports), exchange, None, id)
         else:

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]  # no stubs exist
 
 from signalling.clock import Clock
 from signalling.envelope import EnvelopeError, decode
@@ -105,9 +105,10 @@ class Client:
         on_event: Callable[[Event], None] = lambda event: None,
         faults: Faults | None = None,
         languages: tuple[str, ...] = ("en",),
+        withhold_reports: bool = False,
     ) -> None:
         self.state = state
-        self.dialogue = Dialogue(state, languages)
+        self.dialogue = Dialogue(state, languages, withhold_reports=withhold_reports)
         self.ready: Deferred[Client] = Deferred()
         self.closed: Deferred[str] = Deferred()
         self.receiver = receiver
@@ -360,6 +361,7 @@ def connect(
     on_event: Callable[[Event], None] = lambda event: None,
     faults: Faults | None = None,
     languages: tuple[str, ...] = ("en",),
+    withhold_reports: bool = False,
 ) -> Deferred[Client]:
     """Connect and log on; fires with the client when its first menu is complete.
 
@@ -373,6 +375,7 @@ def connect(
         on_event=on_event,
         faults=faults,
         languages=languages,
+        withhold_reports=withhold_reports,
     )
     endpoint = make_endpoint(state.trust, reactor)
     attempt = endpoint.connect(Factory.forProtocol(lambda: LinkProtocol(client, state.trust.tls)))
@@ -388,12 +391,12 @@ def connect(
 
 def make_endpoint(trust: Trust, reactor: Any) -> Any:
     """Where the server is; with TLS 1.3 and only the pinned certificates trusted."""
-    plain = HostnameEndpoint(reactor, trust.host, trust.port, timeout=CONNECT_TIMEOUT)
+    plain: Any = HostnameEndpoint(reactor, trust.host, trust.port, timeout=CONNECT_TIMEOUT)
     if not trust.tls:
         return plain
     options = optionsForClientTLS(
         trust.host,
-        trustRoot=trustRootFromCertificates(certificates(trust.ca_pem)),
+        trustRoot=trustRootFromCertificates(certificates(trust.ca_pem)),  # type: ignore[no-untyped-call]  # untyped in Twisted
         extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_3},
     )
     return wrapClientTLS(options, plain)

@@ -1,0 +1,403 @@
+"""Whole fleets: terminals with scripted users in one reactor, repeatable by a seed.
+
+A :class:`SimulatedTerminal` is a real terminal (state, dialogue, link, downloads) whose user is a
+:class:`terminal_sim.user.ScriptedUser`. Keys are derived from the seed, so that a fleet can be enrolled before it runs;
+they protect nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, inlineCallbacks, succeed
+
+from signalling.clock import Clock
+from signalling.configuration import Configuration
+from terminal_sim import counters
+from terminal_sim import journal as lines
+from terminal_sim.counters import UseRefused
+from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
+from terminal_sim.dialogue import Complaint, Event, Interrogated, MenuShown, NoticeArrived, Refused, SectionsSent
+from terminal_sim.journal import FileJournal
+from terminal_sim.link import Client, LinkLost, connect
+from terminal_sim.menu import Line
+from terminal_sim.negotiation import Quotation
+from terminal_sim.profiles import FaultRates, Profile, draw
+from terminal_sim.state import Agreement, State, in_memory
+from terminal_sim.trust import Identity, Trust
+from terminal_sim.user import BreakOnce, ScriptedFaults, ScriptedUser
+
+TRIES = 6
+"""Links a session may take when they break; the last one without faults."""
+
+
+@dataclass
+class Counts:
+    """What happened at one terminal, or at all of them; ``by`` counts by name."""
+
+    sessions: int = 0
+    links: int = 0
+    links_lost: int = 0
+    offers_shown: int = 0
+    rejected: int = 0
+    postponed: int = 0
+    declined: int = 0
+    counter_proposals: int = 0
+    agreements: int = 0
+    installed: int = 0
+    failed: int = 0
+    resumed: int = 0
+    bytes_received: int = 0
+    uses: int = 0
+    uses_refused: int = 0
+    reports: int = 0
+    reports_repeated: int = 0
+    answers_forgotten: int = 0
+    links_cut: int = 0
+    notices: int = 0
+    complaints: int = 0
+    interrogations: Counter[str] = field(default_factory=Counter)
+    sections_sent: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    def __iadd__(self, other: Counts) -> Counts:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
+
+class SimulatedTerminal:
+    """One terminal and its user. One session at a time; everything happens in the reactor's thread but downloads.
+
+    ``user`` decides, ``faults`` misbehave (None: an honest terminal), ``state`` is its durable part, whose journal is
+    the record of what happened here.
+    """
+
+    def __init__(
+        self, state: State, user: ScriptedUser, clock: Clock, reactor: Any, *, faults: ScriptedFaults | None = None
+    ) -> None:
+        self.state = state
+        self.user = user
+        self.faults = faults
+        self.counts = Counts()
+        self.client: Client | None = None
+        self.lived_until = max(state.latest, clock.micros())
+        self._clock, self._reactor = clock, reactor
+        self._receiver = SoftwareReceiver(state, clock)
+        self._staying = False
+        self._queue: Deferred[Any] = succeed(None)
+
+    @property
+    def terminal(self) -> str:
+        """Its id."""
+        return self.state.identity.terminal
+
+    def live(self, until: int) -> int:
+        """The user uses what is installed, from where it last ended to ``until`` (microseconds); uses that counted."""
+        start, end = self.lived_until, until
+        if end <= start:
+            return 0
+        self.lived_until = end
+        wanted = [
+            (instant, item.installation, units)
+            for item in self.state.active_items()
+            if (terms := self.state.agreements[item.agreement].confirmed.terms).counter
+            for instant, units in self.user.uses(start, end, terms)
+        ]
+        counted = 0
+        for instant, installation, units in sorted(wanted):
+            try:
+                counters.use(self.state, installation, units, instant)
+                counted += 1
+            except UseRefused as refused:
+                self.counts.uses_refused += 1
+                self.counts.refusals[f"use:{refused.code}"] += 1
+        self.counts.uses += counted
+        return counted
+
+    def session(self, *, honest: bool = False) -> Deferred[Counts]:
+        """Connect, log on, be interrogated, decide on the menu, negotiate, receive, report, and leave.
+
+        A link that breaks is made again, up to :data:`TRIES` times; what is still unfinished then waits for the next
+        session. ``honest``: without faults this time. Fails with :class:`LinkLost` when the server is not reached.
+        """
+        return self._session(honest, leave=True)
+
+    def stay(self, *, honest: bool = False) -> Deferred[Counts]:
+        """Like :meth:`session`, but stay connected afterwards: inquiries, counter inquiries and notices are answered,
+        and the user decides on each new menu. :meth:`leave` ends it."""
+        return self._session(honest, leave=False)
+
+    @inlineCallbacks
+    def leave(self) -> Any:
+        """Say good-bye if connected."""
+        self._staying = False
+        client, self.client = self.client, None
+        if client is not None:
+            yield client.close()
+            self._take_counts()
+
+    @inlineCallbacks
+    def _session(self, honest: bool, leave: bool) -> Any:
+        yield self.leave()
+        faults = None if honest else self.faults
+        self.counts.sessions += 1
+        if faults is not None:
+            self._misbehave(faults)
+        late = faults is not None and faults.chance.random() < faults.rates.report_late
+        for tries_left in reversed(range(TRIES)):
+            try:
+                yield self._link(faults if tries_left else None, late)
+            except (LinkLost, DeliveryPaused):
+                self.counts.links_lost += 1
+                client, self.client = self.client, None
+                if client is not None:
+                    yield client.close()
+                if not tries_left:
+                    raise
+                continue
+            break
+        self._take_counts()
+        self._staying = not leave
+        if leave:
+            yield self.leave()
+        return self.counts
+
+    def _misbehave(self, faults: ScriptedFaults) -> None:
+        if faults.chance.random() < faults.rates.break_download:
+            self._receiver.fault = BreakOnce(faults.chance.randrange(1, 200_000))
+        for item in self.state.active_items():
+            if self.state.counters_of(item.installation) and faults.chance.random() < faults.rates.reset_counter:
+                counters.reset(self.state, item.installation, self._clock.micros())
+
+    @inlineCallbacks
+    def _link(self, faults: ScriptedFaults | None, late: bool) -> Any:
+        self.counts.links += 1
+        client: Client = yield connect(
+            self.state,
+            self._clock,
+            self._reactor,
+            receiver=self._receiver,
+            on_event=self._happened,
+            faults=faults,
+            languages=self.user.behaviour.languages,
+            withhold_reports=late,
+        )
+        self.client = client
+        unread = [message.noticed.notice for message in self.state.unread()]
+        if unread:
+            client.read(unread)
+        yield gatherResults(client.resume(), consumeErrors=True).addErrback(_first_error)
+        yield self._decide(client)
+        if not late:
+            yield client.report()
+        yield client.settled()
+
+    @inlineCallbacks
+    def _decide(self, client: Client) -> Any:
+        """The user goes through the menu, and once more when a new one came meanwhile."""
+        menu = None
+        while menu is not client.dialogue.menu:
+            menu = client.dialogue.menu
+            for line in menu.lines:
+                if menu is client.dialogue.menu and line.mark == "open" and not menu.missing(line):
+                    yield self._decide_on(client, line)
+
+    @inlineCallbacks
+    def _decide_later(self, _: Any, client: Client) -> Any:
+        """A new menu while the terminal stays connected; a link that ends in the middle is no matter."""
+        try:
+            yield self._decide(client)
+        except (LinkLost, DeliveryPaused):
+            self.counts.links_lost += 1
+
+    @inlineCallbacks
+    def _decide_on(self, client: Client, line: Line) -> Any:
+        decision = self.user.decide(line.entry)
+        if decision == "reject":
+            answer = yield client.reject(line, "not wanted")
+            self._count("rejected", answer)
+        elif decision == "later":
+            answer = yield client.later(line)
+            self._count("postponed", answer)
+        else:
+            yield self._negotiate(client, line)
+
+    @inlineCallbacks
+    def _negotiate(self, client: Client, line: Line) -> Any:
+        answer = yield client.request(line, self.user.mode(line.entry.modes).mode)
+        if isinstance(answer, Quotation):
+            proposal = self.user.counter(answer)
+            if proposal is not None:
+                self.counts.counter_proposals += 1
+                first = answer
+                answer = yield client.counter(line, first, *proposal)
+        if not isinstance(answer, Quotation):
+            self._count("", answer)
+            return
+        if self.user.declines():
+            self._count("declined", (yield client.decline(line, answer)))
+            return
+        agreement = yield client.confirm(line, answer)
+        if not isinstance(agreement, Agreement):
+            self._count("", agreement)
+            return
+        yield client.finish(agreement)
+
+    def _count(self, name: str, answer: Any) -> None:
+        if isinstance(answer, Refused):
+            self.counts.refusals[answer.code] += 1
+        elif name:
+            setattr(self.counts, name, getattr(self.counts, name) + 1)
+
+    def _happened(self, event: Event) -> None:
+        counts = self.counts
+        if isinstance(event, Interrogated):
+            counts.interrogations[event.trigger] += 1
+        elif isinstance(event, SectionsSent):
+            counts.sections_sent.update(event.sections)
+        elif isinstance(event, MenuShown):
+            counts.offers_shown += len(event.menu.lines)
+            if self.client is not None and self._staying:
+                self._queue.addCallback(self._decide_later, self.client)
+        elif isinstance(event, NoticeArrived):
+            counts.notices += 1
+            if self.client is not None:
+                self.client.read([event.notice.notice])
+        elif isinstance(event, Complaint):
+            counts.complaints += 1
+            counts.refusals[f"error:{event.code}"] += 1
+
+    def _take_counts(self) -> None:
+        """Counts that follow from the state."""
+        counts, agreements = self.counts, self.state.agreements.values()
+        counts.modes = Counter(agreement.confirmed.terms.kind for agreement in agreements if agreement.digest)
+        counts.agreements = counts.modes.total()
+        counts.installed = sum(agreement.outcome == "installed" for agreement in agreements)
+        counts.failed = sum(agreement.outcome == "failed" for agreement in agreements)
+        counts.reports = sum(counter.sequence for counter in self.state.counters.values())
+        counts.resumed, counts.bytes_received = self._receiver.count.resumed, self._receiver.count.received
+        if self.faults is not None:
+            counts.links_cut, counts.answers_forgotten = self.faults.cut, self.faults.forgotten
+            counts.reports_repeated = self.faults.repeated
+
+
+def _first_error(failure: Any) -> Any:
+    """gatherResults wraps the first failure; what counts is the failure itself."""
+    return failure.value.subFailure
+
+
+def fleet_identity(seed: int, number: int) -> Identity:
+    """The name and key of the fleet's terminal ``number`` (from 1); the same for the same seed."""
+    terminal = f"F{seed}-{number:05d}"
+    secret = hashlib.sha256(f"tollgate fleet key 1 {terminal}".encode()).digest()
+    return Identity(terminal, Ed25519PrivateKey.from_private_bytes(secret))
+
+
+def make_fleet(
+    count: int,
+    profiles: Sequence[Profile],
+    seed: int,
+    trust: Trust,
+    clock: Clock,
+    reactor: Any,
+    *,
+    folder: Path,
+    keep: bool = False,
+    honest: bool = False,
+    hosts: Sequence[Configuration] = (),
+) -> list[SimulatedTerminal]:
+    """``count`` terminals. ``folder`` takes their downloads and, with ``keep``, their journals, which are gone on with.
+
+    ``hosts``: configurations that the first terminals have in place of a drawn one. ``honest``: without faults.
+    """
+    return [
+        make_terminal(
+            number,
+            profiles,
+            seed,
+            trust,
+            clock,
+            reactor,
+            folder=folder,
+            keep=keep,
+            honest=honest,
+            configuration=hosts[number - 1] if number <= len(hosts) else None,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def make_terminal(
+    number: int,
+    profiles: Sequence[Profile],
+    seed: int,
+    trust: Trust,
+    clock: Clock,
+    reactor: Any,
+    *,
+    folder: Path,
+    keep: bool = False,
+    honest: bool = False,
+    configuration: Configuration | None = None,
+) -> SimulatedTerminal:
+    """The fleet's terminal ``number``; see :func:`make_fleet`."""
+    chance = random.Random(f"{seed} profile {number}")
+    profile = draw(profiles, chance)
+    drawn = profile.configuration(chance)
+    identity = fleet_identity(seed, number)
+    own = folder / identity.terminal
+    state = _state(identity, trust, configuration or drawn, own, clock.micros(), keep)
+    faults = ScriptedFaults(profile.faults, random.Random(f"{seed} faults {number}"))
+    user = ScriptedUser(profile.user, random.Random(f"{seed} user {number}"))
+    return SimulatedTerminal(
+        state, user, clock, reactor, faults=None if honest or profile.faults == FaultRates() else faults
+    )
+
+
+def _state(identity: Identity, trust: Trust, configuration: Configuration, folder: Path, now: int, keep: bool) -> State:
+    if not keep:
+        return in_memory(identity, trust, configuration, folder, now)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = State(identity, trust, FileJournal(folder / "journal.jsonl", durability="none"), folder)
+    if state.latest == 0:
+        state.record(lines.Configured(at=now, configuration=configuration))
+    return state
+
+
+def total(fleet: Sequence[SimulatedTerminal]) -> Counts:
+    """The sums over a fleet."""
+    sums = Counts()
+    for terminal in fleet:
+        sums += terminal.counts
+    return sums
+
+
+def run_sessions(
+    fleet: Sequence[SimulatedTerminal], parallel: int, *, honest: bool = False, done: Any = lambda terminal, error: None
+) -> Deferred[list[Any]]:
+    """One session of every terminal, ``parallel`` at a time; ``done`` is told each terminal and None or its error."""
+    places = DeferredSemaphore(parallel)
+
+    def finished(result: Any, terminal: SimulatedTerminal) -> None:
+        done(terminal, result.value if hasattr(result, "trap") and result.trap(LinkLost, DeliveryPaused) else None)
+
+    def one(terminal: SimulatedTerminal) -> Deferred[Any]:
+        return terminal.session(honest=honest).addBoth(finished, terminal)
+
+    return gatherResults([places.run(one, terminal) for terminal in fleet], consumeErrors=True)
+
+
+def enrolment(count: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Terminal id and public key in hexadecimal, for the enrolment of a fleet."""
+    for number in range(1, count + 1):
+        identity = fleet_identity(seed, number)
+        yield identity.terminal, identity.public_key.hex()
