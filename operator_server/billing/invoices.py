@@ -1,0 +1,78 @@
+"""Invoices that were made: found, shown, exported. Their documents never change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, select
+
+from charging.invoices.export import to_csv, to_json
+from charging.invoices.model import Invoice
+from charging.invoices.pdf import render_pdf
+from operator_server.store.accounting import InvoiceRow
+from operator_server.store.rows import table
+
+Form = Literal["pdf", "json", "csv"]
+
+_RENDER: dict[Form, Callable[[Invoice], bytes]] = {
+    "pdf": render_pdf,
+    "json": to_json,
+    "csv": lambda invoice: to_csv(invoice).encode(),
+}
+
+
+class UnknownInvoice(LookupError):
+    """An invoice number that was never given."""
+
+
+def find_invoices(
+    connection: Connection, *, account: str | None = None, period: str | None = None, most: int | None = None
+) -> list[Row[Any]]:
+    """The rows of matching invoices without their documents, in the order of their numbers."""
+    columns = [column for column in table(InvoiceRow).c if column.name != "document"]
+    return list(connection.execute(_matching(select(*columns), account, period).limit(most)))
+
+
+def load_invoice(connection: Connection, number: str) -> Invoice:
+    """The invoice as it was made. Raises :class:`UnknownInvoice`."""
+    invoices = table(InvoiceRow)
+    document = connection.execute(select(invoices.c.document).where(invoices.c.number == number)).scalar()
+    if document is None:
+        raise UnknownInvoice(f"invoice {number!r}: there is none; `tollgate invoice list` shows all")
+    return _decode(document)
+
+
+def each_invoice(connection: Connection, *, account: str | None = None, period: str | None = None) -> Iterator[Invoice]:
+    """Matching invoices as they were made, in the order of their numbers."""
+    invoices = table(InvoiceRow)
+    for document in connection.execute(_matching(select(invoices.c.document), account, period)).scalars():
+        yield _decode(document)
+
+
+def export_invoices(invoices: Iterable[Invoice], folder: Path, form: Form = "pdf") -> list[Path]:
+    """Write each invoice to ``folder/NUMBER.form``; the same invoice gives the same bytes. Returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for invoice in invoices:
+        path = folder / f"{invoice.number}.{form}"
+        temporary = path.with_suffix(f".{form}.new")
+        temporary.write_bytes(_RENDER[form](invoice))
+        temporary.replace(path)
+        files.append(path)
+    return files
+
+
+def _decode(document: bytes) -> Invoice:
+    return msgspec.json.decode(document, type=Invoice)
+
+
+def _matching(statement: Select[Any], account: str | None, period: str | None) -> Select[Any]:
+    invoices = table(InvoiceRow)
+    if account is not None:
+        statement = statement.where(invoices.c.account_id == account)
+    if period is not None:
+        statement = statement.where(invoices.c.period == period)
+    return statement.order_by(invoices.c.series, invoices.c.number_in_series)
