@@ -15,8 +15,8 @@ from rich.table import Table
 
 from operator_server.context import Operator, open_operator
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="TOLLGATE_CONFIG", help="Configuration folder with operator.toml.")
