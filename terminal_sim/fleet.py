@@ -174,9 +174,16 @@ class SimulatedTerminal:
     def _misbehave(self, faults: ScriptedFaults) -> None:
         if faults.chance.random() < faults.rates.break_download:
             self._receiver.fault = BreakOnce(faults.chance.randrange(1, 200_000))
-        for item in self.state.active_items():
-            if self.state.counters_of(item.installation) and faults.chance.random() < faults.rates.reset_counter:
-                counters.reset(self.state, item.installation, self._clock.micros())
+
+    def _lose_counters(self, faults: ScriptedFaults) -> bool:
+        """Lose values the server has acknowledged, so that it can be told afterwards what the invoice must say."""
+        lost = False
+        for counter in list(self.state.counters.values()):
+            known = not counter.waiting and counter.value == counter.reported_value
+            if known and faults.chance.random() < faults.rates.reset_counter:
+                counters.reset(self.state, counter.installation, self._clock.micros())
+                lost = True
+        return lost
 
     @inlineCallbacks
     def _link(self, faults: ScriptedFaults | None, late: bool) -> Any:
@@ -199,6 +206,8 @@ class SimulatedTerminal:
         yield self._decide(client)
         if not late:
             yield client.report()
+            if faults is not None and self._lose_counters(faults):
+                yield client.report()
         yield client.settled()
 
     @inlineCallbacks
