@@ -67,14 +67,20 @@ class Exchange:
         self.attempts += 1
         return Inquiry(self.trigger)
 
-    def configuration(self, report: ConfigurationReport) -> bool:
-        """Take the answer; whether it is a new one. Raises :class:`ExchangeFault`."""
+    def configuration(self, report: ConfigurationReport, known: tuple[bytes, ...] | None = None) -> bool:
+        """Take the answer; whether it is a new one. ``known``: the digests under this code, if it was seen before.
+
+        Raises :class:`ExchangeFault`.
+        """
         if self.step is not Step.ASKED:
             if self.report is not None and report.code == self.report.code:
                 return False
             raise ExchangeFault("wrong_state", "a second configuration in one interrogation")
         try:
-            code = configuration_code(report.sections)
+            if known is not None and known == tuple(map(report.sections.get, SECTIONS)):
+                code = report.code
+            else:
+                code = configuration_code(report.sections)
         except ConfigurationError as error:
             raise ExchangeFault("bad_configuration", str(error)) from None
         if code != report.code:

@@ -30,6 +30,7 @@ from operator_server.interrogation.records import (
     record_sections,
 )
 from operator_server.interrogation.schedule import next_interval
+from operator_server.link.gathering import Gathering
 from operator_server.link.machine import Heard, LinkMachine
 from operator_server.link.visitors import LogonContext, Stranger, Visitors
 from operator_server.settings import Settings
@@ -89,7 +90,7 @@ class Interview:
 
 
 Work = Generator[Deferred[Any], Any, None]
-AfterInterrogation = Callable[[Any, Visitor, Trigger], None]
+AfterInterrogation = Callable[[Any, Visitor, Trigger, bytes], None]
 
 
 class Interrogator:
@@ -122,6 +123,9 @@ class Interrogator:
         self._lease = lease_micros
         self._after = after
         self._new_codes = NewCodes(settings.link.new_codes_per_day)
+        self._recording = Gathering(
+            lambda outcomes: store.write(lambda connection: record_outcomes(connection, outcomes))
+        )
         self._open: dict[Interview, None] = {}
         self._learning: dict[bytes, list[Deferred[None]]] = {}
 
@@ -155,7 +159,7 @@ class Interrogator:
         exchange = interview.exchange
         try:
             if isinstance(message, ConfigurationReport):
-                if exchange.configuration(message):
+                if exchange.configuration(message, self.inventory.codes.get(message.code)):
                     self._answered(interview, message)
             elif isinstance(message, SectionPart):
                 if exchange.part(message):
@@ -193,15 +197,20 @@ class Interrogator:
         if report.code not in self.inventory.codes or not self._offering.knows(report.code):
             self._watched(interview, self._meet_unknown(interview))
         elif interview.context is None:
-            self._watched(interview, self._read_context(interview))
+            self._read_context(interview)
         else:
             self._offer(interview)
 
-    @inlineCallbacks
-    def _read_context(self, interview: Interview) -> Work:
+    def _read_context(self, interview: Interview) -> None:
+        terminal = interview.link.visitor.terminal
+        self._visitors.read(terminal, self._clock.micros(), lambda result: self._context_read(result, interview))
+
+    def _context_read(self, context: LogonContext | Stranger | Failure, interview: Interview) -> None:
         link = interview.link
-        context = yield self._visitors.read(link.visitor.terminal, self._clock.micros())
         if interview not in self._open:
+            return
+        if isinstance(context, Failure):
+            self._not_recorded(context, interview)
             return
         if isinstance(context, Stranger):
             self._refuse(interview, "logon_refused", "this terminal is no longer logged on", closing=True)
@@ -229,9 +238,7 @@ class Interrogator:
             if code not in self.inventory.codes:
                 outcome.configuration = after
         del self._open[interview]
-        self._store.write_grouped(record_outcomes, outcome).addCallbacks(
-            self._recorded, self._not_recorded, (interview, menu, outcome), errbackArgs=(interview,)
-        )
+        self._recording.put(outcome, lambda result: self._recorded(result, interview, menu, outcome))
 
     def _outcome(self, interview: Interview, result: str) -> Outcome:
         link, now = interview.link, self._clock.micros()
@@ -252,7 +259,10 @@ class Interrogator:
             order=interview.order,
         )
 
-    def _recorded(self, _: None, interview: Interview, menu: Menu, outcome: Outcome) -> None:
+    def _recorded(self, result: Any, interview: Interview, menu: Menu, outcome: Outcome) -> None:
+        if isinstance(result, Failure):
+            self._not_recorded(result, interview)
+            return
         link, exchange = interview.link, interview.exchange
         report = exchange.report
         assert report is not None
@@ -266,7 +276,7 @@ class Interrogator:
         pages = list(_pages(menu.entries))
         for page, entries in enumerate(pages, 1):
             send(OffersPage(outcome.id, page, len(pages), entries), number)
-        self._after(link, link.visitor, exchange.trigger)
+        self._after(link, link.visitor, exchange.trigger, report.code)
         link.flush()
 
     def _not_recorded(self, failure: Failure, interview: Interview) -> None:
@@ -358,7 +368,7 @@ class Interrogator:
         if not self._offering.knows(report.code):
             yield self._learn(report)
         if interview in self._open:
-            yield self._read_context(interview)
+            self._read_context(interview)
 
     def _learn(self, report: ConfigurationReport) -> Deferred[None]:
         """Bring the configuration behind a code to the offers' side, once however many terminals wait for it."""
@@ -410,8 +420,7 @@ class Interrogator:
         if interview.exchange.report is not None:
             outcome.code = interview.exchange.report.code
         self._forget(interview)
-        recorded = self._store.write_grouped(record_outcomes, outcome)
-        recorded.addErrback(lambda failure: log.failure("an interrogation was not recorded", failure))
+        self._recording.put(outcome, _logged)
 
     def _forget(self, interview: Interview) -> None:
         self._open.pop(interview, None)
@@ -419,6 +428,11 @@ class Interrogator:
         if interview.link.interview is interview:
             interview.link.interview = None
         self._wake(self.inventory.release(interview))
+
+
+def _logged(result: Any) -> None:
+    if isinstance(result, Failure):
+        log.failure("an interrogation was not recorded", result)
 
 
 def _failed() -> Deferred[Any]:

@@ -15,7 +15,6 @@ from operator_server.store.configurations import InterrogationOrder, Interrogati
 from operator_server.store.parties import TerminalSession
 from operator_server.store.rows import table
 from signalling.configuration import SECTIONS, SectionName
-from signalling.ids import new_id
 
 NewSection = tuple[bytes, SectionName, bytes, str, int]
 """Digest, name, canonical form, the terminal that brought it, when (microseconds)."""
@@ -26,6 +25,7 @@ class Outcome(msgspec.Struct):
 
     ``result``: answered, no_answer or refused. ``configuration``: the digests in the order of ``SECTIONS`` when the
     code is new; ``sections_fetched``: how many sections the terminal sent. ``order``: the manual order that it answers.
+    The event of it has the same id.
     """
 
     id: str
@@ -70,7 +70,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[Outcome]) -> list[None]:
-    """A batch for :meth:`Store.write_grouped`: the outcomes with all that they bring, durable together."""
+    """The outcomes with all that they bring, in the caller's transaction."""
     _record_configurations(connection, outcomes)
     interrogations: list[tuple[Any, ...]] = []
     events: list[tuple[Any, ...]] = []
@@ -80,7 +80,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome]) -> list
             (o.id, o.terminal, o.trigger, o.at, o.result, o.code, o.previous_code, o.changed, o.sections_fetched,
              o.subscriber, o.shown, o.reason)
         )  # fmt: skip
-        events.append((new_id(o.at), o.at, "interrogated", o.terminal, o.subscriber, o.id, _event_data(o)))
+        events.append((o.id, o.at, "interrogated", o.terminal, o.subscriber, o.id, _event_data(o)))
         answered = o.result == "answered"
         row = (
             o.terminal, o.node, o.session, o.lease_until, o.code if answered else None, o.at if answered else None,

@@ -52,13 +52,14 @@ LEASE_SECONDS = 1.0
 REFUSALS_IN_FEED = 60.0
 """Seconds in which refused logons of one terminal make one event."""
 
-AfterInterrogation = Callable[["LinkServer", Visitor, Trigger], None]
+AfterInterrogation = Callable[["LinkServer", Visitor, Trigger, bytes], None]
 
 
 class LinkServer:
     """The terminals' side of the operator, in one process named ``node``.
 
-    ``after_interrogation`` is called when the offers of an interrogation have gone out; it may :meth:`send` more.
+    ``after_interrogation`` is called with the code when the offers of an interrogation have gone out; it may
+    :meth:`send` more.
     Without ``tls`` links are plain, which is for trials on loopback.
     """
 
@@ -101,6 +102,7 @@ class LinkServer:
             after=self._after,
         )
         self.runner = Runner(settings, store, clock, self.registry, self.interrogator)
+        self._session_prefix, self._sessions = new_id(clock.micros()), 0
         self._links: set[LinkProtocol] = set()
         self._by_address: Counter[str] = Counter()
         self._wheel: Wheel[LinkProtocol] = Wheel()
@@ -211,13 +213,17 @@ class LinkServer:
 
     def claimed(self, link: LinkProtocol, event: Claimed) -> None:
         """Look up who claims to be there."""
-        self._visitors.read(event.logon.terminal, self._clock.micros()).addCallbacks(
-            self._looked_up, self._not_looked_up, (link, event), errbackArgs=(link,)
+        self._visitors.read(
+            event.logon.terminal, self._clock.micros(), lambda found: self._looked_up(found, link, event)
         )
 
-    def _looked_up(self, found: LogonContext | Stranger, link: LinkProtocol, event: Claimed) -> None:
+    def _looked_up(self, found: LogonContext | Stranger | Failure, link: LinkProtocol, event: Claimed) -> None:
         machine = link.machine
         if machine.state is not State.PROVING:
+            return
+        if isinstance(found, Failure):
+            log.failure("a logon was not looked up", found)
+            self._close(link, Error("internal", "no terminal can be logged on now; try again later", closing=True))
             return
         logon = event.logon
         cause = self._refusal(found, link, event)
@@ -228,7 +234,8 @@ class LinkServer:
         now = self._clock.micros()
         link.visitor = found.visitor
         link.terminal = logon.terminal
-        link.session = new_id(now)
+        self._sessions += 1
+        link.session = f"{self._session_prefix}-{self._sessions:x}"
         link.heard_at = self.seconds()
         machine.accept(Welcome(link.session, now, self._settings.link.idle_timeout, self.rate))
         before = self.registry.put(link)
@@ -251,10 +258,6 @@ class LinkServer:
         except ProofError as error:
             return str(error)
         return ""
-
-    def _not_looked_up(self, failure: Failure, link: LinkProtocol) -> None:
-        log.failure("a logon was not looked up", failure)
-        self._close(link, Error("internal", "the server cannot log on terminals now; try again later", closing=True))
 
     def _refuse(self, link: LinkProtocol, terminal: str, cause: str, *, known: bool) -> None:
         log.info(
@@ -336,9 +339,9 @@ class LinkServer:
         log.info("link from {address} ({terminal}) closed: {code}: {reason}", address=link.address,
                  terminal=link.terminal or "nobody", code=event.code, reason=event.reason)  # fmt: skip
 
-    def _after(self, link: LinkProtocol, visitor: Visitor, trigger: Trigger) -> None:
+    def _after(self, link: LinkProtocol, visitor: Visitor, trigger: Trigger, code: bytes) -> None:
         if self._after_interrogation is not None:
-            self._after_interrogation(self, visitor, trigger)
+            self._after_interrogation(self, visitor, trigger, code)
 
     # Time.
 

@@ -16,28 +16,39 @@ from sqlalchemy import Connection
 _SIZES = (64, 16, 4, 1)
 
 
-def in_chunks(connection: Connection, select: str, keys: Sequence[Any], *, now: int) -> Iterator[Any]:
-    """The rows of a select whose text has ``{marks}`` for an IN list and ``{now}`` for an instant."""
+def in_chunks(connection: Connection, select: str, keys: Sequence[Any], *, now: int) -> list[Any]:
+    """The rows of a select whose text has ``{now}`` for an instant and, behind all of these, ``{marks}`` for the keys."""
     mark = _mark(connection)
-    for chunk in _chunks(keys):
-        sql = _filled(select, mark, len(chunk), now)
-        yield from connection.exec_driver_sql(sql, tuple(chunk)).fetchall()
+    cursor = connection.connection.cursor()
+    rows: list[Any] = []
+    for offset, size in _chunks(len(keys)):
+        chunk = keys[offset : offset + size]
+        sql, count = _select(select, mark, size)
+        cursor.execute(sql, (now,) * count + tuple(chunk))
+        rows += cursor.fetchall()
+    cursor.close()
+    return rows
 
 
 def insert_rows(
     connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], suffix: str = ""
 ) -> None:
     """Insert the rows, with ``suffix`` (an ON CONFLICT clause) at the end of each statement."""
+    if not rows:
+        return
     mark = _mark(connection)
-    for chunk in _chunks(rows):
-        connection.exec_driver_sql(_insert(table, columns, suffix, mark, len(chunk)), tuple(chain.from_iterable(chunk)))
+    cursor = connection.connection.cursor()
+    for offset, size in _chunks(len(rows)):
+        chunk = rows[offset : offset + size]
+        cursor.execute(_insert(table, columns, suffix, mark, size), tuple(chain.from_iterable(chunk)))
+    cursor.close()
 
 
-def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    offset, end = 0, len(rows)
+def _chunks(count: int) -> Iterator[tuple[int, int]]:
+    offset = 0
     for size in _SIZES:
-        while end - offset >= size:
-            yield rows[offset : offset + size]
+        while count - offset >= size:
+            yield offset, size
             offset += size
 
 
@@ -45,11 +56,12 @@ def _mark(connection: Connection) -> str:
     return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
-def _filled(select: str, mark: str, count: int, now: int) -> str:
-    return select.format(marks=",".join([mark] * count), now=now)
+@lru_cache(maxsize=64)
+def _select(select: str, mark: str, size: int) -> tuple[str, int]:
+    return select.format(marks=",".join([mark] * size), now=mark), select.count("{now}")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _insert(table: str, columns: tuple[str, ...], suffix: str, mark: str, count: int) -> str:
     names = ",".join(f'"{column}"' for column in columns)
     row = "(" + ",".join([mark] * len(columns)) + ")"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred
 
 from operator_server.desk import Visitor
+from operator_server.link.gathering import Done, Gathering
 from operator_server.link.statements import in_chunks
 from operator_server.store.store import Store
 
@@ -30,7 +30,7 @@ WHERE t.id IN ({marks})
 _REJECTED = """
 SELECT subscriber_id, product, offer_id, offer_version, price_digest, "release", until_at
 FROM rejection
-WHERE subscriber_id IN ({marks}) AND undone_at IS NULL AND (until_at IS NULL OR until_at > {now})
+WHERE undone_at IS NULL AND (until_at IS NULL OR until_at > {now}) AND subscriber_id IN ({marks})
 """
 
 
@@ -67,15 +67,15 @@ class Visitors:
     """Reads who logs on."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._gathering = Gathering(lambda requests: store.read(lambda connection: read_visitors(connection, requests)))
 
-    def read(self, terminal: str, now: int) -> Deferred[LogonContext | Stranger]:
-        """The terminal as it is at ``now`` (microseconds)."""
-        return self._store.read_grouped(read_visitors, (terminal, now))
+    def read(self, terminal: str, now: int, done: Done) -> None:
+        """``done`` gets the :class:`LogonContext` or :class:`Stranger` as of ``now`` (microseconds), or a failure."""
+        self._gathering.put((terminal, now), done)
 
 
 def read_visitors(connection: Connection, payloads: Sequence[Any]) -> list[LogonContext | Stranger]:
-    """A batch for :meth:`Store.read_grouped`; each payload is a terminal and the present instant in microseconds."""
+    """Who each terminal is; a payload is a terminal and the present instant in microseconds."""
     now = max(payload[1] for payload in payloads)
     found: dict[str, Any] = {}
     for row in in_chunks(connection, _WHO, list({payload[0] for payload in payloads}), now=now):

@@ -211,7 +211,7 @@ class House:
             reactor=self.reactor,
             node="node-1",
             tls=None,
-            after_interrogation=lambda server, visitor, trigger: self.after.append((visitor.terminal, trigger)),
+            after_interrogation=lambda server, visitor, trigger, code: self.after.append((visitor.terminal, trigger)),
         )
         self.factory = LinkFactory(self.server)
         self.server.interrogator.load()

@@ -1,0 +1,63 @@
+"""Gathers what many links want of the store at the same time into one operation.
+
+One operation is under way at a time; what comes meanwhile waits for the next. So the size of an operation follows the
+load, and under load a link costs a share of one hand-over between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+Done = Callable[[Any], None]
+"""Gets the result of one request, or the :class:`twisted.python.failure.Failure` it ended with."""
+
+
+class Gathering:
+    """``submit`` takes a list of requests to the store; its Deferred fires with as many results.
+
+    When an operation fails, each of its requests is tried alone, so that one that cannot be done fails alone.
+    """
+
+    def __init__(self, submit: Callable[[list[Any]], Deferred[list[Any]]]) -> None:
+        self._submit = submit
+        self._waiting: list[tuple[Any, Done]] = []
+        self._busy = False
+
+    def put(self, request: Any, done: Done) -> None:
+        """Have the request done with the next operation."""
+        self._waiting.append((request, done))
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        if not self._waiting:
+            self._busy = False
+            return
+        self._busy = True
+        group, self._waiting = self._waiting, []
+        self._start(group)
+
+    def _start(self, group: list[tuple[Any, Done]]) -> None:
+        requests = [request for request, _ in group]
+        self._submit(requests).addCallbacks(self._finish, self._fail, (group,), errbackArgs=(group,))
+
+    def _finish(self, results: list[Any], group: list[tuple[Any, Done]]) -> None:
+        # The next operation leaves before the answers are worked on, so that both threads have something to do.
+        self._next()
+        for (_, done), result in zip(group, results, strict=True):
+            done(result)
+
+    def _fail(self, failure: Failure, group: list[tuple[Any, Done]]) -> None:
+        if len(group) == 1:
+            self._next()
+            group[0][1](failure)
+            return
+        self._next()
+        for single in group:
+            self._submit([single[0]]).addCallbacks(
+                lambda results, done=single[1]: done(results[0]), lambda failure, done=single[1]: done(failure)
+            )
