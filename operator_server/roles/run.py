@@ -101,10 +101,10 @@ class _Running:
 
     @inlineCallbacks
     def _start(self) -> Generator[Deferred[Any], Any, None]:
-        from operator_server.roles.link import LinkRole
-        from operator_server.roles.worker import WorkerRole
-
         try:
+            from operator_server.roles.link import LinkRole
+            from operator_server.roles.worker import WorkerRole
+
             if "web" in self._roles:
                 self._start_web()
             if "link" in self._roles:

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import Logger
-from twisted.runner.procmon import ProcessMonitor
-
-log = Logger()
-
 
 def supervise(config: Path, roles: Sequence[str]) -> None:
     """Run each role as a process of its own until SIGINT or SIGTERM."""
+    # Both imports install the default reactor, which the other ways to run must be free to choose.
     from twisted.internet import reactor
+    from twisted.runner.procmon import ProcessMonitor
 
     monitor = ProcessMonitor()
     for role in roles:
