@@ -22,7 +22,7 @@ from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused
 from terminal_sim.dialogue import Complaint, Event, MenuShown, NoticeArrived, Refused
 from terminal_sim.keeper import LinkKeeper
-from terminal_sim.link import LinkLost
+from terminal_sim.link import LinkLost, StepRefused
 from terminal_sim.menu import Line, MenuError
 from terminal_sim.negotiation import Quotation, money
 from terminal_sim.state import Agreement, Item, State
@@ -105,6 +105,8 @@ class TerminalConsole:
             self._say(f"{error}.")
         except LinkLost as error:
             self._say(f"The link was lost: {error}. What was begun goes on when it stands again.")
+        except StepRefused as error:
+            self._say(f"The delivery does not go on: {error}. It is tried again at the next connection.")
         except DeliveryPaused as error:
             self._say(f"The download was interrupted: {error}. It goes on at the next connection.")
 

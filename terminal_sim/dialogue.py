@@ -488,6 +488,8 @@ class Dialogue:
                 self.state.record(lines.AgreementRefused(at=now, agreement=agreement.id, code=code, reason=reason))
         if isinstance(sent.message, m.DeliveryRequest) and sent.about.step == "ordered" and code not in TRANSIENT:
             self.state.record(lines.OrderRefused(at=now, agreement=sent.about.id, code=code, reason=reason))
+        if isinstance(sent.message, m.Receipt) and sent.about.step in ("installed", "failed") and code not in TRANSIENT:
+            self.state.record(lines.ReceiptRefused(at=now, agreement=sent.about.id, code=code, reason=reason))
         return Refused(code, reason)
 
     def _of_confirm(self, message: m.Confirm) -> Agreement:
@@ -544,7 +546,7 @@ class Dialogue:
 
 
 TRANSIENT = frozenset({"busy", "try_later", "unavailable"})
-"""Refusals of an order that do not end the agreement."""
+"""Refusals after which the same may be tried again."""
 
 _HANDLERS: dict[type[m.Message], Callable[[Dialogue, Any, int, int, int], None]] = {
     m.Challenge: Dialogue._challenge,

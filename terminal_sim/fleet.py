@@ -26,7 +26,7 @@ from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
 from terminal_sim.dialogue import Complaint, Event, Interrogated, MenuShown, NoticeArrived, Refused, SectionsSent
 from terminal_sim.journal import FileJournal
-from terminal_sim.link import Client, LinkLost, connect
+from terminal_sim.link import Client, LinkLost, StepRefused, connect
 from terminal_sim.menu import Line
 from terminal_sim.negotiation import Quotation
 from terminal_sim.profiles import FaultRates, Profile, draw
@@ -202,7 +202,8 @@ class SimulatedTerminal:
         unread = [message.noticed.notice for message in self.state.unread()]
         if unread:
             client.read(unread)
-        yield gatherResults(client.resume(), consumeErrors=True).addErrback(_first_error)
+        for agreement in self.state.open_agreements():
+            yield self._finish(client, agreement)
         yield self._decide(client)
         if not late:
             yield client.report()
@@ -259,7 +260,14 @@ class SimulatedTerminal:
         if not isinstance(agreement, Agreement):
             self._count("", agreement)
             return
-        yield client.finish(agreement)
+        yield self._finish(client, agreement)
+
+    @inlineCallbacks
+    def _finish(self, client: Client, agreement: Agreement) -> Any:
+        try:
+            yield client.finish(agreement)
+        except StepRefused as no:
+            self.counts.refusals[no.refused.code] += 1
 
     def _count(self, name: str, answer: Any) -> None:
         if isinstance(answer, Refused):
@@ -297,11 +305,6 @@ class SimulatedTerminal:
         if self.faults is not None:
             counts.links_cut, counts.answers_forgotten = self.faults.cut, self.faults.forgotten
             counts.reports_repeated = self.faults.repeated
-
-
-def _first_error(failure: Any) -> Any:
-    """gatherResults wraps the first failure; what counts is the failure itself."""
-    return failure.value.subFailure
 
 
 def fleet_identity(seed: int, number: int) -> Identity:

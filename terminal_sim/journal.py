@@ -165,6 +165,14 @@ class ReceiptNoted(Entry, frozen=True, kw_only=True):
     server_time: int
 
 
+class ReceiptRefused(Entry, frozen=True, kw_only=True):
+    """The server does not take the receipt; nothing more can be done about this delivery from here."""
+
+    agreement: str
+    code: str
+    reason: str
+
+
 class UsageGranted(Entry, frozen=True, kw_only=True):
     """Use granted ahead: up to ``ceiling`` in ``epoch``, until ``valid_until``; report by ``report_by``."""
 
@@ -255,6 +263,7 @@ AnyEntry = (
     | Installed
     | Failed
     | ReceiptNoted
+    | ReceiptRefused
     | UsageGranted
     | CutOvers
     | Used

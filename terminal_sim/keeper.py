@@ -9,7 +9,7 @@ from typing import Any
 from signalling.clock import Clock
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
 from terminal_sim.dialogue import Event
-from terminal_sim.link import Client, LinkLost, connect
+from terminal_sim.link import Client, LinkLost, StepRefused, connect
 from terminal_sim.state import State
 
 FIRST_DELAY = 1.0
@@ -75,7 +75,7 @@ class LinkKeeper:
             finishing.addErrback(self._not_finished)
 
     def _not_finished(self, failure: Any) -> None:
-        failure.trap(LinkLost, DeliveryPaused)
+        failure.trap(LinkLost, StepRefused, DeliveryPaused)
         self.on_trouble(f"an earlier order is not finished yet: {failure.getErrorMessage()}")
 
     def _failed(self, failure: Any) -> None:

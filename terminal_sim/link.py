@@ -41,6 +41,14 @@ class LinkLost(ConnectionError):
     """The link ended, or an answer did not come, before what was asked for was answered."""
 
 
+class StepRefused(Exception):
+    """The server's no, or an answer the terminal does not accept, that leaves an agreement at the step where it was."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(f"{refused.code}: {refused.reason}")
+        self.refused = refused
+
+
 class Faults(Interface):
     """A terminal that misbehaves on purpose; the types are those on the wire. Asked once for each message."""
 
@@ -167,8 +175,8 @@ class Client:
     def finish(self, agreement: Agreement, progress: Progress | None = None) -> Deferred[Agreement]:
         """Take an agreement through its remaining steps: confirm, order, fetch, install, receipt.
 
-        Fires with the agreement when it is done or refused; fails with :class:`LinkLost` or ``DeliveryPaused``, after
-        which it goes on where it stopped when this is called again, on this link or another.
+        Fires with the agreement when it is done or refused; fails with :class:`LinkLost`, :class:`StepRefused` or
+        ``DeliveryPaused``, after which it goes on where it stopped when this is called again, on this link or another.
         """
         follower: Deferred[Agreement] = Deferred()
         followers = self._following.setdefault(agreement.id, [])
@@ -322,6 +330,8 @@ class Client:
     @inlineCallbacks
     def _finish(self, agreement: Agreement, progress: Progress | None) -> Any:
         while agreement.step not in ("done", "refused"):
+            if agreement.step == "granted" and self._clock.micros() >= agreement.granted().expires:
+                delivery.order(self.state, agreement, self._clock.micros())
             if agreement.step == "granted":
                 yield self._receive(agreement, progress)
                 continue
@@ -331,7 +341,7 @@ class Client:
             before = agreement.step
             answer = yield self._answer(re)
             if isinstance(answer, Refused) and agreement.step == before:
-                raise LinkLost(f"{answer.code}: {answer.reason}")
+                raise StepRefused(answer)
         return agreement
 
     @inlineCallbacks

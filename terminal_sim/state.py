@@ -228,6 +228,11 @@ class State:
         agreement.step, agreement.charge = "done", entry.charge
 
     @_apply.register
+    def _receipt_refused(self, entry: lines.ReceiptRefused) -> None:
+        agreement = self.agreements[entry.agreement]
+        agreement.step, agreement.reason = "done", f"{entry.code}: {entry.reason}"
+
+    @_apply.register
     def _usage_granted(self, entry: lines.UsageGranted) -> None:
         counter = self._counter(entry.installation, entry.counter)
         known = counter.usage
