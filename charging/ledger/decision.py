@@ -82,6 +82,7 @@ class ChargedState:
     agreement_id: str | None
     payer: AccountState | None
     earner: AccountState | None
+    amount: int
     left: int
 
 
@@ -222,7 +223,8 @@ class Decision:
             return Declined("not_reversible", f"transfer {charged.id}: it is a {charged.kind}, no charge or capture")
         amount = charged.left if operation.amount is None else operation.amount
         currency = charged.payer.key[2]
-        if amount > charged.left or (charged.left == 0 and operation.amount is None):
+        used_up = charged.amount > 0 and charged.left == 0
+        if amount > charged.left or (used_up and operation.amount is None):
             return Declined(
                 "exceeds_charge",
                 f"transfer {charged.id}: {format_micros(amount, currency)} {currency} asked back, "

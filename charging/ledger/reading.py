@@ -133,7 +133,7 @@ class _Charged:
             if kind in ("charge", "capture"):
                 (payer, amount), (earner, _) = self._legs[id]
                 left = amount + self._reversed.get(id, 0)
-                found[id] = ChargedState(id, kind, agreement, accounts[payer], accounts[earner], left)
+                found[id] = ChargedState(id, kind, agreement, accounts[payer], accounts[earner], amount, left)
             else:
-                found[id] = ChargedState(id, kind, agreement, None, None, 0)
+                found[id] = ChargedState(id, kind, agreement, None, None, 0, 0)
         return found
