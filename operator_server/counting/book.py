@@ -1,28 +1,47 @@
-"""What counting reads in the store. Every function runs in the caller's transaction."""
+"""What counting reads in the store. Every function runs in the caller's transaction.
+
+Reports of many terminals are taken together, so what is asked for many is asked with one statement.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select, update
 
 from charging.counters import CounterState, Known
+from charging.ledger.tables import CUSTOMER_KINDS, LedgerAccount
 from charging.modes import mode_kind
-from operator_server.store.accounting import CounterReportRow, UsageGrantRow
+from operator_server.store.accounting import CounterGap, CounterReportRow, UsageGrantRow
 from operator_server.store.accounting import CounterState as CounterStateRow
 from operator_server.store.dealings import Agreement, Installation, QuoteRow
 from operator_server.store.parties import TerminalKey
-from operator_server.store.rows import table
+from operator_server.store.rows import add_many, table
+from signalling.clock import to_micros
 from signalling.documents import CounterReport, Quote, decode_document
+from signalling.ids import new_id
 
 TAKEN = ("accepted", "gap", "reset")
 """Statuses of reports that count among the known ones."""
 
 CounterKey = tuple[str, str]
 """Installation and counter."""
+
+_AT_ONCE = 500
+"""Values in one statement."""
+
+T = TypeVar("T")
+
+
+def portions(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values in lists that one statement can take."""
+    rest = iter(values)
+    while portion := list(islice(rest, _AT_ONCE)):
+        yield portion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +71,7 @@ class Counted:
 def counted(connection: Connection, installations: Collection[str]) -> dict[str, Counted]:
     """Those of the installations that exist, by id."""
     installation, agreement, quote = table(Installation), table(Agreement), table(QuoteRow)
-    rows = connection.execute(
+    statement = (
         select(
             installation.c.id.label("installation"),
             installation.c.terminal_id.label("terminal"),
@@ -62,9 +81,12 @@ def counted(connection: Connection, installations: Collection[str]) -> dict[str,
         )
         .join(agreement, agreement.c.id == installation.c.agreement_id)
         .join(quote, quote.c.id == agreement.c.quote_id)
-        .where(installation.c.id.in_(installations))
     )
-    return {row.installation: _counted(row) for row in rows}
+    return {
+        row.installation: _counted(row)
+        for ids in portions(installations)
+        for row in connection.execute(statement.where(installation.c.id.in_(ids)))
+    }
 
 
 def _counted(row: Row[Any]) -> Counted:
@@ -91,7 +113,7 @@ def _counted(row: Row[Any]) -> Counted:
 def states(connection: Connection, installations: Collection[str]) -> dict[CounterKey, CounterState]:
     """What is known of the installations' counters; on PostgreSQL nobody else changes it before this commits."""
     state = table(CounterStateRow)
-    rows = connection.execute(select(state).where(state.c.installation_id.in_(installations)).with_for_update())
+    statement = select(state).with_for_update()
     return {
         (row.installation_id, row.counter): CounterState(
             row.sequence,
@@ -100,21 +122,18 @@ def states(connection: Connection, installations: Collection[str]) -> dict[Count
             row.digest,
             {int(epoch): value for epoch, value in row.state["charged"].items()},
         )
-        for row in rows
+        for ids in portions(installations)
+        for row in connection.execute(statement.where(state.c.installation_id.in_(ids)))
     }
 
 
-def stored_statuses(
-    connection: Connection, installations: Collection[str], digests: Iterable[bytes]
-) -> dict[bytes, tuple[str, str]]:
-    """Status and reason of those reports that are stored already, by the digest of their documents."""
+def is_stored(connection: Connection, key: CounterKey, digest: bytes) -> bool:
+    """Whether a report with this digest is stored, whatever became of it."""
     report = table(CounterReportRow)
-    rows = connection.execute(
-        select(report.c.digest, report.c.status, report.c.reason).where(
-            report.c.installation_id.in_(installations), report.c.digest.in_(list(digests))
-        )
+    found = select(report.c.id).where(
+        report.c.installation_id == key[0], report.c.counter == key[1], report.c.digest == digest
     )
-    return {row.digest: (row.status, row.reason) for row in rows}
+    return connection.execute(found).first() is not None
 
 
 def neighbours(
@@ -151,9 +170,66 @@ def keys_at(connection: Connection, terminal: str, at: datetime) -> list[bytes]:
     return list(rows.scalars())
 
 
-def open_grants(connection: Connection, installations: Collection[str]) -> Sequence[Row[Any]]:
+def open_grants(connection: Connection, installations: Collection[str]) -> list[Row[Any]]:
     """The usage grants of these installations that no later one has replaced."""
     grant = table(UsageGrantRow)
-    return connection.execute(
-        select(grant).where(grant.c.installation_id.in_(installations), grant.c.state == "open")
-    ).all()
+    statement = select(grant).where(grant.c.state == "open")
+    return [
+        row
+        for ids in portions(installations)
+        for row in connection.execute(statement.where(grant.c.installation_id.in_(ids)))
+    ]
+
+
+def money_left(connection: Connection, accounts: Collection[str]) -> dict[tuple[str, str], int | None]:
+    """What each account can spend in each of its currencies, as :func:`charging.ledger.book.available` has it."""
+    ledger = table(LedgerAccount)
+    statement = (
+        select(
+            ledger.c.owner,
+            ledger.c.currency,
+            func.max(ledger.c.credit_limit).label("credit"),
+            func.sum(ledger.c.balance + ledger.c.reserved).label("taken"),
+        )
+        .where(ledger.c.kind.in_(CUSTOMER_KINDS))
+        .group_by(ledger.c.owner, ledger.c.currency)
+    )
+    return {
+        (row.owner, row.currency): None if row.credit is None else int(row.credit - row.taken)
+        for owners in portions(accounts)
+        for row in connection.execute(statement.where(ledger.c.owner.in_(owners)))
+    }
+
+
+def fill_gap(connection: Connection, key: CounterKey, sequence: int, now: datetime) -> None:
+    """A missing report has come: its gap becomes a closed one of this number, and what is still missing beside it gets
+    rows of its own."""
+    gap = table(CounterGap)
+    row = connection.execute(
+        select(gap).where(
+            gap.c.installation_id == key[0],
+            gap.c.counter == key[1],
+            gap.c.first_sequence <= sequence,
+            gap.c.last_sequence >= sequence,
+            gap.c.closed_at.is_(None),
+        )
+    ).one()
+    connection.execute(
+        update(gap).where(gap.c.id == row.id).values(first_sequence=sequence, last_sequence=sequence, closed_at=now)
+    )
+    rest = [(row.first_sequence, sequence - 1), (sequence + 1, row.last_sequence)]
+    add_many(
+        connection,
+        [
+            CounterGap(
+                id=new_id(to_micros(now)),
+                installation_id=key[0],
+                counter=key[1],
+                first_sequence=first,
+                last_sequence=last,
+                noticed_at=row.noticed_at,
+            )
+            for first, last in rest
+            if first <= last
+        ],
+    )

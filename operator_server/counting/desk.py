@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from charging.modes import MODE_KINDS
 from charging.periods import cut_overs, period, period_of
 from operator_server.counting.grants import UsageGrants
+from operator_server.counting.intake import Message as Reports
 from operator_server.counting.intake import present, take_reports
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.desk import Handler, Refused, Visitor
@@ -28,7 +29,10 @@ MAX_CUT_OVERS = 64
 
 
 class CountingDesk:
-    """Takes counter reports; what it answers is on the disk before the terminal hears of it."""
+    """Takes counter reports, those that arrive together in one go.
+
+    What it answers is on the disk before the terminal hears of it.
+    """
 
     def __init__(
         self, store: Store, tariffs: TariffVersions, grants: UsageGrants, settings: Settings, clock: Clock
@@ -50,11 +54,12 @@ class CountingDesk:
         except BodyError as no:
             return fail(Refused("bad_document", str(no)))
 
-        def transaction(connection: Connection) -> Sequence[Message]:
-            now = self._clock.now()
-            return (take_reports(connection, self._tariffs, self._grants, self._zone, visitor, presented, now),)
+        return self._store.write_grouped(self._take, presented)
 
-        return self._store.write(transaction)
+    def _take(self, connection: Connection, messages: Sequence[Reports]) -> list[Sequence[Message]]:
+        now = self._clock.now()
+        noted = take_reports(connection, self._tariffs, self._grants, self._zone, messages, now)
+        return [(each,) for each in noted]
 
 
 def cut_overs_due(connection: Connection, terminal: str, now: datetime, zone: tzinfo) -> list[int]:

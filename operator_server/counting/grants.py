@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from charging.counters import CounterState
-from charging.ledger.book import apply, available
+from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Operation, Release, Reserve
 from charging.periods import period, period_of
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, units_affordable
-from operator_server.counting.book import Counted, CounterKey, counted, open_grants, states
+from operator_server.counting.book import (
+    Counted,
+    CounterKey,
+    counted,
+    money_left,
+    open_grants,
+    portions,
+    states,
+)
 from operator_server.counting.metering import Meter
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.settings import Settings
 from operator_server.store.accounting import UsageGrantRow
 from operator_server.store.parties import Account
-from operator_server.store.rows import add_many, table
+from operator_server.store.rows import table
 from operator_server.validation.notices import write_notice
 from signalling.clock import to_micros
 from signalling.documents import UsageGrant
@@ -89,11 +97,11 @@ class UsageGrants:
             return []
         state = states(connection, [installation]).get((installation, item.counter), CounterState())
         if again := self.repeat(connection, {(installation, item.counter): state}, now):
-            return again
+            return list(again.values())
         meter = Meter(connection, self._tariffs, now)
         want = Want(item, item.counter, state.epoch, state.value)
         apply(connection, self.replace(connection, [want]), to_micros(now))
-        return self.grant(connection, meter, [want], now)
+        return list(self.grant(connection, meter, [want], now).values())
 
     def release(self, connection: Connection, installation: str, now: datetime) -> None:
         """End what is granted to an installation and give back what is reserved for it."""
@@ -101,33 +109,34 @@ class UsageGrants:
         if operations:
             apply(connection, operations, to_micros(now))
 
-    def repeat(self, connection: Connection, counters: dict[CounterKey, CounterState], now: datetime) -> list[Signed]:
+    def repeat(
+        self, connection: Connection, counters: Mapping[CounterKey, CounterState], now: datetime
+    ) -> dict[CounterKey, Signed]:
         """The grants of these counters that still hold, as they were signed."""
-        rows = open_grants(connection, {installation for installation, _ in counters}) if counters else ()
-        return [
-            Signed(row.document, row.signature)
-            for row in rows
+        return {
+            (row.installation_id, row.counter): Signed(row.document, row.signature)
+            for row in open_grants(connection, {installation for installation, _ in counters})
             if (state := counters.get((row.installation_id, row.counter))) is not None
             and row.epoch == state.epoch
             and row.ceiling > state.value
             and now < row.report_by
-        ]
+        }
 
     def replace(self, connection: Connection, wants: Sequence[Want]) -> list[Operation]:
         """End the open grants of these counters; what to do in the ledger before new ones are made."""
         keys = {(want.item.installation, want.counter) for want in wants}
-        rows = open_grants(connection, {installation for installation, _ in keys}) if keys else ()
+        rows = open_grants(connection, {installation for installation, _ in keys})
         return self._end(connection, [row for row in rows if (row.installation_id, row.counter) in keys])
 
-    def grant(self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime) -> list[Signed]:
+    def grant(
+        self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime
+    ) -> dict[CounterKey, Signed]:
         """New grants; those that went before must be released in the ledger. Writes a notice where there is none."""
-        money: dict[tuple[str, str], int | None] = {}
-        made: list[tuple[UsageGrantRow, Operation | None]] = []
+        money = money_left(connection, {want.item.account for want in wants})
+        made: list[tuple[dict[str, Any], Operation | None]] = []
         for want in wants:
             item = want.item
             payer = (item.account, item.currency)
-            if payer not in money:
-                money[payer] = available(connection, *payer)
             budget = self._budget(meter, want, money[payer], now)
             if not budget.units:
                 self._tell(connection, want, budget.obstacle, now)
@@ -138,16 +147,16 @@ class UsageGrants:
             made.append(self._make(want, budget, now))
         reserves = [operation for _, operation in made if operation is not None]
         outcomes = iter(apply(connection, reserves, to_micros(now)) if reserves else ())
-        rows = []
         for row, operation in made:
             if operation is not None:
                 outcome = next(outcomes)
                 if not isinstance(outcome, Applied):
-                    raise RuntimeError(f"usage grant {row.id}: what is available could not be reserved: {outcome}")
-                row.reservation_id = outcome.transfer_id
-            rows.append(row)
-        add_many(connection, rows)
-        return [Signed(row.document, row.signature) for row in rows]
+                    raise RuntimeError(f"usage grant {row['id']}: what is available could not be reserved: {outcome}")
+                row["reservation_id"] = outcome.transfer_id
+        rows = [row for row, _ in made]
+        if rows:
+            connection.execute(insert(table(UsageGrantRow)), rows)
+        return {(row["installation_id"], row["counter"]): Signed(row["document"], row["signature"]) for row in rows}
 
     def _budget(self, meter: Meter, want: Want, money: int | None, now: datetime) -> _Budget:
         item, version = want.item, meter.version(want.item)
@@ -165,7 +174,7 @@ class UsageGrants:
         cost = _highest_cost(version, units, state, now) if units else 0
         return _Budget(units, cost, "spending_limit" if limit <= credit else "no_credit")
 
-    def _make(self, want: Want, budget: _Budget, now: datetime) -> tuple[UsageGrantRow, Operation | None]:
+    def _make(self, want: Want, budget: _Budget, now: datetime) -> tuple[dict[str, Any], Operation | None]:
         counting = self._settings.counting
         valid_until = now + timedelta(seconds=counting.grant_validity)
         report_by = min(valid_until, now + timedelta(seconds=counting.report_within))
@@ -180,18 +189,20 @@ class UsageGrants:
             report_by=to_micros(report_by),
         )
         signed = sign(self._signing, UsageGrant.PURPOSE, grant.encode())
-        row = UsageGrantRow(
-            id=grant.grant,
-            installation_id=grant.installation,
-            counter=grant.counter,
-            epoch=grant.epoch,
-            ceiling=grant.ceiling,
-            document=signed.document,
-            signature=signed.signature,
-            issued_at=now,
-            valid_until=valid_until,
-            report_by=report_by,
-        )
+        row: dict[str, Any] = {
+            "id": grant.grant,
+            "installation_id": grant.installation,
+            "counter": grant.counter,
+            "epoch": grant.epoch,
+            "ceiling": grant.ceiling,
+            "document": signed.document,
+            "signature": signed.signature,
+            "issued_at": now,
+            "valid_until": valid_until,
+            "report_by": report_by,
+            "reservation_id": None,
+            "state": "open",
+        }
         if not budget.cost:
             return row, None
         reserve = Reserve(
@@ -207,9 +218,9 @@ class UsageGrants:
 
     def _end(self, connection: Connection, rows: Iterable[Row[Any]]) -> list[Operation]:
         ended = list(rows)
-        if ended:
-            grant = table(UsageGrantRow)
-            connection.execute(update(grant).where(grant.c.id.in_([row.id for row in ended])).values(state="replaced"))
+        grant = table(UsageGrantRow)
+        for ids in portions(row.id for row in ended):
+            connection.execute(update(grant).where(grant.c.id.in_(ids)).values(state="replaced"))
         # One that has expired meanwhile is declined by the ledger, and that is as good.
         return [
             Release(source=SOURCE, op_id=f"end:{row.id}", reservation_id=row.reservation_id)

@@ -1,38 +1,47 @@
-"""Counter reports of one message, taken in one transaction: stored raw, evaluated, charged, answered."""
+"""Counter reports taken in one transaction: stored raw, evaluated, charged, answered.
+
+Messages of many terminals are taken together: what they need is read with one statement a table, each report is
+evaluated in its order, and what follows is written with one statement a table. Only reports that come twice or late
+are looked up one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, insert, update
 
 from charging.counters import CounterState, Evaluation, Known, by_period, evaluate
+from charging.periods import period_of
 from charging.rating import RatingError
 from operator_server.counting.book import (
     Counted,
     CounterKey,
     counted,
+    fill_gap,
+    is_stored,
     keys_at,
     neighbours,
     states,
-    stored_statuses,
 )
 from operator_server.counting.grants import UsageGrants, Want
 from operator_server.counting.metering import Meter
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.desk import Visitor
-from operator_server.store.accounting import Charge, CounterGap, CounterReportRow
+from operator_server.store.accounting import CounterGap, CounterReportRow
 from operator_server.store.accounting import CounterState as CounterStateRow
 from operator_server.store.parties import Event
-from operator_server.store.rows import add, add_many, table
+from operator_server.store.rows import table
 from signalling.clock import from_micros, to_micros
 from signalling.documents import CounterReport, decode_document, document_digest
 from signalling.ids import new_id
 from signalling.messages import CounterNoted, CounterOutcome, CounterReports, Signed
 from signalling.proof import ProofError, check
+
+Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +53,24 @@ class Presented:
     digest: bytes
     proven: bool
 
+    @property
+    def key(self) -> CounterKey:
+        """The counter that it reports."""
+        return self.report.installation, self.report.counter
 
-def present(visitor: Visitor, message: CounterReports) -> list[Presented]:
+
+Message = tuple[Visitor, Sequence[Presented]]
+"""A terminal's reports and who it is."""
+
+
+def present(visitor: Visitor, message: CounterReports) -> Message:
     """Decode the reports and check their signatures. Raises :class:`signalling.envelope.BodyError`."""
     presented = []
     for signed in message.reports:
         report = decode_document(CounterReport, signed.document)
         proven = _proven(visitor.public_key, signed)
         presented.append(Presented(report, signed, document_digest(signed.document), proven))
-    return presented
+    return visitor, presented
 
 
 def take_reports(
@@ -60,18 +78,26 @@ def take_reports(
     tariffs: TariffVersions,
     grants: UsageGrants,
     zone: tzinfo,
-    visitor: Visitor,
-    presented: Sequence[Presented],
+    messages: Sequence[Message],
     now: datetime,
-) -> CounterNoted:
-    """What becomes of each report, and the usage grants that follow. The effects are rows of this transaction."""
-    intake = _Intake(connection, tariffs, zone, visitor, presented, now)
-    outcomes = [intake.take(report) for report in presented]
+) -> list[CounterNoted]:
+    """For each message, what becomes of its reports and the usage grants that follow.
+
+    All effects are rows of this transaction. Raises :class:`operator_server.counting.metering.NotCharged` and
+    :class:`charging.tariffs.TariffError`; then the caller must roll back.
+    """
+    intake = _Intake(connection, tariffs, zone, messages, now)
+    outcomes = [[intake.take(visitor, one) for one in presented] for visitor, presented in messages]
     wants = intake.wants()
-    charges = intake.write(grants, wants)
-    intake.tell(charges)
-    usage = grants.repeat(connection, intake.repeated(), now) + grants.grant(connection, intake.meter, wants, now)
-    return CounterNoted(outcomes, usage)
+    intake.write(grants, wants)
+    usage: Mapping[CounterKey, Signed] = {
+        **grants.repeat(connection, intake.repeated(), now),
+        **grants.grant(connection, intake.meter, wants, now),
+    }
+    return [
+        CounterNoted(of_message, [usage[key] for key in dict.fromkeys(one.key for one in presented) if key in usage])
+        for of_message, (_, presented) in zip(outcomes, messages, strict=True)
+    ]
 
 
 def _proven(public_key: bytes, signed: Signed) -> bool:
@@ -82,109 +108,122 @@ def _proven(public_key: bytes, signed: Signed) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class _Touched:
+    """A counter that somebody reported: what is known of it, and what became of the reports."""
+
+    item: Counted
+    visitor: Visitor
+    state: CounterState
+    stored: bool
+    taken: bool = False
+    repeated: bool = False
+    faulty: bool = False
+    last_at: datetime | None = None
+
+    @property
+    def grantable(self) -> bool:
+        # Who has the terminal now may be another than who agreed to pay.
+        return self.item.usable and self.item.subscriber == self.visitor.subscriber
+
+
 class _Intake:
-    """The reports of one message, what was read for them, and what is to be written."""
+    """The reports of one transaction, what was read for them, and what is to be written."""
 
     def __init__(
         self,
         connection: Connection,
         tariffs: TariffVersions,
         zone: tzinfo,
-        visitor: Visitor,
-        presented: Sequence[Presented],
+        messages: Sequence[Message],
         now: datetime,
     ) -> None:
         self._connection = connection
         self._zone = zone
-        self._visitor = visitor
         self._now = now
-        self.meter = Meter(connection, tariffs, now)
-        ids = {one.report.installation for one in presented}
+        ids = {one.report.installation for _, presented in messages for one in presented}
         self._items = counted(connection, ids)
         self._states = states(connection, ids)
-        self._stored_states = set(self._states)
-        self._stored = stored_statuses(connection, ids, {one.digest for one in presented})
-        self._last_at: dict[CounterKey, datetime] = {}
-        self._touched: dict[CounterKey, set[str]] = {}
-        self._reports: list[CounterReportRow] = []
-        self._events: list[Event] = []
+        self.meter = Meter(connection, tariffs, now)
+        charged = {item.agreement for item in self._items.values() if item.counter}
+        self.meter.expect(charged, [period_of(now, zone)])
+        self._touched: dict[CounterKey, _Touched] = {}
+        self._reports: list[Fields] = []
+        self._gaps: list[Fields] = []
+        self._events: list[Fields] = []
 
-    def take(self, presented: Presented) -> CounterOutcome:
+    def take(self, visitor: Visitor, presented: Presented) -> CounterOutcome:
         """Evaluate one report; the next ones see what it changed."""
-        report = presented.report
-        item = self._items.get(report.installation)
-        if item is None or item.terminal != self._visitor.terminal:
-            return _outcome(report, "refused", "this installation is not known on this terminal")
-        if not (presented.proven or self._proven_by_older_key(presented)):
-            return _outcome(report, "refused", "the signature does not hold")
-        key = (report.installation, report.counter)
-        if presented.digest in self._stored:
-            status, reason = self._stored[presented.digest]
-            if status in ("conflict", "refused"):
-                return _outcome(report, status, reason)
-            self._touched.setdefault(key, set()).add("duplicate")
-            return _outcome(report, "duplicate", "known already")
-        evaluation = self._evaluate(item, presented)
-        self._stored[presented.digest] = (evaluation.status, evaluation.reason)
-        self._touched.setdefault(key, set()).add(evaluation.status)
+        item = self._items.get(presented.report.installation)
+        if item is None or item.terminal != visitor.terminal:
+            return _outcome(presented, "refused", "this installation is not known on this terminal")
+        if not (presented.proven or self._proven_by_older_key(visitor, presented)):
+            return _outcome(presented, "refused", "the signature does not hold")
+        touched = self._touch(item, visitor, presented.key)
+        evaluation = self._evaluate(touched, presented)
         if evaluation.taken:
-            self._note_taken(key, presented, evaluation)
-        self._keep(presented, evaluation)
-        return _outcome(report, evaluation.status, evaluation.reason)
+            self._note_taken(touched, presented, evaluation)
+            self._keep(touched, presented, evaluation)
+        elif evaluation.status == "duplicate":
+            touched.repeated = True
+        else:
+            touched.faulty = True
+            self._write_reports()
+            if not is_stored(self._connection, presented.key, presented.digest):
+                self._keep(touched, presented, evaluation)
+        return _outcome(presented, evaluation.status, evaluation.reason)
 
     def wants(self) -> list[Want]:
         """The counters that told something new and may be used further."""
-        found = []
-        for key, statuses in self._touched.items():
-            item = self._items[key[0]]
-            if statuses & {"accepted", "gap", "reset"} and self._grantable(item, key[1]):
-                state = self._states[key]
-                found.append(Want(item, key[1], state.epoch, state.value))
-        return found
+        return [
+            Want(touched.item, counter, touched.state.epoch, touched.state.value)
+            for (_, counter), touched in self._touched.items()
+            if touched.taken and touched.grantable and counter == touched.item.counter
+        ]
 
     def repeated(self) -> dict[CounterKey, CounterState]:
         """The counters of which nothing came but what was known already."""
         return {
-            key: self._states[key]
-            for key, statuses in self._touched.items()
-            if statuses == {"duplicate"} and key in self._states and self._grantable(self._items[key[0]], key[1])
+            key: touched.state
+            for key, touched in self._touched.items()
+            if touched.repeated and not touched.taken and not touched.faulty and touched.grantable
         }
 
-    def write(self, grants: UsageGrants, wants: Sequence[Want]) -> list[Charge]:
-        """Store reports, states and charges; the charges made."""
+    def write(self, grants: UsageGrants, wants: Sequence[Want]) -> None:
+        """Store reports, states, charges and what happened; release in the ledger what was granted before."""
         self._write_reports()
         self._write_states()
-        return self.meter.write(also=grants.replace(self._connection, wants))
-
-    def tell(self, charges: Sequence[Charge]) -> None:
-        """Write what happened into the feed."""
-        for charge in charges:
+        for charge in self.meter.write(also=grants.replace(self._connection, wants)):
+            visitor = self._touched[charge["installation_id"], charge["counter"]].visitor
             self._event(
                 "charged",
-                charge.id,
-                charge.account_id,
-                agreement=charge.agreement_id,
-                installation=charge.installation_id,
-                period=charge.period,
-                quantity=charge.quantity,
-                net=charge.net,
-                currency=charge.currency,
+                charge["id"],
+                visitor,
+                charge["account_id"],
+                agreement=charge["agreement_id"],
+                installation=charge["installation_id"],
+                period=charge["period"],
+                quantity=charge["quantity"],
+                net=charge["net"],
+                currency=charge["currency"],
             )
-        add_many(self._connection, self._events)
+        self._insert(Event, self._events)
         self._events = []
 
-    def _grantable(self, item: Counted, counter: str) -> bool:
-        # Who has the terminal now may be another than who agreed to pay.
-        return item.usable and counter == item.counter and item.subscriber == self._visitor.subscriber
+    def _touch(self, item: Counted, visitor: Visitor, key: CounterKey) -> _Touched:
+        touched = self._touched.get(key)
+        if touched is None:
+            known = self._states.get(key)
+            touched = _Touched(item, visitor, known or CounterState(), stored=known is not None)
+            self._touched[key] = touched
+        return touched
 
-    def _proven_by_older_key(self, presented: Presented) -> bool:
+    def _proven_by_older_key(self, visitor: Visitor, presented: Presented) -> bool:
         at = from_micros(presented.report.at)
-        return any(_proven(key, presented.signed) for key in keys_at(self._connection, self._visitor.terminal, at))
+        return any(_proven(key, presented.signed) for key in keys_at(self._connection, visitor.terminal, at))
 
-    def _evaluate(self, item: Counted, presented: Presented) -> Evaluation:
-        report = presented.report
-        key = (report.installation, report.counter)
-        state = self._states.get(key, CounterState())
+    def _evaluate(self, touched: _Touched, presented: Presented) -> Evaluation:
+        report, state, item = presented.report, touched.state, touched.item
         same: Known | None = None
         before: Known | None = None
         after: Known | None = None
@@ -193,7 +232,7 @@ class _Intake:
                 before = Known(state.sequence, state.epoch, state.value, state.digest, b"")
         else:
             self._write_reports()
-            same, before, after = neighbours(self._connection, key, report.sequence)
+            same, before, after = neighbours(self._connection, presented.key, report.sequence)
         evaluation = evaluate(
             state,
             report,
@@ -211,150 +250,121 @@ class _Intake:
                 return Evaluation("refused", state, reason=str(error))
         return evaluation
 
-    def _note_taken(self, key: CounterKey, presented: Presented, evaluation: Evaluation) -> None:
-        previous = self._states.get(key, CounterState())
-        self._states[key] = evaluation.state
-        if evaluation.state.sequence > previous.sequence:
-            self._last_at[key] = min(from_micros(presented.report.at), self._now)
-        if evaluation.missing is not None:
-            add(
-                self._connection,
-                CounterGap(
-                    id=new_id(to_micros(self._now)),
-                    installation_id=key[0],
-                    counter=key[1],
-                    first_sequence=evaluation.missing[0],
-                    last_sequence=evaluation.missing[1],
-                    noticed_at=self._now,
-                ),
-            )
-        if evaluation.fills is not None:
-            self._fill_gap(key, evaluation.fills)
-
-    def _fill_gap(self, key: CounterKey, sequence: int) -> None:
-        """The row of the gap becomes the closed one of this number; what is still missing beside it gets its own."""
-        gap = table(CounterGap)
-        row = self._connection.execute(
-            select(gap).where(
-                gap.c.installation_id == key[0],
-                gap.c.counter == key[1],
-                gap.c.first_sequence <= sequence,
-                gap.c.last_sequence >= sequence,
-                gap.c.closed_at.is_(None),
-            )
-        ).one()
-        self._connection.execute(
-            update(gap)
-            .where(gap.c.id == row.id)
-            .values(first_sequence=sequence, last_sequence=sequence, closed_at=self._now)
-        )
-        rest = [(row.first_sequence, sequence - 1), (sequence + 1, row.last_sequence)]
-        add_many(
-            self._connection,
-            [
-                CounterGap(
-                    id=new_id(to_micros(self._now)),
-                    installation_id=key[0],
-                    counter=key[1],
-                    first_sequence=first,
-                    last_sequence=last,
-                    noticed_at=row.noticed_at,
-                )
-                for first, last in rest
-                if first <= last
-            ],
-        )
-
-    def _keep(self, presented: Presented, evaluation: Evaluation) -> None:
+    def _note_taken(self, touched: _Touched, presented: Presented, evaluation: Evaluation) -> None:
         report = presented.report
-        self._reports.append(
-            CounterReportRow(
-                id=new_id(to_micros(self._now)),
-                installation_id=report.installation,
-                counter=report.counter,
-                epoch=report.epoch,
-                sequence=report.sequence,
-                value=report.value,
-                document=presented.signed.document,
-                signature=presented.signed.signature,
-                digest=presented.digest,
-                status=evaluation.status,
-                reason=evaluation.reason,
-                received_at=self._now,
-            )
-        )
-        facts: dict[str, Any] = {
-            "counter": report.counter,
-            "epoch": report.epoch,
-            "sequence": report.sequence,
-            "value": report.value,
-        }
-        account = self._items[report.installation].account
-        if evaluation.taken:
-            self._event("counter_reported", report.installation, account, status=evaluation.status, **facts)
-        else:
-            self._event(
-                "counter_conflict", report.installation, account, status=evaluation.status,
-                reason=evaluation.reason, **facts,
-            )  # fmt: skip
+        if evaluation.state.sequence > touched.state.sequence:
+            touched.last_at = min(from_micros(report.at), self._now)
+        touched.state, touched.taken = evaluation.state, True
         if evaluation.missing is not None:
             first, last = evaluation.missing
-            self._event("counter_gap", report.installation, account, counter=report.counter, first=first, last=last)
+            self._gaps.append(
+                {
+                    "id": new_id(to_micros(self._now)),
+                    "installation_id": report.installation,
+                    "counter": report.counter,
+                    "first_sequence": first,
+                    "last_sequence": last,
+                    "noticed_at": self._now,
+                }
+            )
+            self._event(
+                "counter_gap", report.installation, touched.visitor, touched.item.account,
+                counter=report.counter, first=first, last=last,
+            )  # fmt: skip
+        if evaluation.fills is not None:
+            fill_gap(self._connection, presented.key, evaluation.fills, self._now)
+
+    def _keep(self, touched: _Touched, presented: Presented, evaluation: Evaluation) -> None:
+        report = presented.report
+        self._reports.append(
+            {
+                "id": new_id(to_micros(self._now)),
+                "installation_id": report.installation,
+                "counter": report.counter,
+                "epoch": report.epoch,
+                "sequence": report.sequence,
+                "value": report.value,
+                "document": presented.signed.document,
+                "signature": presented.signed.signature,
+                "digest": presented.digest,
+                "status": evaluation.status,
+                "reason": evaluation.reason,
+                "received_at": self._now,
+            }
+        )
+        self._event(
+            "counter_reported" if evaluation.taken else "counter_conflict",
+            report.installation,
+            touched.visitor,
+            touched.item.account,
+            status=evaluation.status,
+            reason=evaluation.reason,
+            counter=report.counter,
+            epoch=report.epoch,
+            sequence=report.sequence,
+            value=report.value,
+        )
 
     def _write_reports(self) -> None:
-        add_many(self._connection, self._reports)
-        self._reports = []
+        """Reports and gaps, so that those looked up one by one see them."""
+        self._insert(CounterReportRow, self._reports)
+        self._insert(CounterGap, self._gaps)
+        self._reports, self._gaps = [], []
 
     def _write_states(self) -> None:
         row = table(CounterStateRow)
-        fresh, changed = [], []
-        for key, statuses in self._touched.items():
-            if not statuses & {"accepted", "gap", "reset"}:
+        fresh: list[Fields] = []
+        moved: list[Fields] = []
+        filled: list[Fields] = []
+        for (installation, counter), touched in self._touched.items():
+            if not touched.taken:
                 continue
-            state = self._states[key]
-            values: dict[str, Any] = {
+            state = touched.state
+            values: Fields = {
                 "epoch": state.epoch,
                 "sequence": state.sequence,
                 "value": state.value,
                 "digest": state.digest,
                 "state": {"charged": {str(epoch): value for epoch, value in state.charged.items()}},
             }
-            if key in self._last_at:
-                values["reported_at"] = self._last_at[key]
-            if key not in self._stored_states:
-                fresh.append(CounterStateRow(installation_id=key[0], counter=key[1], **values))
+            if touched.last_at is not None:
+                values["reported_at"] = touched.last_at
+            if not touched.stored:
+                fresh.append({"installation_id": installation, "counter": counter, **values})
             else:
-                changed.append((key, values))
-        add_many(self._connection, fresh)
-        for key, values in changed:
-            self._connection.execute(
-                update(row)
-                .where(row.c.installation_id == bindparam("i"), row.c.counter == bindparam("c"))
-                .values(**values),
-                {"i": key[0], "c": key[1]},
-            )
+                (filled if touched.last_at is None else moved).append({"i": installation, "c": counter, **values})
+        self._insert(CounterStateRow, fresh)
+        key = (row.c.installation_id == bindparam("i")) & (row.c.counter == bindparam("c"))
+        for rows in (moved, filled):
+            if rows:
+                self._connection.execute(update(row).where(key), rows)
 
-    def _event(self, kind: str, reference: str, account: str, **data: Any) -> None:
+    def _insert(self, model: type[CounterReportRow | CounterGap | CounterStateRow | Event], rows: list[Fields]) -> None:
+        if rows:
+            self._connection.execute(insert(table(model)), rows)
+
+    def _event(self, kind: str, reference: str, visitor: Visitor, account: str, **data: Any) -> None:
         self._events.append(
-            Event(
-                id=new_id(to_micros(self._now)),
-                at=self._now,
-                kind=kind,
-                terminal_id=self._visitor.terminal,
-                subscriber_id=self._visitor.subscriber,
-                account_id=account,
-                reference=reference,
-                data=data,
-            )
+            {
+                "id": new_id(to_micros(self._now)),
+                "at": self._now,
+                "kind": kind,
+                "terminal_id": visitor.terminal,
+                "subscriber_id": visitor.subscriber,
+                "account_id": account,
+                "reference": reference,
+                "data": data,
+            }
         )
 
 
-def _outcome(report: CounterReport, status: str, reason: str) -> CounterOutcome:
+def _outcome(presented: Presented, status: str, reason: str) -> CounterOutcome:
+    report = presented.report
     return CounterOutcome(
         installation=report.installation,
         counter=report.counter,
         epoch=report.epoch,
         sequence=report.sequence,
-        status=status,  # type: ignore[arg-type]  # stored statuses are the evaluation's own
+        status=status,  # type: ignore[arg-type]  # an evaluation's own status
         reason=reason,
     )

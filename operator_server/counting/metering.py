@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from charging.counters import Piece
 from charging.ledger.book import apply
@@ -18,10 +19,10 @@ from charging.ledger.tables import OPERATOR, REVENUE, UNBILLED
 from charging.rating import RatingError, RatingState
 from charging.tariffs import TariffVersion, rate_usage
 from operator_server.billing.open_period import billed_until
-from operator_server.counting.book import Counted
+from operator_server.counting.book import Counted, portions
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.store.accounting import Charge, RatingStateRow
-from operator_server.store.rows import add_many, table
+from operator_server.store.rows import table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -30,6 +31,9 @@ SOURCE = "counter"
 
 LIFE = "agreement"
 """The period of a rating state that counts over the life of an agreement."""
+
+
+_rating = table(RatingStateRow)
 
 
 class NotCharged(RuntimeError):
@@ -42,7 +46,7 @@ class _Carried:
 
     state: RatingState
     spent: int
-    stored: bool
+    stored: bool = False
     changed: bool = False
 
 
@@ -56,9 +60,21 @@ class Meter:
         self._connection = connection
         self._tariffs = tariffs
         self._now = now
-        self._carried: dict[tuple[str, str], _Carried] = {}
-        self._charges: list[tuple[Charge, Operation]] = []
+        self._carried: dict[str, dict[str, _Carried]] = {}
+        self._charges: list[dict[str, Any]] = []
         self._billed_until = billed_until(connection)
+
+    def expect(self, agreements: Iterable[str], periods: Sequence[str]) -> None:
+        """Read at once what the use of these agreements in these periods will need."""
+        names = [*periods, LIFE]
+        for ids in portions(agreements):
+            for agreement in ids:
+                self._carried.setdefault(agreement, {}).update({name: _Carried(RatingState(), 0) for name in names})
+            rows = self._connection.execute(
+                _rating_rows().where(_rating.c.agreement_id.in_(ids), _rating.c.period.in_(names))
+            )
+            for row in rows:
+                self._carried[row.agreement_id][row.period] = _read(row)
 
     def version(self, item: Counted) -> TariffVersion:
         """The tariff version of the item's agreement."""
@@ -75,12 +91,13 @@ class Meter:
 
     def add(self, item: Counted, counter: str, pieces: Sequence[tuple[str, Piece]]) -> None:
         """Rate pieces of use, each with its period. Raises :class:`RatingError`; then none of them counts."""
-        before, count = {key: replace(row) for key, row in self._carried.items()}, len(self._charges)
+        before = {period: replace(row) for period, row in self._carried.get(item.agreement, {}).items()}
+        count = len(self._charges)
         try:
             for period, piece in pieces:
                 self._add(item, counter, period, piece)
         except RatingError:
-            self._carried = before
+            self._carried[item.agreement] = before
             del self._charges[count:]
             raise
 
@@ -95,81 +112,83 @@ class Meter:
         month.spent += rated.cost_micros
         month.changed = True
         included = (rated.state.used - before.used) - (rated.state.units - before.units)
-        charge = Charge(
-            id=new_id(to_micros(self._now)),
-            kind="use",
-            agreement_id=item.agreement,
-            account_id=item.account,
-            subscriber_id=item.subscriber,
-            installation_id=item.installation,
-            counter=counter,
-            epoch=piece.epoch,
-            counter_from=piece.start,
-            counter_to=piece.end,
-            quantity=piece.quantity,
-            included=included,
-            period=period,
-            effective_at=piece.at if self._billed_until is None else max(piece.at, self._billed_until),
-            recorded_at=self._now,
-            net=rated.cost_micros,
-            currency=item.currency,
-            tax_category=item.tax_category,
-            tax_rate=item.tax_rate,
-            tariff_version=item.tariff_version,
-            transfer_id="",
+        self._charges.append(
+            {
+                "id": new_id(to_micros(self._now)),
+                "kind": "use",
+                "agreement_id": item.agreement,
+                "account_id": item.account,
+                "subscriber_id": item.subscriber,
+                "installation_id": item.installation,
+                "counter": counter,
+                "epoch": piece.epoch,
+                "counter_from": piece.start,
+                "counter_to": piece.end,
+                "quantity": piece.quantity,
+                "included": included,
+                "period": period,
+                "effective_at": piece.at if self._billed_until is None else max(piece.at, self._billed_until),
+                "recorded_at": self._now,
+                "net": rated.cost_micros,
+                "currency": item.currency,
+                "tax_category": item.tax_category,
+                "tax_rate": item.tax_rate,
+                "tariff_version": item.tariff_version,
+            }
         )
-        self._charges.append((charge, _operation(charge)))
 
-    def write(self, also: Sequence[Operation] = ()) -> list[Charge]:
-        """Post all charges, and ``also`` other operations whose outcome does not matter; store rows and states."""
-        operations = [operation for _, operation in self._charges]
+    def write(self, also: Sequence[Operation] = ()) -> list[dict[str, Any]]:
+        """Post all charges, and ``also`` other operations whose outcome does not matter; store rows and states.
+
+        Returns the rows of the charges.
+        """
+        charges, self._charges = self._charges, []
+        operations = [_operation(charge) for charge in charges]
         if operations or also:
             outcomes = apply(self._connection, [*operations, *also], to_micros(self._now))
-            for (charge, _), outcome in zip(self._charges, outcomes, strict=False):
+            for charge, outcome in zip(charges, outcomes, strict=False):
                 if not isinstance(outcome, Applied | Duplicate):
-                    raise NotCharged(f"use of {charge.installation_id} {charge.counter}: {outcome}")
-                charge.transfer_id = outcome.transfer_id
-        charges = [charge for charge, _ in self._charges]
-        add_many(self._connection, charges)
+                    raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
+                charge["transfer_id"] = outcome.transfer_id
+        if charges:
+            self._connection.execute(insert(table(Charge)), charges)
         self._write_states()
-        self._charges = []
         return charges
 
     def _row(self, agreement: str, period: str) -> _Carried:
-        key = (agreement, period)
-        if key not in self._carried:
-            rating = table(RatingStateRow)
+        of_agreement = self._carried.setdefault(agreement, {})
+        if period not in of_agreement:
             row = self._connection.execute(
-                select(rating.c.state, rating.c.spent)
-                .where(rating.c.agreement_id == agreement, rating.c.period == period)
-                .with_for_update()
+                _rating_rows().where(_rating.c.agreement_id == agreement, _rating.c.period == period)
             ).first()
-            if row is None:
-                self._carried[key] = _Carried(RatingState(), 0, stored=False)
-            else:
-                self._carried[key] = _Carried(msgspec.convert(row.state, RatingState), row.spent, stored=True)
-        return self._carried[key]
+            of_agreement[period] = _Carried(RatingState(), 0) if row is None else _read(row)
+        return of_agreement[period]
 
     def _write_states(self) -> None:
-        rating = table(RatingStateRow)
         fresh, changed = [], []
-        for (agreement, period), carried in self._carried.items():
-            if not carried.changed:
-                continue
-            state = msgspec.to_builtins(carried.state)
-            if carried.stored:
-                changed.append({"a": agreement, "p": period, "new_state": state, "new_spent": carried.spent})
-            else:
-                fresh.append(RatingStateRow(agreement_id=agreement, period=period, state=state, spent=carried.spent))
-            carried.stored, carried.changed = True, False
-        add_many(self._connection, fresh)
+        for agreement, periods in self._carried.items():
+            for period, carried in periods.items():
+                if not carried.changed:
+                    continue
+                values = {"state": msgspec.to_builtins(carried.state), "spent": carried.spent}
+                if carried.stored:
+                    changed.append({"a": agreement, "p": period, **values})
+                else:
+                    fresh.append({"agreement_id": agreement, "period": period, **values})
+                carried.stored, carried.changed = True, False
+        if fresh:
+            self._connection.execute(insert(_rating), fresh)
         if changed:
-            self._connection.execute(
-                update(rating)
-                .where(rating.c.agreement_id == bindparam("a"), rating.c.period == bindparam("p"))
-                .values(state=bindparam("new_state"), spent=bindparam("new_spent")),
-                changed,
-            )
+            key = (_rating.c.agreement_id == bindparam("a")) & (_rating.c.period == bindparam("p"))
+            self._connection.execute(update(_rating).where(key), changed)
+
+
+def _rating_rows() -> Select[Any]:
+    return select(_rating).with_for_update()
+
+
+def _read(row: Row[Any]) -> _Carried:
+    return _Carried(msgspec.convert(row.state, RatingState), row.spent, stored=True)
 
 
 def operation_id(installation: str, counter: str, epoch: int, start: int, end: int) -> str:
@@ -178,20 +197,21 @@ def operation_id(installation: str, counter: str, epoch: int, start: int, end: i
     return f"{installation[:36]}:{hashlib.sha256(whole.encode()).hexdigest()[:24]}"
 
 
-def _operation(charge: Charge) -> Operation:
-    assert charge.installation_id is not None
-    op_id = operation_id(charge.installation_id, charge.counter, charge.epoch, charge.counter_from, charge.counter_to)
-    if charge.net >= 0:
+def _operation(charge: Mapping[str, Any]) -> Operation:
+    op_id = operation_id(
+        charge["installation_id"], charge["counter"], charge["epoch"], charge["counter_from"], charge["counter_to"]
+    )
+    if charge["net"] >= 0:
         # What was used is owed, whatever the limit; the limit binds what is granted ahead.
         return LedgerCharge(
             source=SOURCE,
             op_id=op_id,
-            owner=charge.account_id,
-            amount=charge.net,
-            currency=charge.currency,
-            effective_at=charge.effective_at,
-            agreement_id=charge.agreement_id,
-            tariff_version_id=charge.tariff_version or None,
+            owner=charge["account_id"],
+            amount=charge["net"],
+            currency=charge["currency"],
+            effective_at=charge["effective_at"],
+            agreement_id=charge["agreement_id"],
+            tariff_version_id=charge["tariff_version"] or None,
             checked=False,
         )
     # Volume tiers may make the units before cheaper than they were charged.
@@ -200,9 +220,9 @@ def _operation(charge: Charge) -> Operation:
         op_id=op_id,
         kind="use_credit",
         legs=(
-            Leg(charge.account_id, UNBILLED, charge.currency, charge.net),
-            Leg(OPERATOR, REVENUE, charge.currency, -charge.net),
+            Leg(charge["account_id"], UNBILLED, charge["currency"], charge["net"]),
+            Leg(OPERATOR, REVENUE, charge["currency"], -charge["net"]),
         ),
-        effective_at=charge.effective_at,
-        agreement_id=charge.agreement_id,
+        effective_at=charge["effective_at"],
+        agreement_id=charge["agreement_id"],
     )

@@ -17,7 +17,7 @@ from charging.tariffs import Tariff, TariffBook, TariffVersion
 from charging.tariffs.build import build_version
 from charging.tariffs.document import VersionTable
 from operator_server.counting.grants import UsageGrants
-from operator_server.counting.intake import present, take_reports
+from operator_server.counting.intake import Message, present, take_reports
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.desk import Visitor
 from operator_server.settings import Settings
@@ -120,9 +120,12 @@ class House:
     def take(self, connection: Connection, now: datetime, *reports: Signed, by: Visitor | None = None) -> CounterNoted:
         """Hand in reports within one message."""
         who = by or self.visitor
-        presented = present(who, CounterReports(list(reports)))
-        zone = SETTINGS.operator.zone
-        return take_reports(connection, self.tariffs, self.grants, zone, who, presented, now)
+        [noted] = self.take_all(connection, now, present(who, CounterReports(list(reports))))
+        return noted
+
+    def take_all(self, connection: Connection, now: datetime, *messages: Message) -> list[CounterNoted]:
+        """Hand in messages together."""
+        return take_reports(connection, self.tariffs, self.grants, SETTINGS.operator.zone, messages, now)
 
     def first(self, connection: Connection, now: datetime = AGREED, installation: str = "inst-1") -> list[UsageGrant]:
         """The grants with the delivery."""

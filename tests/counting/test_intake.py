@@ -30,13 +30,14 @@ from sqlalchemy import Connection, func, select, update
 from charging.rating import RatingState
 from charging.tariffs import rate_usage
 from operator_server.counting.desk import cut_overs_due
+from operator_server.counting.intake import present
 from operator_server.desk import Visitor
 from operator_server.store.accounting import BillRun, CounterGap, CounterReportRow, UsageGrantRow
 from operator_server.store.dealings import Agreement
 from operator_server.store.parties import Event, Notice, TerminalKey
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
-from signalling.messages import Signed
+from signalling.messages import CounterReports, Signed
 from signalling.proof import public_bytes
 
 DAY = timedelta(days=1)
@@ -296,6 +297,31 @@ def test_grants_of_one_message_share_the_credit() -> None:
         assert left(connection) == 0
 
 
+def test_messages_of_many_terminals_taken_together_fare_as_they_would_alone() -> None:
+    results = []
+    for together in (True, False):
+        house = House()
+        with house.writing() as own:
+            add_terminal(own)
+            for number in range(3):
+                add_customer(own, f"acc-{number}", credit="0.60")
+                add_installation(own, house.version, f"inst-{number}", account=f"acc-{number}")
+            visitors = [visitor(f"acc-{number}") for number in range(3)]
+            counters = [Meterer(f"inst-{number}") for number in range(3)]
+            for step in range(3):
+                messages = [
+                    present(who, CounterReports([counter.use(step + number, AGREED + DAY)]))
+                    for number, (who, counter) in enumerate(zip(visitors, counters, strict=True))
+                ]
+                if together:
+                    noted = house.take_all(own, AGREED + DAY, *messages)
+                else:
+                    noted = [house.take_all(own, AGREED + DAY, message)[0] for message in messages]
+                results.append([(each.outcomes, [grant.ceiling for grant in opened(each.usage)]) for each in noted])
+            results.append([(c.installation_id, c.counter_to, c.net) for c in charges(own)])
+    assert results[:4] == results[4:]
+
+
 def test_use_beyond_the_credit_is_charged_all_the_same() -> None:
     house = House(tariff(included=0))
     with house.writing() as connection:
@@ -385,8 +411,10 @@ def test_the_charges_are_the_rate_of_all_that_was_told_whatever_happened_to_the_
         while arriving:
             count = data.draw(st.integers(1, 4))
             portion, arriving = arriving[:count], arriving[count:]
-            noted = house.take(connection, at + DAY, *(report for report, _, _ in portion))
-            assert not {outcome.status for outcome in noted.outcomes} & {"conflict", "refused"}
+            cut = data.draw(st.integers(0, len(portion)))
+            messages = [CounterReports([report for report, _, _ in part]) for part in (portion[:cut], portion[cut:])]
+            for noted in house.take_all(connection, at + DAY, *(present(house.visitor, each) for each in messages)):
+                assert not {outcome.status for outcome in noted.outcomes} & {"conflict", "refused"}
             for _, epoch, value in portion:
                 told[epoch] = max(told.get(epoch, 0), value)
         made = charges(connection)
