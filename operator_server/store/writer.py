@@ -8,6 +8,7 @@ its savepoint and fails alone.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine
 
 from operator_server.store.engine import writing
+
+_log = logging.getLogger(__name__)
 
 
 class Batch(Protocol):
@@ -110,7 +113,10 @@ class GroupedTransactions:
     def _report(self, group: list[tuple[Batch, Any, OnDone]], results: list[Any]) -> None:
         def tell() -> None:
             for (_, _, on_done), result in zip(group, results, strict=True):
-                on_done(result)
+                try:
+                    on_done(result)
+                except Exception:  # noqa: BLE001 - it is the caller's, and the others must still hear of theirs
+                    _log.exception("what was to hear of an operation's result failed; the operation itself did not")
 
         if self._deliver is None:
             tell()
