@@ -60,12 +60,13 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A counter that is to be granted further use, where it stands now."""
+    """A counter where it stands now. ``usable``: it is to be granted further use."""
 
     item: Counted
     counter: str
     epoch: int
     value: int
+    usable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,9 @@ def take_reports(
     """
     intake = _Intake(connection, tariffs, zone, messages, now)
     outcomes = [[intake.take(visitor, one) for one in presented] for visitor, presented in messages]
-    wants = intake.wants()
-    intake.write(grants, wants)
+    told = intake.told()
+    intake.write(grants, told)
+    wants = [want for want in told if want.usable]
     usage: Mapping[CounterKey, Signed] = {
         **grants.repeat(connection, intake.repeated(), now),
         **grants.grant(connection, intake.meter, wants, now),
@@ -173,12 +174,12 @@ class _Intake:
                 self._keep(touched, presented, evaluation)
         return _outcome(presented, evaluation.status, evaluation.reason)
 
-    def wants(self) -> list[Want]:
-        """The counters that told something new and may be used further."""
+    def told(self) -> list[Want]:
+        """The charged counters that told something new: what was granted to them before is over."""
         return [
-            Want(touched.item, counter, touched.state.epoch, touched.state.value)
+            Want(touched.item, counter, touched.state.epoch, touched.state.value, touched.grantable)
             for (_, counter), touched in self._touched.items()
-            if touched.taken and touched.grantable and counter == touched.item.counter
+            if touched.taken and counter == touched.item.counter
         ]
 
     def repeated(self) -> dict[CounterKey, CounterState]:
@@ -189,11 +190,11 @@ class _Intake:
             if touched.repeated and not touched.taken and not touched.faulty and touched.grantable
         }
 
-    def write(self, grants: UsageGrants, wants: Sequence[Want]) -> None:
+    def write(self, grants: UsageGrants, told: Sequence[Want]) -> None:
         """Store reports, states, charges and what happened; release in the ledger what was granted before."""
         self._write_reports()
         self._write_states()
-        for charge in self.meter.write(also=grants.replace(self._connection, wants)):
+        for charge in self.meter.write(also=grants.replace(self._connection, told)):
             visitor = self._touched[charge["installation_id"], charge["counter"]].visitor
             self._event(
                 "charged",

@@ -183,6 +183,15 @@ def test_use_that_comes_to_light_after_the_run_is_billed_with_the_next_and_keeps
     ]
 
 
+def test_use_within_the_included_units_is_billed_with_nothing_to_pay(house: House) -> None:
+    use(house, Meterer(), 9, AGREED)
+    assert bill(house).gross == {"EUR": 0}
+    [line] = invoices(house)[0].lines
+    assert (line.quantity, line.included, line.net_micros) == (9, 9, 0)
+    with house.engine.connect() as connection:
+        assert verify_billing(connection) == []
+
+
 def test_an_open_period_needs_an_until_that_has_come(house: House) -> None:
     use(house, Meterer(), 12, AGREED)
     now = AGREED + 5 * DAY

@@ -347,6 +347,15 @@ def test_an_ended_agreement_gets_no_use(house: House, connection: Connection, co
     assert house.first(connection) == []
 
 
+def test_a_report_ends_the_grant_of_what_may_no_longer_be_used(
+    house: House, connection: Connection, counter: Meterer
+) -> None:
+    house.first(connection)
+    connection.execute(update(table(Agreement)).values(state="ended"))
+    house.take(connection, AGREED, counter.use(12, AGREED))
+    assert left(connection) == 200_000_000 - 2 * 5 * CENT
+
+
 def test_released_grants_give_back_what_they_reserved(house: House, connection: Connection) -> None:
     before = left(connection)
     house.first(connection)
