@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -93,11 +92,7 @@ def _read_accounts(
     operator: bool,
 ) -> None:
     def look() -> None:
-        rows: list[Any] = []
-        if touched.customers:
-            rows += sql.customers.rows(connection, sql.among(touched.customers))
-        if operator:
-            rows += sql.operators_accounts(connection)
+        rows = sql.accounts_of(connection, touched.customers, operator=operator)
         for id, owner, kind, currency, balance, reserved, credit_limit in rows:
             key = (owner, kind, currency)
             found[key] = AccountState(id, key, balance, reserved, credit_limit)

@@ -175,9 +175,12 @@ class Statements:
         ordered = sorted(names)
         return json.dumps(ordered) if self._sqlite else ordered
 
-    def operators_accounts(self, connection: Connection) -> Sequence[Any]:
-        """The operator's accounts: never decided on, only added to, so not locked."""
-        return self.operator.rows(connection, OPERATOR)
+    def accounts_of(self, connection: Connection, customers: set[str], *, operator: bool) -> Sequence[Any]:
+        """Accounts of customers and, if wanted, of the operator; his are never decided on and so not locked."""
+        if self._sqlite:
+            return self.customers.rows(connection, self.among({*customers, OPERATOR} if operator else customers))
+        own = self.operator.rows(connection, OPERATOR) if operator else []
+        return [*self.customers.rows(connection, self.among(customers)), *own]
 
     def last(self, connection: Connection, writer: str) -> Sequence[Any]:
         """Sequence and root of a writer's last group, if there is one."""

@@ -127,6 +127,10 @@ class GroupedTransactions:
         kinds: dict[Batch, list[int]] = {}
         for index, (batch, _, _) in enumerate(group):
             kinds.setdefault(batch, []).append(index)
+        if len(kinds) == 1 and one_by_one not in kinds:
+            whole = self._attempt_whole(connection, group)
+            if whole is not None:
+                return whole
         results: list[Any] = [None] * len(group)
         with connection.begin():
             for batch, indices in kinds.items():
@@ -134,6 +138,19 @@ class GroupedTransactions:
                 for index, result in zip(indices, outcome, strict=True):
                     results[index] = result
         return results
+
+    def _attempt_whole(self, connection: Connection, group: list[tuple[Batch, Any, OnDone]]) -> list[Any] | None:
+        """A group of one kind needs no savepoint: it fails as a whole, rolled back, and that is ``None``."""
+        transaction = connection.begin()
+        try:
+            results = group[0][0](connection, [payload for _, payload, _ in group])
+            if len(results) != len(group):
+                raise ValueError(f"{len(results)} results for {len(group)} operations")
+        except Exception:  # noqa: BLE001 - the culprit is found by the slower way
+            transaction.rollback()
+            return None
+        transaction.commit()
+        return list(results)
 
     def _attempt(self, connection: Connection, batch: Batch, payloads: list[Any]) -> Sequence[Any]:
         if batch is one_by_one:

@@ -116,6 +116,17 @@ def test_a_batch_that_fails_is_tried_one_by_one(engine: Engine) -> None:
     assert names(engine) == {"beside", "a", "b", "c"}
 
 
+def test_a_batch_that_miscounts_its_results_changes_nothing(engine: Engine) -> None:
+    def forgetful(connection: Connection, names: Sequence[str]) -> list[int]:
+        return add_all(connection, names)[1:]
+
+    held = Held(engine)
+    held.writer.submit(forgetful, "a", held.results.append)
+    held.writer.submit(forgetful, "b", held.results.append)
+    assert [type(result) for result in held.finish()] == [ValueError, ValueError]
+    assert names(engine) == set()
+
+
 def test_who_is_answered_finds_it_committed(engine: Engine) -> None:
     seen: list[set[str]] = []
     writer = GroupedTransactions(engine)
