@@ -31,9 +31,6 @@ class _Touched:
 def read(connection: Connection, sql: Statements, decision: Decision, operations: Sequence[Operation]) -> None:
     """Fill ``decision`` with what the operations need, and open the accounts that open on first use."""
     touched = _touched(operations)
-    for source, ids in touched.op_ids.items():
-        for op_id, transfer_id, digest in sql.known.rows(connection, source, sql.among(ids)):
-            decision.known[source, op_id] = (transfer_id, digest)
     charged = _Charged(connection, sql, touched.reversed) if touched.reversed else None
     if charged:
         touched.customers.update(owner for owner, _, _ in charged.accounts if owner != OPERATOR)
@@ -53,6 +50,10 @@ def read(connection: Connection, sql: Statements, decision: Decision, operations
             decision.reservations[id] = ReservationState(id, by_id[account], remaining, agreement, expires_at, state)
     if charged:
         decision.charged = charged.states(decision.accounts)
+    # Last: another group that is at the same operations has committed them by the time the locks are ours.
+    for source, ids in touched.op_ids.items():
+        for op_id, transfer_id, digest in sql.known.rows(connection, source, sql.among(ids)):
+            decision.known[source, op_id] = (transfer_id, digest)
 
 
 def open_missing(connection: Connection, keys: Iterable[AccountKey]) -> None:
@@ -98,7 +99,7 @@ def _read_accounts(
             found[key] = AccountState(id, key, balance, reserved, credit_limit)
 
     look()
-    missing = [key for key in touched.wanted if key not in found and _may_open(key, found)]
+    missing = sorted(key for key in touched.wanted if key not in found and _may_open(key, found))
     if missing:
         open_missing(connection, missing)
         look()
