@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from twisted.logger import formatEvent, globalLogBeginner
 
 from operator_server.interrogation.offering import Menu
@@ -143,6 +142,7 @@ def tls_files(folder: Path) -> Any:
 def _serve_real(folder: Path, tls: bool) -> None:
     from twisted.internet import reactor
 
+    from operator_server.link.process import settle_memory
     from operator_server.link.server import LinkServer
     from operator_server.link.tls import LinkTls
     from operator_server.store.engine import sqlite_url
@@ -159,6 +159,7 @@ def _serve_real(folder: Path, tls: bool) -> None:
         node=NODE,
         tls=None if keys is None else LinkTls(keys.certificate, keys.private_key),
     )
+    settle_memory()
     server.listen().addCallbacks(_say, lambda failure: (failure.printTraceback(), os._exit(1)))
     _run(reactor)
 
@@ -214,14 +215,7 @@ def _run(reactor: Any) -> None:
         reactor.callFromThread(reactor.stop)
 
     reactor.callInThread(commands)
-    if os.environ.get("BENCH_PROFILE"):
-        import cProfile
-
-        profile = cProfile.Profile()
-        profile.runcall(reactor.run)
-        profile.dump_stats(os.environ["BENCH_PROFILE"])
-    else:
-        reactor.run()
+    reactor.run()
 
 
 if __name__ == "__main__":

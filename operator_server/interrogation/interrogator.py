@@ -203,7 +203,7 @@ class Interrogator:
 
     def _read_context(self, interview: Interview) -> None:
         terminal = interview.link.visitor.terminal
-        self._visitors.read(terminal, self._clock.micros(), lambda result: self._context_read(result, interview))
+        self._visitors.read(terminal, None, lambda result: self._context_read(result, interview))
 
     def _context_read(self, context: LogonContext | Stranger | Failure, interview: Interview) -> None:
         link = interview.link

@@ -22,7 +22,7 @@ from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard,
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
 from operator_server.link.registry import LEASE, Registry, give_back, sent_away
 from operator_server.link.tls import LinkTls, binding_data
-from operator_server.link.visitors import LogonContext, Stranger, Visitors
+from operator_server.link.visitors import LogonContext, Proof, Stranger, Visitors
 from operator_server.link.wheel import Wheel
 from operator_server.settings import Settings
 from operator_server.store.feed import record
@@ -40,7 +40,7 @@ from signalling.messages import (
     Trigger,
     Welcome,
 )
-from signalling.proof import ProofError, logon_statement, verify
+from signalling.proof import logon_statement
 
 log = Logger()
 
@@ -89,7 +89,7 @@ class LinkServer:
         self._desks = desks
         self._reactor = reactor
         self._after_interrogation = after_interrogation
-        self._visitors = Visitors(store)
+        self._visitors = Visitors(store, clock)
         self.interrogator = Interrogator(
             settings,
             store,
@@ -212,12 +212,20 @@ class LinkServer:
     # Logon.
 
     def claimed(self, link: LinkProtocol, event: Claimed) -> None:
-        """Look up who claims to be there."""
+        """Look up who claims to be there, and check the proof."""
+        logon = event.logon
+        data = binding_data(logon.binding, self.tls, link.transport.getHandle(), self._bindings)
+        if data is None:
+            self._refuse(link, logon.terminal, f"binding {logon.binding} may not be used here", known=False)
+            return
+        statement = logon_statement(event.nonce, logon.terminal, self._server_id, logon.binding, data)
         self._visitors.read(
-            event.logon.terminal, self._clock.micros(), lambda found: self._looked_up(found, link, event)
+            logon.terminal,
+            Proof(statement, logon.signature),
+            lambda found: self._looked_up(found, link, logon.terminal),
         )
 
-    def _looked_up(self, found: LogonContext | Stranger | Failure, link: LinkProtocol, event: Claimed) -> None:
+    def _looked_up(self, found: LogonContext | Stranger | Failure, link: LinkProtocol, terminal: str) -> None:
         machine = link.machine
         if machine.state is not State.PROVING:
             return
@@ -225,15 +233,12 @@ class LinkServer:
             log.failure("a logon was not looked up", found)
             self._close(link, Error("internal", "no terminal can be logged on now; try again later", closing=True))
             return
-        logon = event.logon
-        cause = self._refusal(found, link, event)
-        if cause:
-            self._refuse(link, logon.terminal, cause, known=not isinstance(found, Stranger) or found.known)
+        if isinstance(found, Stranger):
+            self._refuse(link, terminal, found.cause, known=found.known)
             return
-        assert isinstance(found, LogonContext)
         now = self._clock.micros()
         link.visitor = found.visitor
-        link.terminal = logon.terminal
+        link.terminal = terminal
         self._sessions += 1
         link.session = f"{self._session_prefix}-{self._sessions:x}"
         link.heard_at = self.seconds()
@@ -243,21 +248,6 @@ class LinkServer:
             self._supersede(before, link)
         self.interrogator.begin(link, "logon", found)
         link.flush()
-
-    def _refusal(self, found: LogonContext | Stranger, link: LinkProtocol, event: Claimed) -> str:
-        """Why this logon does not hold; empty when it does."""
-        if isinstance(found, Stranger):
-            return found.cause
-        logon = event.logon
-        data = binding_data(logon.binding, self.tls, link.transport.getHandle(), self._bindings)
-        if data is None:
-            return f"binding {logon.binding} may not be used here"
-        statement = logon_statement(event.nonce, logon.terminal, self._server_id, logon.binding, data)
-        try:
-            verify(found.visitor.public_key, statement, logon.signature, "logon")
-        except ProofError as error:
-            return str(error)
-        return ""
 
     def _refuse(self, link: LinkProtocol, terminal: str, cause: str, *, known: bool) -> None:
         log.info(

@@ -17,7 +17,7 @@ _SIZES = (64, 16, 4, 1)
 
 
 def in_chunks(connection: Connection, select: str, keys: Sequence[Any], *, now: int) -> list[Any]:
-    """The rows of a select whose text has ``{now}`` for an instant and, behind all of these, ``{marks}`` for the keys."""
+    """The rows of a select whose text has ``{now}`` for an instant and, behind these, ``{marks}`` for the keys."""
     mark = _mark(connection)
     cursor = connection.connection.cursor()
     rows: list[Any] = []

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
 
 from operator_server.desk import Visitor
 from operator_server.link.gathering import Done, Gathering
 from operator_server.link.statements import in_chunks
 from operator_server.store.store import Store
+from signalling.clock import Clock
+from signalling.proof import ProofError, verify
 
 _WHO = """
 SELECT t.id, t.status, k.public_key, k.valid_from, b.subscriber_id, b.valid_from, s.account_id, s."groups", a.language,
@@ -63,22 +66,41 @@ class Stranger:
     known: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a terminal signed at its logon."""
+
+    statement: bytes
+    signature: bytes
+
+
+Request = tuple[str, Proof | None]
+"""A terminal, and its proof when it is to be checked."""
+
+
 class Visitors:
-    """Reads who logs on."""
+    """Reads who logs on and checks the proof, both on the reading thread.
 
-    def __init__(self, store: Store) -> None:
-        self._gathering = Gathering(lambda requests: store.read(lambda connection: read_visitors(connection, requests)))
+    Checking a signature takes longer than all else of a logon and lets go of the interpreter, so the reactor goes on
+    with other links meanwhile.
+    """
 
-    def read(self, terminal: str, now: int, done: Done) -> None:
-        """``done`` gets the :class:`LogonContext` or :class:`Stranger` as of ``now`` (microseconds), or a failure."""
-        self._gathering.put((terminal, now), done)
+    def __init__(self, store: Store, clock: Clock) -> None:
+        def submit(requests: list[Request]) -> Deferred[list[LogonContext | Stranger]]:
+            now = clock.micros()
+            return store.read(lambda connection: read_visitors(connection, requests, now))
+
+        self._gathering = Gathering(submit)
+
+    def read(self, terminal: str, proof: Proof | None, done: Done) -> None:
+        """``done`` gets the :class:`LogonContext` or :class:`Stranger` as of now, or a failure."""
+        self._gathering.put((terminal, proof), done)
 
 
-def read_visitors(connection: Connection, payloads: Sequence[Any]) -> list[LogonContext | Stranger]:
-    """Who each terminal is; a payload is a terminal and the present instant in microseconds."""
-    now = max(payload[1] for payload in payloads)
+def read_visitors(connection: Connection, requests: Sequence[Request], now: int) -> list[LogonContext | Stranger]:
+    """Who each terminal is at ``now`` (microseconds), and whether its proof holds."""
     found: dict[str, Any] = {}
-    for row in in_chunks(connection, _WHO, list({payload[0] for payload in payloads}), now=now):
+    for row in in_chunks(connection, _WHO, list({terminal for terminal, _ in requests}), now=now):
         before = found.get(row[0])
         if before is None or (row[3] or 0, row[5] or 0) > (before[3] or 0, before[5] or 0):
             found[row[0]] = row
@@ -86,7 +108,17 @@ def read_visitors(connection: Connection, payloads: Sequence[Any]) -> list[Logon
     rejections: dict[str, list[ActiveRejection]] = {}
     for row in in_chunks(connection, _REJECTED, subscribers, now=now):
         rejections.setdefault(row[0], []).append(ActiveRejection(*row[1:]))
-    return [_context(found.get(terminal), rejections) for terminal, _ in payloads]
+    return [_checked(_context(found.get(terminal), rejections), proof) for terminal, proof in requests]
+
+
+def _checked(found: LogonContext | Stranger, proof: Proof | None) -> LogonContext | Stranger:
+    if proof is None or isinstance(found, Stranger):
+        return found
+    try:
+        verify(found.visitor.public_key, proof.statement, proof.signature, "logon")
+    except ProofError as error:
+        return Stranger(str(error), known=True)
+    return found
 
 
 def _context(row: Any, rejections: dict[str, list[ActiveRejection]]) -> LogonContext | Stranger:
