@@ -22,6 +22,7 @@ from charging.ledger.tables import OPERATOR, RECEIVABLE, ROUNDING, UNBILLED, tax
 from charging.periods import Period, days, period
 from operator_server.billing.facts import Tariffs, agreements
 from operator_server.billing.lines import Lines
+from operator_server.billing.open_period import wait_for_charging
 from operator_server.settings import OperatorSettings, Settings
 from operator_server.store.accounting import BillRun, Charge, InvoiceRow
 from operator_server.store.engine import writing
@@ -125,7 +126,7 @@ def _end(billed: Period, until: datetime | None, now: datetime) -> datetime:
 
 def _begin(connection: Connection, name: str, end: datetime, now: datetime) -> tuple[str, bool]:
     """The run's id, and whether it is done already. From its begin nothing new takes effect before its end."""
-    _lock(connection)
+    wait_for_charging(connection)
     runs = table(BillRun)
     known = connection.execute(select(runs).where(runs.c.period == name, runs.c.until_at == end)).first()
     if known is not None:
@@ -136,7 +137,7 @@ def _begin(connection: Connection, name: str, end: datetime, now: datetime) -> t
 
 
 def _lock(connection: Connection) -> None:
-    """One bill run at a time; on SQLite a writing transaction is alone anyway."""
+    """One invoice at a time; on SQLite a writing transaction is alone anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
@@ -289,7 +290,8 @@ def _post(connection: Connection, account: str, invoice: Invoice, exact: int, no
         legs=tuple(leg for leg in legs if leg.amount),
         effective_at=now,
     )
-    outcome = apply(connection, [post], to_micros(now))[0]
+    # The lock lets bill runs write one after another, so all of them are one writer of the ledger.
+    outcome = apply(connection, [post], to_micros(now), writer=SOURCE)[0]
     if not isinstance(outcome, Applied):
         raise RuntimeError(f"invoice {invoice.number} of account {account} could not be posted: {outcome}")
     return outcome.transfer_id

@@ -9,14 +9,30 @@ from sqlalchemy import Connection, func, select
 from operator_server.store.accounting import BillRun
 from operator_server.store.rows import table
 
+_LOCK = 0x70_11_6A_7F
+
 
 def billed_until(connection: Connection) -> datetime | None:
-    """The instant up to which bills are made, or being made; ``None`` before the first bill run."""
+    """The instant up to which bills are made, or being made; ``None`` before the first bill run.
+
+    It holds until the caller's transaction ends: no bill run begins before that.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
     return connection.execute(select(func.max(table(BillRun).c.until_at))).scalar()
 
 
+def wait_for_charging(connection: Connection) -> None:
+    """Wait until everybody who has asked :func:`billed_until` is done, and let nobody ask before this commits.
+
+    On SQLite a writing transaction is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
 def effective_at(connection: Connection, at: datetime) -> datetime:
-    """When something of the instant ``at`` takes effect: then, or now that this is billed, from there on.
+    """When something of the instant ``at`` takes effect: then, or where this is billed already, from its end on.
 
     So a bill run never finds more in a period than it found the first time.
     """
