@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Row, func, select, update
 
-from charging.invoices.model import BankAccount, Invoice, InvoiceLine, Party, Totals
+from charging.invoices.model import BankAccount, Invoice, InvoiceError, InvoiceLine, Party, Totals
 from charging.invoices.totals import totals
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Leg, Post
@@ -31,6 +31,7 @@ from operator_server.store.parties import Account
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
+from signalling.money import MoneyError
 
 SOURCE = "billing"
 """The ledger's name of this client."""
@@ -50,7 +51,8 @@ class BillRunError(ValueError):
 class BillRunReport:
     """What a bill run came to. ``made``: the invoices made by this call; ``invoices`` and ``gross`` (micros by
 
-    currency): of the whole run, also what an earlier call of it made.
+    currency): of the whole run, also what an earlier call of it made. ``failed``: accounts that could not be billed,
+    and why; then the run is not done and is to be repeated.
     """
 
     run: str
@@ -59,6 +61,7 @@ class BillRunReport:
     made: int
     invoices: int
     gross: dict[str, int] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
 
 
 def until_instant(text: str, zone: tzinfo) -> datetime:
@@ -85,31 +88,34 @@ def run_bills(
 ) -> BillRunReport:
     """Bill the period ``name`` of the operator's zone, or its part before ``until``, which an open period needs.
 
-    All unbilled charges that took effect before are billed, also of earlier periods. Raises :class:`BillRunError`
-    and :class:`charging.periods.PeriodError`.
+    All unbilled charges that took effect before are billed, also of earlier periods. An account that cannot be billed
+    is reported and keeps its charges; the others are billed. Raises :class:`BillRunError` and
+    :class:`charging.periods.PeriodError`.
     """
     billed = period(name, settings.operator.zone)
     end = _end(billed, until, now)
     database = writing(engine)
     with database.begin() as connection:
         run, done = _begin(connection, name, end, now)
-    made = 0
+    made, failed = 0, []
     if not done:
         with database.begin() as connection:
             waiting = _waiting(connection, end)
-        tariffs = Tariffs()
+        tariffs, span = Tariffs(), billed._replace(end=end)
         for number, (account, currency) in enumerate(waiting, 1):
-            with database.begin() as connection:
-                made += _bill(
-                    connection, settings.operator, run, billed._replace(end=end), account, currency, tariffs, now
-                )
+            try:
+                with database.begin() as connection:
+                    made += _bill(connection, settings.operator, run, span, account, currency, tariffs, now)
+            except (InvoiceError, MoneyError, OverflowError) as error:
+                failed.append(f"account {account}: {error}")
             if progress is not None:
                 progress(number, len(waiting))
-        with database.begin() as connection:
-            _finish(connection, run, now)
+        if not failed:
+            with database.begin() as connection:
+                _finish(connection, run, now)
     with engine.connect() as connection:
         invoices, gross = _sums(connection, run)
-    return BillRunReport(run, name, end, made, invoices, gross)
+    return BillRunReport(run, name, end, made, invoices, gross, tuple(failed))
 
 
 def _end(billed: Period, until: datetime | None, now: datetime) -> datetime:

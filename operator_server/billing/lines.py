@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from charging.invoices.model import InvoiceLine
+from charging.invoices.model import TAX_CATEGORIES, InvoiceLine
 from charging.invoices.totals import round_to_unit
 from charging.periods import Period, days, period, period_of
 from operator_server.billing.facts import AgreementFacts, TariffFacts
@@ -76,7 +76,7 @@ class Lines:
             "offer": facts.title(self._language),
             "charging_mode": facts.mode_kind,
             "agreement_id": first.agreement_id,
-            "tax_category": first.tax_category,
+            "tax_category": _tax_category(first.tax_category, first.tax_rate),
             "tax_rate_bp": first.tax_rate,
             "charge_ids": tuple(charge.id for charge in charges),
         }
@@ -145,6 +145,13 @@ class Lines:
     def _days(self, name: str) -> tuple[date, date]:
         of_use = self._billed if name == self._billed.name else period(name, self._zone)
         return days(of_use.start, of_use.end, self._zone)
+
+
+def _tax_category(category: str, rate: int) -> str:
+    """The operator's tax category as EN 16931 knows it: whatever has a rate is S, reduced rates too (UNCL5305)."""
+    if rate:
+        return "S"
+    return category if category in TAX_CATEGORIES and category != "S" else "Z"
 
 
 def _ranges(charges: Sequence[ChargeRow]) -> list[tuple[int, int, int]]:

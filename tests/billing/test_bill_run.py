@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, insert, select, update
 
-from charging.invoices.model import Invoice
+from charging.invoices.model import Invoice, InvoiceError, InvoiceLine, Totals
 from charging.ledger.book import apply, balances, open_account
 from charging.ledger.operations import Applied, Reverse
 from charging.ledger.operations import Charge as LedgerCharge
@@ -328,6 +328,36 @@ def _two_more_customers(house: House) -> None:
             add_customer(connection, f"acc-{number}")
             add_installation(connection, house.version, f"inst-{number}", account=f"acc-{number}")
             house.take(connection, AGREED, Meterer(f"inst-{number}").use(12, AGREED))
+
+
+def test_an_account_that_cannot_be_billed_does_not_hold_up_the_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _two_more_customers(house)
+    make = bill_run.totals
+
+    def refusing(lines: Sequence[InvoiceLine], currency: str) -> Totals:
+        if lines[0].agreement_id == "agr-inst-2":
+            raise InvoiceError("no")
+        return make(lines, currency)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bill_run, "totals", refusing)
+        report = bill(house)
+    assert (report.made, report.failed) == (2, ("account acc-2: no",))
+    report = bill(house)
+    assert (report.made, report.invoices, report.failed) == (1, 3, ())
+    assert [invoice.number for invoice in invoices(house)] == [f"R-2026-00000{number}" for number in (1, 2, 3)]
+
+
+def test_a_reduced_rate_is_a_standard_category_on_the_invoice(house: House) -> None:
+    with house.writing() as connection:
+        add_installation(connection, house.version, "inst-2", tax=("R", 700))
+        house.take(connection, AGREED, Meterer("inst-2").use(30, AGREED))
+    use(house, Meterer(), 30, AGREED)
+    bill(house)
+    taxes = [(tax.category, tax.rate_bp, tax.tax_micros) for tax in invoices(house)[0].totals.taxes]
+    assert taxes == [("S", 700, 7 * CENT), ("S", 1900, 19 * CENT)]
 
 
 def test_progress_is_told_account_by_account(house: House) -> None:
