@@ -1,8 +1,8 @@
 """Durable charges per second: idempotent, double-entry, limit checked, some sent twice, some declined.
 
 Ceiling: raw ``sqlite3`` writing the same rows into the same tables with the same indexes and the same durability, in
-commits of 100, its rows made beforehand, with nothing read and nothing checked (foreign keys neither). Only charges that took effect count; duplicates
-and declined ones are work that the ceiling does not have.
+commits of 100, its rows made beforehand, with nothing read and nothing checked (foreign keys neither). Only charges
+that took effect count; duplicates and declined ones are work that the ceiling does not have.
 """
 
 from __future__ import annotations

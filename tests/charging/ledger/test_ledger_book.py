@@ -283,7 +283,7 @@ def test_other_nonsense_is_no_operation() -> None:
 
 
 def test_every_statement_compiles_for_postgresql_with_locks() -> None:
-    sql = Statements(PGDialect_psycopg())
+    sql = Statements(PGDialect_psycopg())  # type: ignore[no-untyped-call]  # of SQLAlchemy
     assert "FOR UPDATE" in sql.customers.text
     assert "FOR UPDATE" in sql.reservations.text
     assert "FOR UPDATE" in sql.charged.text

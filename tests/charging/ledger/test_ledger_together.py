@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,14 @@ def engine(tmp_path: Path) -> Engine:
     return made
 
 
-def _submit_all(engine: Engine, operations: list[Operation]) -> list[Any]:
+def _submit_all(engine: Engine, operations: Sequence[Operation]) -> list[Any]:
     writer = GroupedTransactions(engine)
     book = Book(SettableClock(NOW))
     outcomes: list[Any] = [None] * len(operations)
 
     def submit(offset: int) -> None:
         for index in range(offset, len(operations), 4):
-            writer.submit(book, operations[index], lambda outcome, index=index: outcomes.__setitem__(index, outcome))
+            writer.submit(book, operations[index], partial(outcomes.__setitem__, index))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(submit, range(4)))
@@ -99,7 +101,7 @@ def test_one_bad_operation_does_not_spoil_its_group(engine: Engine) -> None:
 
 
 def test_the_same_charges_from_many_threads_are_done_once(engine: Engine) -> None:
-    operations: list[Operation] = [charge(str(n), EURO // 100) for n in range(50)] * 4
+    operations = [charge(str(n), EURO // 100) for n in range(50)] * 4
     random.Random(1).shuffle(operations)
     kinds = [type(outcome) for outcome in _submit_all(engine, operations)]
     assert (kinds.count(Applied), kinds.count(Duplicate)) == (50, 150)
