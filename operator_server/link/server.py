@@ -115,20 +115,25 @@ class LinkServer:
     # Starting and stopping.
 
     @inlineCallbacks
-    def listen(self) -> Generator[Deferred[Any], Any, int]:
-        """Load what is known, then listen; fires with the port number."""
+    def start(self) -> Generator[Deferred[Any], Any, None]:
+        """Load what is known and start the timers; links may come from then on."""
         yield self.interrogator.load()
         yield self.runner.load()
         node = self.registry.node
         yield self._store.write(lambda connection: give_back(connection, node))
+        self._every(1.0, self._turn)
+        self._every(LEASE_SECONDS, self._renew)
+        self._every(self._settings.interrogation.poll, self._poll)
+
+    @inlineCallbacks
+    def listen(self) -> Generator[Deferred[Any], Any, int]:
+        """Start, then listen as the settings say; fires with the port number."""
+        yield self.start()
         factory: Any = LinkFactory(self)
         if self.tls is not None:
             factory = _TlsFactory(cast(Any, self.tls), False, factory)
         link = self._settings.link
         port = self._port = self._reactor.listenTCP(link.port, factory, backlog=1024, interface=link.host)
-        self._every(1.0, self._turn)
-        self._every(LEASE_SECONDS, self._renew)
-        self._every(self._settings.interrogation.poll, self._poll)
         number: int = port.getHost().port
         return number
 
@@ -181,7 +186,8 @@ class LinkServer:
         self._links.add(link)
         self._by_address[link.address] += 1
         link.opened_at = link.heard_at = self.seconds()
-        self._wheel.put(link, self._settings.link.handshake_timeout)
+        limits = self._settings.link
+        self._wheel.put(link, min(limits.handshake_timeout, limits.idle_timeout / 2))
         link.machine.challenge(self._server_id, os.urandom(32), self._clock.micros())
 
     def disconnected(self, link: LinkProtocol) -> None:

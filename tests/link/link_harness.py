@@ -214,8 +214,11 @@ class House:
             after_interrogation=lambda server, visitor, trigger, code: self.after.append((visitor.terminal, trigger)),
         )
         self.factory = LinkFactory(self.server)
-        self.server.interrogator.load()
-        self.server.runner.load()
+        self.server.start()
+
+    def wait(self, seconds: float, step: float = 0.5) -> None:
+        """Let real time pass; the business clock stands still."""
+        self.reactor.pump([step] * int(seconds / step))
 
     def enroll(self, *terminals: str) -> dict[str, Ed25519PrivateKey]:
         keys = {terminal: Ed25519PrivateKey.generate() for terminal in terminals}
