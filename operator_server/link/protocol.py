@@ -29,7 +29,7 @@ class LinkProtocol:
     """One link. ``visitor`` is set while a terminal is logged on."""
 
     __slots__ = (
-        "_plain", "_stalled", "address", "closing", "due", "heard_at", "interview", "machine", "opened_at", "pinged",
+        "_plain", "_stalled", "_watched", "address", "closing", "due", "heard_at", "interview", "machine", "opened_at", "pinged",
         "server", "session", "slot", "terminal", "transport", "visitor",
     )  # fmt: skip
 
@@ -49,14 +49,13 @@ class LinkProtocol:
         self.pinged = self.closing = False
         self.opened_at = self.heard_at = 0.0
         self._stalled = -1
+        self._watched = False
 
     def makeConnection(self, transport: Any) -> None:
         """The connection stands; the server has the first word."""
         self.transport = transport
         self._plain = None if self.server.tls is not None else getattr(transport, "socket", None)
         transport.setTcpNoDelay(True)
-        if self._plain is None:
-            transport.registerProducer(_PushedBack(self), True)
         self.server.connected(self)
         self.flush()
 
@@ -65,6 +64,10 @@ class LinkProtocol:
         server = self.server
         self.heard_at = now = server.seconds()
         self.pinged = False
+        if self._plain is None and not self._watched:
+            # Not before the hand-shake is over: until then TLS holds writes back because it waits for reads.
+            self._watched = True
+            self.transport.registerProducer(_PushedBack(self), True)
         for event in self.machine.receive(data, now):
             _HAPPENED[type(event)](server, self, event)
         self.flush()
