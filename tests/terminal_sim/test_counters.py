@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from terminal_fakes import CONFIGURATION, DAY, FakeServer, Pair, entry, make_trust
-from test_dialogue import buy
+from test_terminal_dialogue import buy
 
 from signalling.documents import NO_REPORT, CounterReport, decode_document, document_digest
 from terminal_sim import counters

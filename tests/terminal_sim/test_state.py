@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from terminal_fakes import CONFIGURATION, FakeServer, Pair, entry, make_trust
-from test_dialogue import buy
+from test_terminal_dialogue import buy
 
 from signalling import messages as m
 from terminal_sim import counters, delivery
