@@ -12,6 +12,7 @@ import make_vectors
 import msgspec
 import pytest
 
+from operator_server.validation.comparison import Validity
 from signalling import documents, messages
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,8 @@ def test_the_text_lists_exactly_the_codes_that_the_server_uses() -> None:
         re.findall(r'(?:\bError|ExchangeFault|_fault|_refuse)\(\s*(?:events, |interview, )?"([a-z_]+)"', source)
     )
     refusals = set(re.findall(r'(?:Refused|NotAgreed)\(\s*"([a-z_]+)"', source))
+    if 'f"release_{validity}"' in source:
+        refusals |= {f"release_{validity}" for validity in get_args(Validity) if validity != "valid"}
     told_errors, told_refusals = TEXT.split("\n## 10.")[1].split("\n## 11.")[0].split("\nRefusal codes:")
     assert set(_CODE_ROW.findall(told_errors)) == errors
     assert set(_CODE_ROW.findall(told_refusals)) == refusals
