@@ -181,6 +181,8 @@ class Interrogator:
         """Ask again, or give up, where the time is over."""
         now = self._reactor.seconds()
         for interview in [i for i in self._open if i.deadline <= now]:
+            if interview.deadline > now:
+                continue  # The one before gave way to it just now.
             exchange, link = interview.exchange, interview.link
             if exchange.step is Step.ASKED and exchange.attempts <= self._retries:
                 interview.deadline = now + self._timeout

@@ -190,16 +190,40 @@ class MemoryTransport:
         self.loseConnection()
 
 
+class _Reactor(ReactorClock):
+    """Time that the test moves; what belongs on a thread is done at once."""
+
+    def getThreadPool(self) -> _Reactor:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any) -> None:
+        try:
+            result = function(*args)
+        except Exception:  # noqa: BLE001 - as a thread pool does: to the caller
+            done(False, Failure())
+        else:
+            done(True, result)
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+
 class House:
     """A link server with everything around it in memory."""
 
     def __init__(
-        self, path: Path, *, desks: Desks | None = None, offering: PlainOffering | None = None, **overrides: Any
+        self,
+        path: Path,
+        *,
+        desks: Desks | None = None,
+        offering: PlainOffering | None = None,
+        start: datetime = START,
+        **overrides: Any,
     ) -> None:
         self.store = DirectStore(path)
-        self.reactor = ReactorClock()
+        self.reactor = _Reactor()
         self.reactor.advance(1000.0)
-        self.clock = SettableClock(START)
+        self.clock = SettableClock(start)
         self.offering = offering or PlainOffering()
         self.after: list[tuple[str, str]] = []
         self.server = LinkServer(
