@@ -229,6 +229,7 @@ def fleet(
     profiles: Annotated[Path, typer.Option("--profiles", help="Folder of TOML profiles.")] = Path("configs/terminals"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same fleet.")] = 7,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Sessions of each terminal.")] = 1,
+    use_days: Annotated[float, typer.Option("--use-days", min=0, help="Days of use before each session.")] = 1.0,
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="Sessions at a time.")] = 50,
     state: Annotated[Path, typer.Option("--state", help="Folder of the fleet's states.")] = Path("fleet-state"),
     honest: Annotated[bool, typer.Option("--honest", help="Nobody misbehaves.")] = False,
@@ -256,7 +257,7 @@ def fleet(
                 errors.append(f"{terminal.terminal}: {error}")
 
         for member in members:
-            member.live(time.micros())
+            member.live(time.micros(), use_days)
         return run_sessions(members, parallel, done=done)
 
     with Progress(console=console) as bar:

@@ -473,9 +473,7 @@ class Dialogue:
             self.state.record(
                 lines.AgreementMade(at=now, agreement=agreement.id, digest=message.digest, server_time=time)
             )
-        for line in self.menu.lines:
-            if line.entry.offer == agreement.confirmed.offer:
-                line.mark = "agreed"
+        self.menu.settle(agreement.confirmed.offer, "agreed")
         return agreement
 
     def _refused(self, sent: _Sent, message: m.Refusal, now: int) -> Refused:

@@ -20,13 +20,23 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, i
 
 from signalling.clock import Clock
 from signalling.configuration import Configuration
+from signalling.messages import CounterNoted
 from terminal_sim import counters
 from terminal_sim import journal as lines
 from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
-from terminal_sim.dialogue import Complaint, Event, Interrogated, MenuShown, NoticeArrived, Refused, SectionsSent
+from terminal_sim.dialogue import (
+    Answer,
+    Complaint,
+    Event,
+    Interrogated,
+    MenuShown,
+    NoticeArrived,
+    Refused,
+    SectionsSent,
+)
 from terminal_sim.journal import FileJournal
-from terminal_sim.link import Client, LinkLost, StepRefused, connect
+from terminal_sim.link import Client, LinkLost, NotReached, StepRefused, connect
 from terminal_sim.menu import Line
 from terminal_sim.negotiation import Quotation
 from terminal_sim.profiles import FaultRates, Profile, draw
@@ -59,6 +69,7 @@ class Counts:
     uses_refused: int = 0
     reports: int = 0
     reports_repeated: int = 0
+    reports_known: int = 0
     answers_forgotten: int = 0
     links_cut: int = 0
     notices: int = 0
@@ -100,8 +111,11 @@ class SimulatedTerminal:
         """Its id."""
         return self.state.identity.terminal
 
-    def live(self, until: int) -> int:
-        """The user uses what is installed, from where it last ended to ``until`` (microseconds); uses that counted."""
+    def live(self, until: int, days: float | None = None) -> int:
+        """The user uses what is installed, from where it last ended to ``until`` (microseconds); uses that counted.
+
+        With ``days`` as much as in so many days, however little time has passed.
+        """
         start, end = self.lived_until, until
         if end <= start:
             return 0
@@ -110,7 +124,7 @@ class SimulatedTerminal:
             (instant, item.installation, units)
             for item in self.state.active_items()
             if (terms := self.state.agreements[item.agreement].confirmed.terms).counter
-            for instant, units in self.user.uses(start, end, terms)
+            for instant, units in self.user.uses(start, end, terms, days)
         ]
         counted = 0
         for instant, installation, units in sorted(wanted):
@@ -127,7 +141,8 @@ class SimulatedTerminal:
         """Connect, log on, be interrogated, decide on the menu, negotiate, receive, report, and leave.
 
         A link that breaks is made again, up to :data:`TRIES` times; what is still unfinished then waits for the next
-        session. ``honest``: without faults this time. Fails with :class:`LinkLost` when the server is not reached.
+        session. ``honest``: without faults this time. Fails with :class:`LinkLost` when
+        that did not help, at once with :class:`NotReached` when nobody is there.
         """
         return self._session(honest, leave=True)
 
@@ -135,6 +150,23 @@ class SimulatedTerminal:
         """Like :meth:`session`, but stay connected afterwards: inquiries, counter inquiries and notices are answered,
         and the user decides on each new menu. :meth:`leave` ends it."""
         return self._session(honest, leave=False)
+
+    @inlineCallbacks
+    def quiet(self) -> Any:
+        """Fires when a terminal that stays connected has decided on every menu so far and waits for no answer."""
+        decided: Deferred[None] = Deferred()
+
+        def tell(result: Any) -> Any:
+            decided.callback(None)
+            return result
+
+        self._queue.addBoth(tell)
+        yield decided
+        if self.client is not None and not self.client.closed.called:
+            try:
+                yield self.client.settled()
+            except LinkLost:
+                self.counts.links_lost += 1
 
     @inlineCallbacks
     def leave(self) -> Any:
@@ -156,12 +188,12 @@ class SimulatedTerminal:
         for tries_left in reversed(range(TRIES)):
             try:
                 yield self._link(faults if tries_left else None, late)
-            except (LinkLost, DeliveryPaused):
+            except (LinkLost, DeliveryPaused) as trouble:
                 self.counts.links_lost += 1
                 client, self.client = self.client, None
                 if client is not None:
                     yield client.close()
-                if not tries_left:
+                if not tries_left or isinstance(trouble, NotReached):
                     raise
                 continue
             break
@@ -289,6 +321,8 @@ class SimulatedTerminal:
             counts.notices += 1
             if self.client is not None:
                 self.client.read([event.notice.notice])
+        elif isinstance(event, Answer) and isinstance(event.value, CounterNoted):
+            counts.reports_known += sum(outcome.status == "duplicate" for outcome in event.value.outcomes)
         elif isinstance(event, Complaint):
             counts.complaints += 1
             counts.refusals[f"error:{event.code}"] += 1

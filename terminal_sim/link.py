@@ -41,6 +41,10 @@ class LinkLost(ConnectionError):
     """The link ended, or an answer did not come, before what was asked for was answered."""
 
 
+class NotReached(LinkLost):
+    """No connection came about at all."""
+
+
 class StepRefused(Exception):
     """The server's no, or an answer the terminal does not accept, that leaves an agreement at the step where it was."""
 
@@ -279,6 +283,11 @@ class Client:
         if not self.ready.called:
             self.ready.errback(lost)
 
+    def _not_reached(self, reason: str) -> None:
+        self._over = f"cannot connect: {reason}"
+        self.ready.errback(NotReached(self._over))
+        self._lost(reason)
+
     def _lost(self, reason: str) -> None:
         self._ended(reason)
         if not self.closed.called:
@@ -329,11 +338,18 @@ class Client:
 
     @inlineCallbacks
     def _finish(self, agreement: Agreement, progress: Progress | None) -> Any:
+        renewed = False
         while agreement.step not in ("done", "refused"):
-            if agreement.step == "granted" and self._clock.micros() >= agreement.granted().expires:
-                delivery.order(self.state, agreement, self._clock.micros())
             if agreement.step == "granted":
-                yield self._receive(agreement, progress)
+                now = self._clock.micros()
+                if self.dialogue.server_time(now) < agreement.granted().expires:
+                    yield self._receive(agreement, progress)
+                elif not renewed:
+                    renewed = True
+                    delivery.order(self.state, agreement, now)
+                else:
+                    expired = delivery.DeliveryFailed("grant_expired", "the renewed grant has expired too")
+                    self._failed(agreement, expired)
                 continue
             re = self.dialogue.advance(agreement, self._clock.micros())
             if re is None:
@@ -356,10 +372,14 @@ class Client:
                     raise
                 continue
             except delivery.DeliveryFailed as failure:
-                delivery.failed(self.state, agreement, failure, self._clock.micros())
+                self._failed(agreement, failure)
                 return
             delivery.succeeded(self.state, agreement, self._clock.micros())
             return
+
+    def _failed(self, agreement: Agreement, failure: delivery.DeliveryFailed) -> None:
+        delivery.failed(self.state, agreement, failure, self._clock.micros())
+        self.dialogue.menu.settle(agreement.confirmed.offer, "failed")
 
 
 def connect(
@@ -375,7 +395,8 @@ def connect(
 ) -> Deferred[Client]:
     """Connect and log on; fires with the client when its first menu is complete.
 
-    Fails with :class:`LinkLost` when the server cannot be reached, is not the trusted one, or refuses the proof.
+    Fails with :class:`NotReached` when nobody is there, with :class:`LinkLost` when the server is not the trusted one
+    or refuses the proof.
     """
     client = Client(
         state,
@@ -389,7 +410,7 @@ def connect(
     )
     endpoint = make_endpoint(state.trust, reactor)
     attempt = endpoint.connect(Factory.forProtocol(lambda: LinkProtocol(client, state.trust.tls)))
-    attempt.addErrback(lambda failure: client._lost(f"cannot connect: {failure.getErrorMessage()}"))
+    attempt.addErrback(lambda failure: client._not_reached(failure.getErrorMessage()))
     client.ready.addTimeout(CONNECT_TIMEOUT + ANSWER_TIMEOUT, reactor)
 
     def give_up(failure: Failure) -> Failure:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from signalling.messages import Later, ModeTerms, OfferEntry, Offers, Reject, Request
 
-Mark = Literal["open", "requested", "agreed", "rejected", "later"]
+Mark = Literal["open", "requested", "agreed", "rejected", "later", "failed"]
 
 
 class MenuError(ValueError):
@@ -41,6 +41,12 @@ class Menu:
     def find(self, offer: str) -> Line | None:
         """The line of an offer."""
         return next((line for line in self.lines if line.entry.offer == offer), None)
+
+    def settle(self, offer: str, mark: Mark) -> None:
+        """What became of an offer, if it is in this menu."""
+        line = self.find(offer)
+        if line is not None:
+            line.mark = mark
 
     def open_lines(self) -> list[Line]:
         """Lines the user has not decided on."""

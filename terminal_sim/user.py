@@ -48,10 +48,10 @@ class ScriptedUser:
         """Whether the user leaves at the quote."""
         return self._chance.random() < self.behaviour.decline
 
-    def uses(self, start: int, end: int, terms: ModeTerms) -> list[tuple[int, int]]:
-        """Uses of one item between two instants, as (instant, units), in order."""
-        days = (end - start) / _DAY
-        count = self._count(self.behaviour.uses_a_day * days)
+    def uses(self, start: int, end: int, terms: ModeTerms, days: float | None = None) -> list[tuple[int, int]]:
+        """Uses of one item between two instants, as (instant, units), in order; as many as ``days`` bring (default:
+        those between the instants)."""
+        count = self._count(self.behaviour.uses_a_day * ((end - start) / _DAY if days is None else days))
         least, most = self.behaviour.units_a_use.get(terms.unit, (1, 1))
         instants = sorted(self._chance.randrange(start + 1, end + 1) for _ in range(count))
         return [(instant, self._chance.randint(least, most)) for instant in instants]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,19 @@ def test_a_link_that_breaks_anywhere_is_gone_on_with_on_the_next(
     (agreement,) = state.agreements.values()
     assert (agreement.step, agreement.charge) == ("done", "charged")
     assert len(server.agreements) == len(server.receipts) == 1
+
+
+def test_a_grant_that_expired_is_asked_for_once_more_and_then_given_up(
+    server: FakeServer, listening: Listening, tmp_path: Path
+) -> None:
+    server.offers = [entry()]
+    server.grant_extra = {"target": "a/1/a", "sha256": bytes(32), "length": 1}
+    state = terminal(server, listening, tmp_path)
+    client = go(state, server)
+    line = client.dialogue.menu.line(1)
+    agreement = call(client.confirm, line, call(client.request, line, "use"))
+    client._clock.advance(timedelta(days=8))  # type: ignore[attr-defined]  # the tests' own clock
+    assert call(client.finish, agreement).outcome == "failed"
+    assert (agreement.charge, line.mark) == ("reversed", "failed")
+    assert agreement.reason.startswith("grant_expired")
+    call(client.close)
