@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from charging.modes import mode_kind
 from signalling.clock import from_micros
 from signalling.documents import Confirmation, Quote, document_digest
 from signalling.messages import ModeTerms
+from signalling.money import format_micros
+
+Answer = Literal["quoted", "accepted", "countered"]
+"""What a quote answers: a request, a counter-proposal as proposed, or one that is countered."""
 
 
 class NotAgreed(Exception):
@@ -40,7 +45,7 @@ class ModeDecision:
 
     mode: AllowedMode
     spending_limit: int | None
-    answer: str
+    answer: Answer
     reason: str = ""
 
 
@@ -82,12 +87,15 @@ def answer_counter_proposal(
         due = kind.due_on_delivery(chosen.terms)
         if spending_limit < due:
             raise NotAgreed("bad_limit", "the spending limit is below the price, which is paid once")
-        return ModeDecision(chosen, None, "countered", "this mode is paid once; it needs no spending limit")
-    if spending_limit < chosen.spending_limit_min:
-        reason = "the spending limit is below the least that this mode allows"
-        return ModeDecision(chosen, chosen.spending_limit_min, "countered", reason)
-    if available is not None and spending_limit > available:
-        return ModeDecision(chosen, available, "countered", "the spending limit is above the credit that is left")
+        return ModeDecision(chosen, None, "countered", "this mode does not charge by use; it needs no spending limit")
+    least, currency = chosen.spending_limit_min, chosen.terms.currency
+    if spending_limit < least:
+        reason = f"the least spending limit of this mode is {format_micros(least, currency)} {currency}"
+        return ModeDecision(chosen, least, "countered", reason)
+    if available is not None and spending_limit > max(available, least):
+        most = max(available, least)
+        reason = f"the account has {format_micros(available, currency)} {currency} of credit left"
+        return ModeDecision(chosen, most, "countered", reason)
     return ModeDecision(chosen, spending_limit, "accepted")
 
 

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
+from charging.agreements import NotAgreed
+from operator_server.store.store import Store
+from signalling.clock import Clock
+from signalling.envelope import BodyError
 from signalling.messages import Message
+from signalling.proof import ProofError
+from signalling.sealing import SealError
+
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +50,23 @@ Handler = Callable[[Visitor, Any], Deferred[Sequence[Message]]]
 """Answers one message; the replies go out in its exchange, each with ``re`` set to its id."""
 
 Desks = Mapping[type[Message], Handler]
+
+
+def answering(store: Store, clock: Clock, answer: Callable[[Connection, Visitor, M, datetime], Message]) -> Handler:
+    """A handler whose answer is one transaction: what it promises is on the disk before the terminal hears of it.
+
+    A no and a document that does not hold become :class:`Refused`, and the transaction changes nothing.
+    """
+
+    def handle(visitor: Visitor, message: M) -> Deferred[Sequence[Message]]:
+        def transaction(connection: Connection) -> Sequence[Message]:
+            try:
+                return (answer(connection, visitor, message, clock.now()),)
+            except NotAgreed as no:
+                raise Refused(no.code, no.reason) from None
+            except (BodyError, ProofError, SealError) as no:
+                raise Refused("bad_document", str(no)) from None
+
+        return store.write(transaction)
+
+    return handle

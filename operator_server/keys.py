@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from operator_server.delivery.files import write_atomically
+from operator_server.delivery.files import file_lock, write_atomically
 
 _AUTHORITY_YEARS = 20
 _LEAF_DAYS = 825
@@ -49,17 +49,23 @@ def write_private(path: Path, data: bytes) -> None:
 def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: datetime) -> OperatorKeys:
     """The keys in ``folder``; what is missing is made. ``hosts``: names and addresses for the TLS certificate.
 
+    Several processes may call this at once. Raises :class:`UnusableKey`.
+
     The certificate is valid by the machine's clock, since TLS knows no other; ``now`` only starts its validity when
     it lies before that.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     signing = folder / "server_ed25519.pem"
     authority, certificate, private = folder / "tls_authority.pem", folder / "tls_server.pem", folder / "tls_server.key"
-    if not signing.exists():
-        write_private(signing, _private_pem(Ed25519PrivateKey.generate()))
-    if not certificate.exists():
-        _make_tls(authority, certificate, private, server_id, hosts, min(now, datetime.now(UTC)))
-    key = serialization.load_pem_private_key(signing.read_bytes(), password=None)
+    with file_lock(folder / "lock"):
+        if not signing.exists():
+            write_private(signing, _private_pem(Ed25519PrivateKey.generate()))
+        if not certificate.exists():
+            _make_tls(authority, certificate, private, server_id, hosts, min(now, datetime.now(UTC)))
+    try:
+        key = serialization.load_pem_private_key(signing.read_bytes(), password=None)
+    except (ValueError, TypeError) as error:
+        raise UnusableKey(f"{signing}: cannot be read as a key; restore it from the backup: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise UnusableKey(f"{signing}: not an Ed25519 key; restore it from the backup")
     return OperatorKeys(key, authority, certificate, private)
@@ -130,5 +136,6 @@ def _make_tls(
     pem = serialization.Encoding.PEM
     write_private(authority.with_suffix(".key"), _private_pem(ca_key))
     write_private(private, _private_pem(leaf_key))
-    authority.write_bytes(ca.public_bytes(pem))
-    certificate.write_bytes(leaf.public_bytes(pem))
+    # The certificate last: while it is missing, the next start makes all of them anew.
+    write_atomically(authority, ca.public_bytes(pem))
+    write_atomically(certificate, leaf.public_bytes(pem))

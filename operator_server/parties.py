@@ -61,13 +61,15 @@ def create_account(connection: Connection, new: NewAccount, operator: OperatorSe
         raise PartyError(f"account {new.id}: language: {language!r} is not two small letters (ISO 639)")
     if exists(connection, Account, new.id):
         raise PartyError(f"account {new.id}: exists already")
+    if exists(connection, Subscriber, new.id):
+        raise PartyError(f"account {new.id}: a subscriber of another account has this id; take another one")
     try:
         currency = checked_currency(new.currency or operator.currency)
         limit = decimal_micros(new.credit_limit or operator.credit_limit)
     except MoneyError as error:
         raise PartyError(f"account {new.id}: {error}") from None
     if limit < 0:
-        raise PartyError(f"account {new.id}: credit limit: {new.credit_limit!r} is below zero")
+        raise PartyError(f"account {new.id}: credit_limit: {new.credit_limit!r} is below zero")
     account = Account(
         id=new.id,
         name=new.name,
@@ -108,7 +110,7 @@ def create_subscriber(
 def set_groups(connection: Connection, subscriber: str, groups: list[str]) -> None:
     """Put a subscriber into exactly these groups."""
     if not exists(connection, Subscriber, subscriber):
-        raise PartyError(f"subscriber {subscriber}: there is none")
+        raise PartyError(f"subscriber {subscriber}: there is none; `tollgate account add-subscriber` adds one")
     connection.execute(update(table(Subscriber)).where(table(Subscriber).c.id == subscriber).values(groups=groups))
 
 
@@ -152,7 +154,7 @@ def _key(terminal: str, public_key: bytes, now: datetime) -> TerminalKey:
 
 def _require_terminal(connection: Connection, terminal: str) -> None:
     if not exists(connection, Terminal, terminal):
-        raise PartyError(f"terminal {terminal}: is not enrolled")
+        raise PartyError(f"terminal {terminal}: is not enrolled; see `tollgate terminal list`")
 
 
 def _end_keys(connection: Connection, terminal: str, now: datetime) -> None:
@@ -190,7 +192,7 @@ def bind_terminal(connection: Connection, terminal: str, subscriber: str, now: d
     """From now on this subscriber uses the terminal."""
     _require_terminal(connection, terminal)
     if not exists(connection, Subscriber, subscriber):
-        raise PartyError(f"subscriber {subscriber}: there is none")
+        raise PartyError(f"subscriber {subscriber}: there is none; `tollgate account add-subscriber` adds one")
     ends = table(Binding).c.valid_to
     connection.execute(
         update(table(Binding)).where(table(Binding).c.terminal_id == terminal, ends.is_(None)).values(valid_to=now)

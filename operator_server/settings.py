@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from signalling.clock import Clock, SharedClock, SystemClock
 from signalling.money import MoneyError, checked_currency, decimal_micros
@@ -64,7 +70,8 @@ class OperatorSettings(Section):
     @field_validator("credit_limit")
     @classmethod
     def _limit(cls, value: str) -> str:
-        decimal_micros(value)
+        if decimal_micros(value) < 0:
+            raise ValueError(f"{value!r} is below zero")
         return value
 
     @field_validator("tax_rates")
@@ -91,7 +98,7 @@ class LinkSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 7707
     public_host: Annotated[str, Field(description="Host that terminals are told to connect to")] = "localhost"
-    tls: Annotated[bool, Field(description="Off only on loopback, for trials")] = True
+    tls: Annotated[bool, Field(description="Off only on the loopback, for trials")] = True
     channel_bindings: list[Literal["tls-exporter", "tls-server-end-point"]] = ["tls-exporter", "tls-server-end-point"]
     handshake_timeout: Annotated[int, Field(ge=1, description="Seconds for TLS and logon")] = 15
     answer_timeout: Annotated[int, Field(ge=1, description="Seconds to wait for an answer to an inquiry")] = 20
@@ -101,6 +108,19 @@ class LinkSettings(Section):
     max_links: Annotated[int, Field(ge=1)] = 20_000
     max_links_per_address: Annotated[int, Field(ge=1)] = 2_000
     new_codes_per_day: Annotated[int, Field(ge=1, description="New codes a terminal may bring in 24 hours")] = 20
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.tls and not _is_loopback(self.host):
+            raise ValueError(f"tls = false: only on the loopback, but host is {self.host!r}; a logon could be relayed")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class CalendarPlan(Section):
@@ -117,6 +137,14 @@ class CalendarPlan(Section):
     missed: Annotated[Literal["run", "skip"], Field(description="What to do when the server was down")] = "run"
 
 
+def _named_once(plans: list[CalendarPlan]) -> list[CalendarPlan]:
+    names = [plan.name for plan in plans]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two plans have the name {name!r}; each needs its own, its due time is stored under it")
+    return plans
+
+
 class InterrogationSettings(Section):
     """The three triggers."""
 
@@ -125,7 +153,7 @@ class InterrogationSettings(Section):
     ] = 86_400
     jitter: Annotated[int, Field(ge=0, description="Seconds over which a fleet's due times are spread")] = 600
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    calendar: list[CalendarPlan] = []
+    calendar: Annotated[list[CalendarPlan], AfterValidator(_named_once)] = []
     poll: Annotated[float, Field(gt=0, description="Seconds between looks at what is due")] = 0.5
 
 
@@ -140,11 +168,18 @@ class DeliverySettings(Section):
     """Repository and grants."""
 
     grant_validity: Annotated[int, Field(ge=60, description="Seconds")] = 7 * 86_400
-    hash_bins: Annotated[int, Field(ge=1, le=16384)] = 16
+    hash_bins: Annotated[int, Field(ge=2, le=256, description="Fixed when the repository is created")] = 16
     public_urls: Annotated[
         list[str], Field(description="Repository base URLs told to terminals; empty: this server's")
     ] = []
     timestamp_days: Annotated[int, Field(ge=1)] = 7
+
+    @field_validator("hash_bins")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("a power of two from 2 to 256 is needed")
+        return value
 
 
 class CountingSettings(Section):
@@ -170,6 +205,16 @@ class StoreSettings(Section):
     ] = Path("var")
     url: Annotated[str, Field(description="Database URL; empty: tollgate.sqlite in the data folder")] = ""
 
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value:
+            try:
+                make_url(value)
+            except ArgumentError:
+                raise ValueError("not a database URL such as postgresql+psycopg://user@host/tollgate") from None
+        return value
+
 
 class Settings(BaseSettings):
     """All settings of one operator."""
@@ -184,9 +229,13 @@ class Settings(BaseSettings):
     counting: CountingSettings = CountingSettings()
     web: WebSettings = WebSettings()
     store: StoreSettings = StoreSettings()
-    clock: Annotated[str, Field(description="'system', or 'file:PATH' for a simulated clock shared by processes")] = (
-        "system"
-    )
+    clock: Annotated[
+        str,
+        Field(
+            pattern=r"^(system|file:.+)$",
+            description="'system', or 'file:PATH' for a simulated clock shared by processes",
+        ),
+    ] = "system"
     config_dir: Annotated[Path, Field(description="Where this configuration lies; set by the loader")] = Path("configs")
 
     @classmethod
@@ -205,10 +254,14 @@ class Settings(BaseSettings):
         return self.store.url or f"sqlite:///{self.store.data / 'tollgate.sqlite'}"
 
     def make_clock(self) -> Clock:
-        """The clock of the business."""
+        """The clock of the business. Raises :class:`SettingsError` for a simulated one that is not there."""
         if self.clock == "system":
             return SystemClock()
-        return SharedClock(Path(self.clock.removeprefix("file:")))
+        path = Path(self.clock.removeprefix("file:"))
+        try:
+            return SharedClock(path)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"clock: {path} holds no simulated clock: {error}") from None
 
 
 def load_settings(config_dir: Path) -> Settings:
@@ -220,8 +273,21 @@ def load_settings(config_dir: Path) -> Settings:
         raise SettingsError(f"{path}: there is no such file; name the configuration folder with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        return Settings(**values, config_dir=config_dir)
+        return Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError("\n".join(_told(path, fault) for fault in error.errors())) from None
+    except SourceError as error:
+        raise SettingsError(f"{path} with the environment's TOLLGATE_ variables: {error}") from None
+
+
+def _told(path: Path, fault: ErrorDetails) -> str:
+    parts = [str(part) for part in fault["loc"]]
+    variable = f"TOLLGATE_{'__'.join(parts).upper()}"
+    place = f"environment: {variable}" if variable in os.environ else f"{path}: {'.'.join(parts)}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    given = fault["input"]
+    shown = f" = {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{place}{shown}: {reason}"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
+from charging.rating.per_unit import Increments
 from charging.tariffs.version import TariffVersion
-from signalling.money import decimal_micros
+from signalling.money import MICROS, decimal_micros
+
+_SESSION_TERMS = ("connect_fee", "minimum", "maximum", "increments")
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """``amount`` micros for each ``size`` units: the dearest price that the version can ask for them.
+    """``amount`` micros for ``size`` units: the most that the version can ask for them when they are used at once.
 
     ``exact``: whether every unit beyond the included ones costs just that.
     """
@@ -35,13 +39,23 @@ def headline(version: TariffVersion) -> Headline:
 
 def _of_price(price: dict[str, Any]) -> Headline:
     size = int(price.get("size", price.get("unit_size", 1)))
-    fees = any(price.get(key) for key in ("connect_fee", "minimum", "maximum", "increments"))
     match price["model"]:
         case "graduated" | "volume":
-            amounts = [decimal_micros(tier["amount"]) for tier in price["tiers"]]
+            amounts = [_micros(tier, "amount") + _micros(tier, "fee") for tier in price["tiers"]]
         case "percentage":
-            return Headline(decimal_micros(str(price["percent"]).rstrip("%")), 100, False)
+            # The units are micros of the amount: so much of each whole one.
+            size, amounts = MICROS, [ceil(Fraction(_micros(price, "percent"), 100))]
         case _:
-            amounts = [decimal_micros(price["amount"])] if "amount" in price else []
-            amounts += [decimal_micros(amount) for amount in (price.get("amounts") or {}).values()]
-    return Headline(max(amounts), size, len(amounts) == 1 and not fees and price["model"] == "per_unit")
+            amounts = [decimal_micros(amount) for amount in (price.get("amounts") or {"": price["amount"]}).values()]
+    dearest = max(amounts)
+    if increments := price.get("increments"):
+        dearest = ceil(Fraction(dearest * Increments(**increments).billed(size), size))
+    dearest = max(dearest + _micros(price, "connect_fee"), _micros(price, "minimum"))
+    if "maximum" in price:
+        dearest = min(dearest, _micros(price, "maximum"))
+    plain = price["model"] == "per_unit" and len(amounts) == 1
+    return Headline(dearest, size, plain and not any(key in price for key in _SESSION_TERMS))
+
+
+def _micros(table: dict[str, Any], key: str) -> int:
+    return decimal_micros(table.get(key, "0"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 from sqlalchemy import Connection, select
 
 from operator_server import parties
@@ -20,9 +21,8 @@ from operator_server.cli.common import (
     show_json,
     show_table,
 )
-from operator_server.cli.files import csv_rows
+from operator_server.cli.files import Row, import_rows
 from operator_server.parties import NewAccount, PartyError
-from operator_server.settings import SettingsError
 from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Accounts: who pays, and who uses o
 
 
 @app.command()
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def create(
     account: Annotated[str, typer.Argument(help="Account id; its first subscriber gets the same id.")],
     name: Annotated[str, typer.Option(help="Name on the invoice.")],
@@ -61,7 +61,7 @@ def create(
 
 
 @app.command("import")
-@says_errors(SettingsError)
+@says_errors()
 def import_(
     file: Annotated[
         Path, typer.Argument(help="CSV: id,name,address,country,vat_id,email,language,currency,credit_limit.")
@@ -74,37 +74,24 @@ def import_(
     """
     with opened(config) as operator:
         settings, now = operator.settings.operator, operator.clock.now()
-        rows = csv_rows(file, ("id", "name"))
 
-        def create_all(connection: Connection) -> tuple[int, int, list[str]]:
-            done, same, faults = 0, 0, []
-            for number, row in rows:
-                try:
-                    if parties.exists(connection, Account, row["id"]):
-                        same += 1
-                        continue
-                    parties.create_account(connection, _new(row), settings, now)
-                    done += 1
-                except PartyError as error:
-                    faults.append(f"{file}: line {number}: {error}")
-            return done, same, faults
+        def take(connection: Connection, row: Row) -> bool:
+            if parties.exists(connection, Account, row["id"]):
+                return False
+            parties.create_account(connection, _new(row), settings, now)
+            return True
 
-        done, same, faults = transact(operator.engine, create_all)
-        for fault in faults[:50]:
-            out.print(fault, markup=False)
-        out.print(f"{done} opened, {same} known already, {len(faults)} refused.")
-        if faults:
-            raise typer.Exit(1)
+        import_rows(operator.engine, file, ("id", "name"), take, "opened")
 
 
-def _new(row: dict[str, str]) -> NewAccount:
+def _new(row: Row) -> NewAccount:
     address = [line.strip() for line in row.get("address", "").split("|") if line.strip()]
     names = ("country", "vat_id", "email", "language", "currency", "credit_limit")
     return NewAccount(row["id"], row["name"], address, **{name: row.get(name, "") for name in names})
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def show(
     account: Annotated[str, typer.Argument(help="Account id.")],
     as_json: JsonOption = False,
@@ -117,6 +104,7 @@ def show(
         if row is None:
             raise CommandError(f"account {account}: there is none")
         value: dict[str, Any] = dict(row._mapping)
+        value["credit_limit"] = format_micros(row.credit_limit, row.currency)
         value["subscribers"] = _subscribers(connection, account)
         value["money"] = [
             {"currency": money.currency}
@@ -129,8 +117,11 @@ def show(
         if as_json:
             show_json(value)
             return
-        out.print(f"[bold]{row.name}[/] ({row.id}), {', '.join(row.address)}, {row.country}", markup=True)
-        out.print(f"VAT id {row.vat_id or 'none'}, {row.language}, {row.currency}, since {row.created_at:%Y-%m-%d}")
+        out.print(Text(row.name, style="bold"), f"({row.id}), {', '.join([*row.address, row.country])}")
+        out.print(
+            f"VAT id {row.vat_id or 'none'}, {row.language}, since {row.created_at:%Y-%m-%d}, "
+            f"credit limit {value['credit_limit']} {row.currency}"
+        )
         show_table(
             "Money",
             ["Currency", "Not yet billed", "Billed and open", "Reserved", "Available"],
@@ -159,7 +150,7 @@ def _subscribers(connection: Connection, account: str) -> list[dict[str, Any]]:
 
 
 @app.command("add-subscriber")
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def add_subscriber(
     account: Annotated[str, typer.Argument(help="Account id.")],
     subscriber: Annotated[str, typer.Argument(help="New subscriber id.")],
@@ -178,7 +169,7 @@ def add_subscriber(
 
 
 @app.command()
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def groups(
     subscriber: Annotated[str, typer.Argument(help="Subscriber id.")],
     group: Annotated[list[str] | None, typer.Argument(help="All groups it is to be in; none empties them.")] = None,

@@ -10,11 +10,10 @@ from rich.progress import Progress
 from charging.periods import PeriodError
 from operator_server.billing.bill_run import BillRunError, run_bills, until_instant
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, err, opened, out, says_errors, show_json
-from operator_server.settings import SettingsError
 from signalling.money import format_micros
 
 
-@says_errors(BillRunError, PeriodError, SettingsError)
+@says_errors(BillRunError, PeriodError)
 def bill(
     period: Annotated[str, typer.Option("--period", help="Month in the operator's time zone, such as 2026-10.")],
     until: Annotated[str, typer.Option("--until", help="Bill an open period up to this day (not included).")] = "",

@@ -12,11 +12,17 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from operator_server.context import Operator, open_operator
+from operator_server.delivery.signing import SigningKeyError
+from operator_server.delivery.vault import VaultError
+from operator_server.keys import UnusableKey
+from operator_server.settings import SettingsError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# No markup: names and reasons that people wrote may hold square brackets.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="TOLLGATE_CONFIG", help="Configuration folder with operator.toml.")
@@ -33,22 +39,25 @@ class CommandError(Exception):
 
 def fail(text: str, code: int = 1) -> typer.Exit:
     """Say on standard error what is wrong; raise what this returns."""
-    err.print(f"[bold red]tollgate:[/] {text}", markup=True, soft_wrap=True)
+    err.print(Text("tollgate:", style="bold red"), text)
     return typer.Exit(code)
 
 
 def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
-    """A command whose exceptions of these kinds are told in one line, exit code 1."""
+    """A command whose exceptions of these kinds are told in one line, exit code 1.
+
+    Faults of the settings, keys and files that any command may meet are told so anyway.
+    """
+
+    told = (CommandError, SettingsError, UnusableKey, SigningKeyError, VaultError, OSError, *kinds)
 
     def decorate(command: F) -> F:
         @wraps(command)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             try:
                 return command(*args, **kwargs)
-            except (CommandError, *kinds) as error:
-                from rich.markup import escape
-
-                raise fail(escape(str(error))) from None
+            except told as error:
+                raise fail(str(error)) from None
 
         return wrapper  # type: ignore[return-value]  # wraps() keeps the signature
 

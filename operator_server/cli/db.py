@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from operator_server.cli.common import CONFIG, ConfigOption, out, says_errors
-from operator_server.settings import SettingsError, load_settings
+from operator_server.settings import load_settings
 from operator_server.store import migrate
 
 app = typer.Typer(no_args_is_help=True, help="The database.")
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def upgrade(config: ConfigOption = CONFIG) -> None:
     """Bring the database to the newest schema; a database that is there already is changed in place."""
     settings = load_settings(config)
@@ -22,7 +22,7 @@ def upgrade(config: ConfigOption = CONFIG) -> None:
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def current(config: ConfigOption = CONFIG) -> None:
     """Show the schema's revision and the one that this version needs."""
     settings = load_settings(config)

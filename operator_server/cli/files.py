@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
-from operator_server.cli.common import CommandError
+import typer
+from rich.progress import track
+from sqlalchemy import Connection, Engine
+
+from operator_server.cli.common import CommandError, err, out
+from operator_server.parties import PartyError
+from operator_server.store.store import transact
+
+_FAULTS_SHOWN = 50
+
+Row = dict[str, str]
 
 
-def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, Row]]:
     """Line number and columns of each row. Raises :class:`CommandError` for a file that is no such CSV."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as source:
@@ -21,3 +32,35 @@ def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, s
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"{file}: cannot be read: {error}") from None
+
+
+def import_rows(
+    engine: Engine, file: Path, needed: tuple[str, ...], take: Callable[[Connection, Row], bool], done: str
+) -> None:
+    """Take each row of a CSV file, all good ones in one transaction; ``take`` says whether the row was new.
+
+    Bad rows are told with their line; then the command ends with exit code 1. ``take`` must refuse a row by
+    :class:`PartyError` or :class:`CommandError` before it writes anything.
+    """
+    rows = csv_rows(file, needed)
+
+    def take_all(connection: Connection) -> tuple[int, int, list[str]]:
+        new, same, faults = 0, 0, []
+        for number, row in track(rows, description="Importing", transient=True, console=err):
+            try:
+                if take(connection, row):
+                    new += 1
+                else:
+                    same += 1
+            except (PartyError, CommandError) as error:
+                faults.append(f"{file}: line {number}: {error}")
+        return new, same, faults
+
+    new, same, faults = transact(engine, take_all)
+    for fault in faults[:_FAULTS_SHOWN]:
+        out.print(fault)
+    if len(faults) > _FAULTS_SHOWN:
+        out.print(f"... and {len(faults) - _FAULTS_SHOWN} more")
+    out.print(f"{new} {done}, {same} known already, {len(faults)} refused.")
+    if faults:
+        raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.progress import track
+from rich.text import Text
 
 from charging.invoices.export import to_data
 from operator_server.billing.invoices import UnknownInvoice, each_invoice, export_invoices, find_invoices, load_invoice
@@ -22,7 +23,6 @@ from operator_server.cli.common import (
     show_json,
     show_table,
 )
-from operator_server.settings import SettingsError
 from signalling.money import format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Invoices that were made.")
@@ -40,7 +40,7 @@ class Form(StrEnum):
 
 
 @app.command("list")
-@says_errors(SettingsError)
+@says_errors()
 def list_(
     account: AccountFilter = "",
     period: PeriodFilter = "",
@@ -78,7 +78,7 @@ def list_(
 
 
 @app.command()
-@says_errors(UnknownInvoice, SettingsError)
+@says_errors(UnknownInvoice)
 def show(
     number: Annotated[str, typer.Argument(help="Invoice number.")],
     as_json: JsonOption = False,
@@ -91,7 +91,8 @@ def show(
         show_json(to_data(invoice))
         return
     out.print(
-        f"[bold]Invoice {invoice.number}[/] to {invoice.customer.name}, {invoice.issue_date}, due {invoice.due_date}"
+        Text(f"Invoice {invoice.number}", style="bold"),
+        f"to {invoice.customer.name}, {invoice.issue_date}, due {invoice.due_date}",
     )
     show_table(
         f"{invoice.period_from} to {invoice.period_to}",
@@ -111,7 +112,7 @@ def show(
 
 
 @app.command()
-@says_errors(UnknownInvoice, SettingsError, OSError)
+@says_errors(UnknownInvoice)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
     number: Annotated[list[str] | None, typer.Option("--number", help="Only this invoice; repeat for more.")] = None,

@@ -7,13 +7,12 @@ import typer
 from charging.ledger.verify import verify as verify_ledger
 from operator_server.billing.proof import verify_billing
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
-from operator_server.settings import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Prove the ledger: sums, balances, reservations, seals, invoices and charges; exit 1 when something is wrong."""
     with opened(config) as operator, operator.engine.connect() as connection:
@@ -21,7 +20,7 @@ def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     if as_json:
         show_json([{"what": finding.what, "where": finding.where} for finding in findings])
     for finding in findings if not as_json else ():
-        out.print(f"{finding.where}: {finding.what}", markup=False, soft_wrap=True)
+        out.print(f"{finding.where}: {finding.what}")
     if findings:
         raise fail(f"{len(findings)} finding(s)")
     if not as_json:

@@ -10,7 +10,7 @@ import typer
 from operator_server.cli import account, bill, db, demo, invoice, ledger, offer, release, serve, terminal
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.offering.loading import BrokenCatalogue, load
-from operator_server.settings import SettingsError, load_settings
+from operator_server.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +33,7 @@ app.command("demo")(demo.demo)
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG) -> None:
     """Check settings, tariffs and offers; name file, key and reason of each fault and exit 1.
 
@@ -44,7 +44,7 @@ def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] 
         loaded = load(settings)
     except BrokenCatalogue as broken:
         for problem in broken.problems:
-            out.print(str(problem), markup=False, soft_wrap=True)
+            out.print(str(problem))
         raise fail(f"{len(broken.problems)} fault(s) in {folder}") from None
     versions = sum(len(tariff.versions) for tariff in loaded.tariffs)
     out.print(f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.")

@@ -25,10 +25,10 @@ from operator_server.delivery.publishing import valid_releases
 from operator_server.negotiation.book import last_code, rejections_of
 from operator_server.offering.live import read_configuration
 from operator_server.offering.loading import BrokenCatalogue, load
-from operator_server.settings import SettingsError
+from operator_server.parties import exists
 from operator_server.store.dealings import Rejection
 from operator_server.store.feed import record
-from operator_server.store.parties import Binding, Subscriber
+from operator_server.store.parties import Binding, Subscriber, Terminal
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 
@@ -37,7 +37,7 @@ rejections = typer.Typer(no_args_is_help=True, help="Rejected offers.")
 
 
 @app.command("list")
-@says_errors(SettingsError, BrokenCatalogue)
+@says_errors(BrokenCatalogue)
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """List the offers of the catalogue in the order of menus."""
     with opened(config) as operator:
@@ -66,7 +66,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
 
 @app.command()
-@says_errors(SettingsError, BrokenCatalogue)
+@says_errors(BrokenCatalogue)
 def why(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     as_json: JsonOption = False,
@@ -79,6 +79,8 @@ def why(
     with opened(config) as operator:
         loaded, now = load(operator.settings), operator.clock.now()
         with operator.engine.connect() as connection:
+            if not exists(connection, Terminal, terminal):
+                raise CommandError(f"terminal {terminal}: is not enrolled; see `tollgate terminal list`")
             code = last_code(connection, terminal)
             if code is None:
                 raise CommandError(f"terminal {terminal}: has not answered an interrogation yet")
@@ -115,7 +117,7 @@ def _user(connection: Connection, terminal: str) -> tuple[str, list[str]]:
 
 
 @rejections.command("list")
-@says_errors(SettingsError)
+@says_errors()
 def list_rejections(
     subscriber: Annotated[str, typer.Option(help="Only of this subscriber.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
@@ -148,7 +150,7 @@ def list_rejections(
 
 
 @rejections.command()
-@says_errors(SettingsError)
+@says_errors()
 def undo(
     rejection_id: Annotated[str, typer.Argument(help="Id from `tollgate rejection list`.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept.")],

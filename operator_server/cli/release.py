@@ -23,9 +23,7 @@ from operator_server.cli.common import (
 from operator_server.delivery import publishing
 from operator_server.delivery.publishing import Package, PublishError, paid_products
 from operator_server.delivery.repository import RepositoryError
-from operator_server.delivery.vault import VaultError
 from operator_server.offering.loading import BrokenCatalogue, load
-from operator_server.settings import SettingsError
 from operator_server.store.dealings import Release
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -33,12 +31,12 @@ from operator_server.store.store import transact
 app = typer.Typer(no_args_is_help=True, help="Published releases.")
 
 
-@says_errors(PublishError, RepositoryError, VaultError, SettingsError, BrokenCatalogue)
+@says_errors(PublishError, RepositoryError, BrokenCatalogue)
 def publish(
     path: Annotated[Path, typer.Argument(help="A file, or a folder that becomes one tar archive.")],
     name: Annotated[str, typer.Option("--name", help="The product, as offers name it.")],
     version: Annotated[str, typer.Option("--version", help="The release's version.")],
-    valid_until: Annotated[str, typer.Option("--valid-until", help="Date (UTC) after which it is expired.")] = "",
+    valid_until: Annotated[str, typer.Option("--valid-until", help="Date (UTC) from which on it is expired.")] = "",
     seal: Annotated[
         bool | None, typer.Option("--seal/--open", help="Default: sealed when an offer asks money for the product.")
     ] = None,
@@ -68,13 +66,14 @@ def _date(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         raise CommandError(f"--valid-until: {text!r} is not a date such as 2027-01-31") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 @app.command("list")
-@says_errors(SettingsError)
+@says_errors()
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """List what is published."""
     with opened(config) as operator, operator.engine.connect() as connection:
@@ -104,7 +103,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
 
 @app.command()
-@says_errors(PublishError, SettingsError)
+@says_errors(PublishError)
 def revoke(
     product: Annotated[str, typer.Argument(help="Product.")],
     version: Annotated[str, typer.Argument(help="Version.")],

@@ -21,12 +21,11 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.context import Operator, open_operator
-from operator_server.keys import UnusableKey
+from operator_server.delivery.repository import RepositoryError
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.parties import exists
 from operator_server.roles.run import ROLES, begin_logging, end_with_parent, run_roles
 from operator_server.roles.supervisor import supervise
-from operator_server.settings import SettingsError
 from operator_server.store.configurations import Interrogation, InterrogationOrder
 from operator_server.store.parties import Terminal
 from operator_server.store.rows import add, table
@@ -35,13 +34,13 @@ from signalling.clock import to_micros
 from signalling.ids import new_id
 
 
-@says_errors(SettingsError, BrokenCatalogue, UnusableKey, OSError)
+@says_errors(BrokenCatalogue, RepositoryError)
 def serve(
     role: Annotated[
         list[str] | None, typer.Option("--role", help=f"Run only this role: {', '.join(ROLES)}; repeat for more.")
     ] = None,
     single: Annotated[bool, typer.Option("--single", help="All roles in one process, for a trial.")] = False,
-    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+    child_of: Annotated[int, typer.Option("--child-of", hidden=True, help="Process id of the supervisor.")] = 0,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Serve terminals: link, repository and worker as processes under one supervisor.
@@ -54,8 +53,8 @@ def serve(
     unknown = sorted(set(roles) - set(ROLES))
     if unknown:
         raise CommandError(f"--role {unknown[0]}: there is no such role; there are {', '.join(ROLES)}")
-    if child:
-        end_with_parent()
+    if child_of:
+        end_with_parent(child_of)
     operator = open_operator(config)
     _prepare(operator)
     begin_logging()
@@ -66,7 +65,7 @@ def serve(
 
 
 def _announce(line: str) -> None:
-    err.print(line, markup=False, soft_wrap=True)
+    err.print(line)
 
 
 def _prepare(operator: Operator) -> None:
@@ -76,7 +75,7 @@ def _prepare(operator: Operator) -> None:
     operator.repository  # noqa: B018 - creates keys and repository
 
 
-@says_errors(SettingsError)
+@says_errors()
 def interrogate(
     terminals: Annotated[list[str], typer.Argument(help="Terminal ids.")],
     wait: Annotated[float, typer.Option(help="Seconds to wait for the outcome.")] = 60.0,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 from sqlalchemy import Connection, select
 
 from operator_server import parties
@@ -21,9 +20,8 @@ from operator_server.cli.common import (
     show_json,
     show_table,
 )
-from operator_server.cli.files import csv_rows
+from operator_server.cli.files import Row, import_rows
 from operator_server.parties import PartyError
-from operator_server.settings import SettingsError
 from operator_server.store.parties import Binding, Terminal, TerminalKey, TerminalSession
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -39,7 +37,7 @@ def _key(text: str, where: str) -> bytes:
 
 
 @app.command()
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def enroll(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     public_key: Annotated[str, typer.Option("--public-key", help="Ed25519 public key, 64 hexadecimal digits.")],
@@ -60,7 +58,7 @@ def enroll(
 
 
 @app.command()
-@says_errors(SettingsError)
+@says_errors()
 def bundle(
     out_file: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("terminal-bundle.json"),
     config: ConfigOption = CONFIG,
@@ -75,7 +73,7 @@ def bundle(
 
 
 @app.command("import")
-@says_errors(SettingsError)
+@says_errors()
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV: terminal,public_key,subscriber[,label].")],
     config: ConfigOption = CONFIG,
@@ -86,29 +84,16 @@ def import_(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        rows = csv_rows(file, ("terminal", "public_key", "subscriber"))
 
-        def enrol_all(connection: Connection) -> tuple[int, int, list[str]]:
-            done, same, faults = 0, 0, []
-            for number, row in track(rows, description="Enrolling", transient=True):
-                try:
-                    key = _key(row["public_key"], row["terminal"])
-                    if _is_enrolled(connection, row["terminal"], key):
-                        same += 1
-                        continue
-                    label = row.get("label") or ""
-                    parties.enroll_terminal(connection, row["terminal"], key, row["subscriber"], now, label=label)
-                    done += 1
-                except (PartyError, CommandError) as error:
-                    faults.append(f"{file}: line {number}: {error}")
-            return done, same, faults
+        def take(connection: Connection, row: Row) -> bool:
+            key = _key(row["public_key"], row["terminal"])
+            if _is_enrolled(connection, row["terminal"], key):
+                return False
+            label = row.get("label", "")
+            parties.enroll_terminal(connection, row["terminal"], key, row["subscriber"], now, label=label)
+            return True
 
-        done, same, faults = transact(operator.engine, enrol_all)
-        for fault in faults[:50]:
-            out.print(fault, markup=False)
-        out.print(f"{done} enrolled, {same} known already, {len(faults)} refused.")
-        if faults:
-            raise typer.Exit(1)
+        import_rows(operator.engine, file, ("terminal", "public_key", "subscriber"), take, "enrolled")
 
 
 def _is_enrolled(connection: Connection, terminal: str, key: bytes) -> bool:
@@ -122,7 +107,7 @@ def _is_enrolled(connection: Connection, terminal: str, key: bytes) -> bool:
 
 
 @app.command("list")
-@says_errors(SettingsError)
+@says_errors()
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
     after: Annotated[str, typer.Option(help="Start after this terminal id.")] = "",
@@ -161,7 +146,7 @@ def list_(
 
 
 @app.command()
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def revoke(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
@@ -175,7 +160,7 @@ def revoke(
 
 
 @app.command("replace-key")
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def replace_key(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     public_key: Annotated[str, typer.Option("--public-key", help="New Ed25519 public key, 64 hexadecimal digits.")],
@@ -189,7 +174,7 @@ def replace_key(
 
 
 @app.command()
-@says_errors(PartyError, SettingsError)
+@says_errors(PartyError)
 def bind(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     subscriber: Annotated[str, typer.Argument(help="Who uses it from now on.")],

@@ -5,12 +5,12 @@ One delivery and one charge an agreement, however often an order or a receipt is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, Row, select, update
 
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Capture, Conflict, Declined, Duplicate, Operation, Reverse
@@ -18,24 +18,21 @@ from charging.periods import period_of
 from operator_server.counting.grants import UsageGrants
 from operator_server.delivery.publishing import vault_name
 from operator_server.delivery.vault import KeyVault
-from operator_server.desk import Handler, Refused, Visitor
+from operator_server.desk import Handler, Refused, Visitor, answering
 from operator_server.keys import OperatorKeys
-from operator_server.negotiation.book import agreement_row, release_row
+from operator_server.negotiation.book import agreement_row, lapsed, release_row, set_agreement_state, undeliverable
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge
-from operator_server.store.dealings import Agreement, Delivery, Installation
+from operator_server.store.dealings import Delivery, Installation
 from operator_server.store.feed import record
 from operator_server.store.rows import add, table
 from operator_server.store.store import Store
 from signalling.clock import Clock, to_micros
 from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
-from signalling.envelope import BodyError
 from signalling.ids import new_id
 from signalling.messages import DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted
-from signalling.proof import ProofError, check, sign
+from signalling.proof import check, sign
 from signalling.sealing import grant_info, wrap_key
-
-M = TypeVar("M", bound=Message)
 
 
 class DeliveryDesk:
@@ -59,19 +56,8 @@ class DeliveryDesk:
 
     def handlers(self) -> dict[type[Message], Handler]:
         """The messages that this desk answers."""
-        return {DeliveryRequest: self._answering(self.order), Receipt: self._answering(self.receipt)}
-
-    def _answering(self, answer: Callable[[Connection, Visitor, M, datetime], Message]) -> Handler:
-        def handle(visitor: Visitor, message: M) -> Deferred[Sequence[Message]]:
-            def transaction(connection: Connection) -> Sequence[Message]:
-                try:
-                    return (answer(connection, visitor, message, self._clock.now()),)
-                except (BodyError, ProofError) as no:
-                    raise Refused("bad_document", str(no)) from None
-
-            return self._store.write(transaction)
-
-        return handle
+        answer = partial(answering, self._store, self._clock)
+        return {DeliveryRequest: answer(self.order), Receipt: answer(self.receipt)}
 
     def order(
         self, connection: Connection, visitor: Visitor, message: DeliveryRequest, now: datetime
@@ -82,28 +68,28 @@ class DeliveryDesk:
         """
         order = decode_document(DeliveryOrder, check(visitor.public_key, DeliveryOrder.PURPOSE, message.order))
         agreement = _own_agreement(connection, visitor, order.agreement)
+        if agreement.subscriber_id != visitor.subscriber:
+            raise Refused("unknown_agreement", f"agreement {order.agreement} was not made with this subscriber")
         if order.agreement_digest != agreement.digest:
             raise Refused("wrong_hash", f"the hash of agreement {order.agreement} is another")
         if agreement.state in ("failed", "ended"):
             raise Refused("agreement_closed", f"agreement {order.agreement} is {agreement.state}; make a new one")
+        if lapsed(agreement, self._settings.delivery.grant_validity, now):
+            raise Refused("agreement_lapsed", f"agreement {order.agreement} was not ordered in time; make a new one")
         installation = self._installation(connection, agreement, now)
         grant = self._grant(connection, agreement, installation, order, now)
         signed = sign(self._keys.signing, DeliveryGrant.PURPOSE, grant.encode())
         first = agreement.state == "agreed"
-        values = {
+        values: dict[str, Any] = {
             "grant": signed.document,
             "grant_signature": signed.signature,
             "granted_at": now,
             "expires_at": now + timedelta(seconds=self._settings.delivery.grant_validity),
         }
         if first:
-            connection.execute(
-                insert(table(Delivery)).values(
-                    agreement_id=agreement.id, installation_id=installation, reason="", state="granted", **values
-                )
-            )
+            add(connection, Delivery(agreement_id=agreement.id, installation_id=installation, **values))
             self._charge(connection, agreement, installation, now)
-            _set_state(connection, agreement.id, "granted")
+            set_agreement_state(connection, agreement.id, "granted")
             record(
                 connection, now, "delivery_granted", terminal=visitor.terminal, subscriber=visitor.subscriber,
                 account=visitor.account, reference=agreement.id, product=agreement.product,
@@ -144,9 +130,10 @@ class DeliveryDesk:
             .where(installations.c.id == receipt.installation)
             .values(**({"installed_at": now} if installed else {"removed_at": now}))
         )
-        _set_state(connection, agreement.id, receipt.outcome)
+        set_agreement_state(connection, agreement.id, receipt.outcome)
         if installed:
-            _supersede(connection, agreement, receipt.installation, now)
+            for older in _supersede(connection, agreement, receipt.installation, now):
+                self._usage.release(connection, older, now)
         else:
             self._reverse(connection, agreement, now)
             self._usage.release(connection, receipt.installation, now)
@@ -183,8 +170,9 @@ class DeliveryDesk:
         self, connection: Connection, agreement: Row[Any], installation: str, order: DeliveryOrder, now: datetime
     ) -> DeliveryGrant:
         release = release_row(connection, agreement.product, agreement.release)
-        if release is not None and release.status != "valid":
-            raise Refused("release_revoked", f"{agreement.product} {agreement.release} was withdrawn: {release.reason}")
+        obstacle = undeliverable(release, now)
+        if obstacle is not None:
+            raise Refused(*obstacle)
         content_key = b""
         if release is not None and release.sealed:
             plain = self._vault.open(release.sealed_key, vault_name(release.product, release.version))
@@ -248,24 +236,24 @@ def _own_agreement(connection: Connection, visitor: Visitor, agreement: str) -> 
     return row
 
 
-def _set_state(connection: Connection, agreement: str, state: str) -> None:
-    agreements = table(Agreement)
-    connection.execute(update(agreements).where(agreements.c.id == agreement).values(state=state))
-
-
-def _supersede(connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
-    """An older installation of the same product on the terminal ends where the new one begins."""
+def _supersede(connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> Sequence[str]:
+    """Older installations of the same product on the terminal, which end where the new one begins."""
     installations = table(Installation)
-    connection.execute(
-        update(installations)
-        .where(
-            installations.c.terminal_id == agreement.terminal_id,
-            installations.c.product == agreement.product,
-            installations.c.id != installation,
-            installations.c.removed_at.is_(None),
+    older = (
+        connection.execute(
+            select(installations.c.id).where(
+                installations.c.terminal_id == agreement.terminal_id,
+                installations.c.product == agreement.product,
+                installations.c.id != installation,
+                installations.c.installed_at.is_not(None),
+                installations.c.removed_at.is_(None),
+            )
         )
-        .values(removed_at=now)
+        .scalars()
+        .all()
     )
+    connection.execute(update(installations).where(installations.c.id.in_(older)).values(removed_at=now))
+    return older
 
 
 def _charge_state(connection: Connection, agreement: str) -> Literal["none", "charged", "reversed"]:

@@ -68,8 +68,8 @@ def publish(
 
 
 def _prepare(package: Package, staged: Path, vault: KeyVault, now: datetime) -> tuple[Release, Path]:
-    plain = _archive(package.path, staged.with_suffix(".tar")) if package.path.is_dir() else package.path
     try:
+        plain = _archive(package.path, staged.with_suffix(".tar")) if package.path.is_dir() else package.path
         with plain.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").digest()
             sealed_key, served = None, plain
@@ -80,7 +80,7 @@ def _prepare(package: Package, staged: Path, vault: KeyVault, now: datetime) -> 
                 with staged.open("wb") as sink:
                     seal(source, sink, key)
     except OSError as error:
-        raise PublishError(f"{package.path}: {error.strerror}") from None
+        raise PublishError(f"{error.filename or package.path}: {error.strerror}") from None
     name = (
         package.path.resolve().name + (".tar" if package.path.is_dir() else "") + (".sealed" if package.sealed else "")
     )
@@ -132,11 +132,19 @@ def _announce(connection: Connection, repository: Repository, rows: Iterable[Rel
 def _make_valid(connection: Connection, rows: Iterable[Release], now: datetime) -> None:
     release = table(Release)
     for row in rows:
-        connection.execute(
+        changed = connection.execute(
             update(release)
-            .where(release.c.product == row.product, release.c.version == row.version)
+            .where(
+                release.c.product == row.product,
+                release.c.version == row.version,
+                release.c.status == _PUBLISHING,
+                release.c.digest == row.digest,
+                release.c.sealed_key.is_not_distinct_from(row.sealed_key),
+            )
             .values(sha256=row.sha256, length=row.length, status="valid")
         )
+        if not changed.rowcount:
+            raise PublishError(f"{row.product} {row.version}: somebody else published it meanwhile; try again")
         record(connection, now, "published", reference=vault_name(row.product, row.version), sealed=row.sealed)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from offers.rejections import RejectionRecord
 from sqlalchemy import Connection, Row, select, update
 
+from offers.rejections import RejectionRecord
 from operator_server.store.dealings import Agreement, Installation, QuoteRow, Rejection, Release
 from operator_server.store.parties import TerminalSession
 from operator_server.store.rows import table
+from operator_server.validation.comparison import ReleaseValidity
 
 OPEN_AGREEMENT_STATES = ("agreed", "granted")
 
@@ -65,6 +67,12 @@ def agreement_row(connection: Connection, agreement: str) -> Row[Any] | None:
     return connection.execute(select(agreements).where(agreements.c.id == agreement)).first()
 
 
+def set_agreement_state(connection: Connection, agreement: str, state: str) -> None:
+    """Move an agreement on: granted, installed, failed or ended."""
+    agreements = table(Agreement)
+    connection.execute(update(agreements).where(agreements.c.id == agreement).values(state=state))
+
+
 def open_agreements(connection: Connection, terminal: str, products: Sequence[str]) -> Sequence[Row[Any]]:
     """Agreements of the terminal on these products whose delivery is not finished."""
     agreements = table(Agreement)
@@ -75,6 +83,44 @@ def open_agreements(connection: Connection, terminal: str, products: Sequence[st
             agreements.c.state.in_(OPEN_AGREEMENT_STATES),
         )
     ).all()
+
+
+def lapsed(agreement: Row[Any], grant_validity: int, now: datetime) -> bool:
+    """Whether the agreement was not ordered while its money was reserved; ``grant_validity`` in seconds."""
+    return (
+        agreement.state == "agreed"
+        and agreement.reservation_id is not None
+        and now >= agreement.agreed_at + timedelta(seconds=grant_validity)
+    )
+
+
+def undeliverable(release: Row[Any] | None, now: datetime) -> tuple[str, str] | None:
+    """Code and reason why a release may not be delivered now; ``None`` where it may, or where nothing is delivered."""
+    if release is None:
+        return None
+    validity = ReleaseValidity(release.status, release.valid_until, release.reason).at(now)
+    if validity == "valid":
+        return None
+    what = "was withdrawn" if validity == "revoked" else "has expired"
+    because = f": {release.reason}" if release.reason else ""
+    return f"release_{validity}", f"{release.product} {release.version} {what}{because}"
+
+
+def installed_since_asked(connection: Connection, terminal: str, product: str) -> Sequence[str]:
+    """Releases of the product that the terminal installed after it answered last: its code does not tell of them."""
+    installation, session = table(Installation), table(TerminalSession)
+    rows = connection.execute(
+        select(installation.c.release)
+        .outerjoin(session, session.c.terminal_id == installation.c.terminal_id)
+        .where(
+            installation.c.terminal_id == terminal,
+            installation.c.product == product,
+            installation.c.removed_at.is_(None),
+            installation.c.installed_at.is_not(None),
+            session.c.interrogated_at.is_(None) | (installation.c.installed_at >= session.c.interrogated_at),
+        )
+    )
+    return rows.scalars().all()
 
 
 def installed_products(connection: Connection, terminal: str) -> set[str]:

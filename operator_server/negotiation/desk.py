@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, Row
 
-from charging.agreements import NotAgreed, answer_counter_proposal, check_confirmation, choose_mode
+from charging.agreements import (
+    AllowedMode,
+    ModeDecision,
+    NotAgreed,
+    answer_counter_proposal,
+    check_confirmation,
+    check_credit,
+    choose_mode,
+)
 from charging.ledger.book import apply, available
-from charging.ledger.operations import Applied, Declined, Duplicate, Reserve
+from charging.ledger.operations import Applied, Declined, Duplicate, Release, Reserve
 from charging.modes import mode_kind, tax_micros
-from operator_server.desk import Handler, Refused, Visitor
+from offers.versions import compare
+from operator_server.desk import Handler, Visitor, answering
 from operator_server.keys import OperatorKeys
 from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer
@@ -24,7 +32,6 @@ from operator_server.store.rows import add
 from operator_server.store.store import Store
 from signalling.clock import Clock, to_micros
 from signalling.documents import Confirmation, Quote, agreement_digest, decode_document
-from signalling.envelope import BodyError
 from signalling.ids import new_id
 from signalling.messages import (
     Agreed,
@@ -33,16 +40,13 @@ from signalling.messages import (
     Decline,
     Later,
     Message,
-    ModeTerms,
     Noted,
     QuoteMessage,
     Reject,
     Request,
     Signed,
 )
-from signalling.proof import ProofError, check, sign
-
-M = TypeVar("M", bound=Message)
+from signalling.proof import check, sign
 
 
 class NegotiationDesk:
@@ -60,28 +64,15 @@ class NegotiationDesk:
 
     def handlers(self) -> dict[type[Message], Handler]:
         """The messages that this desk answers."""
+        answer = partial(answering, self._store, self._clock)
         return {
-            Request: self._answering(self.request),
-            Reject: self._answering(self.reject),
-            Later: self._answering(self.later),
-            CounterProposal: self._answering(self.counter_proposal),
-            Confirm: self._answering(self.confirm),
-            Decline: self._answering(self.decline),
+            Request: answer(self.request),
+            Reject: answer(self.reject),
+            Later: answer(self.later),
+            CounterProposal: answer(self.counter_proposal),
+            Confirm: answer(self.confirm),
+            Decline: answer(self.decline),
         }
-
-    def _answering(self, answer: Callable[[Connection, Visitor, M, datetime], Message]) -> Handler:
-        def handle(visitor: Visitor, message: M) -> Deferred[Sequence[Message]]:
-            def transaction(connection: Connection) -> Sequence[Message]:
-                try:
-                    return (answer(connection, visitor, message, self._clock.now()),)
-                except NotAgreed as no:
-                    raise Refused(no.code, no.reason) from None
-                except (BodyError, ProofError) as no:
-                    raise Refused("bad_document", str(no)) from None
-
-            return self._store.write(transaction)
-
-        return handle
 
     def request(self, connection: Connection, visitor: Visitor, message: Request, now: datetime) -> QuoteMessage:
         """A request signal: quote the mode it names, if the offer is open to this user on this terminal."""
@@ -89,16 +80,10 @@ class NegotiationDesk:
         missing = self._missing(connection, visitor, offer)
         if missing:
             raise NotAgreed("needs", f"take first what this offer needs: {', '.join(missing)}")
-        running = book.open_agreements(connection, visitor.terminal, [offer.offer.product])
-        if running:
-            raise NotAgreed(
-                "already_agreed", f"agreement {running[0].id} on {offer.offer.product} is not delivered yet"
-            )
+        self._check_need(connection, visitor, offer.offer.product, offer.release, now)
         modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
-        mode = modes.get(message.mode)
-        money = None if mode is None else available(connection, visitor.account, mode.terms.currency)
-        chosen = choose_mode(modes, message.mode, money)
-        return self._quote(connection, visitor, offer, chosen.terms, chosen.text, None, None, 1, "quoted", "", now)
+        chosen = choose_mode(modes, message.mode, _money(connection, visitor, modes.get(message.mode)))
+        return self._quote(connection, visitor, offer, ModeDecision(chosen, None, "quoted"), None, now)
 
     def counter_proposal(
         self, connection: Connection, visitor: Visitor, message: CounterProposal, now: datetime
@@ -109,14 +94,10 @@ class NegotiationDesk:
             raise NotAgreed("too_many_rounds", "no further counter-proposal; confirm the last quote or decline")
         offer = self._open_offer(connection, visitor, row.offer_id, row.offer_version, now)
         modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
-        mode = modes.get(message.mode)
-        money = None if mode is None else available(connection, visitor.account, mode.terms.currency)
+        money = _money(connection, visitor, modes.get(message.mode))
         decision = answer_counter_proposal(modes, message.mode, message.spending_limit, money)
         book.set_quote_state(connection, row.id, "superseded")
-        return self._quote(
-            connection, visitor, offer, decision.mode.terms, decision.mode.text, decision.spending_limit,
-            row.id, row.round + 1, decision.answer, decision.reason, now,
-        )  # fmt: skip
+        return self._quote(connection, visitor, offer, decision, row, now)
 
     def confirm(self, connection: Connection, visitor: Visitor, message: Confirm, now: datetime) -> Agreed:
         """The user's signed yes: register the agreement and reserve what it costs, once however often it comes."""
@@ -133,6 +114,10 @@ class NegotiationDesk:
         check_confirmation(
             row.document, quote, confirmation, terminal=visitor.terminal, subscriber=visitor.subscriber, now=now
         )
+        self._check_need(connection, visitor, quote.product, quote.release, now)
+        withdrawn = book.undeliverable(book.release_row(connection, quote.product, quote.release), now)
+        if withdrawn is not None:
+            raise NotAgreed(*withdrawn)
         digest = agreement_digest(Signed(row.document, row.signature), signed)
         reservation = self._reserve(connection, visitor, confirmation.agreement, quote, now)
         book.set_quote_state(connection, row.id, "agreed")
@@ -173,8 +158,8 @@ class NegotiationDesk:
     def decline(self, connection: Connection, visitor: Visitor, message: Decline, now: datetime) -> Noted:
         """The user leaves the negotiation; the offer will be shown again."""
         row = book.quote_row(connection, message.quote)
-        if row is None or row.terminal_id != visitor.terminal:
-            raise NotAgreed("unknown_quote", f"quote {message.quote} was not made for this terminal")
+        if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
+            raise NotAgreed("unknown_quote", f"quote {message.quote} was not made for this terminal and its subscriber")
         if row.state == "open":
             book.set_quote_state(connection, row.id, "declined")
             record(connection, now, "declined", terminal=visitor.terminal, reference=row.id, offer=row.offer_id)
@@ -186,9 +171,10 @@ class NegotiationDesk:
         if current is None:
             raise NotAgreed("unknown_offer", f"offer {message.offer} is not in the catalogue")
         offer = current.offer
-        until = offer.rejection.ends(now)
-        standing = self._offers.hidden_products(book.rejections_of(connection, visitor.subscriber), now)
-        if offer.product not in standing:
+        standing = self._offers.standing(book.rejections_of(connection, visitor.subscriber), now)
+        mine = next((each for each in standing if each.offer == offer.id), None)
+        until = offer.rejection.ends(now) if mine is None else mine.until
+        if mine is None:
             add(
                 connection,
                 Rejection(
@@ -243,7 +229,35 @@ class NegotiationDesk:
         taken |= {row.product for row in book.open_agreements(connection, visitor.terminal, list(products.values()))}
         return sorted(need for need, product in products.items() if product not in taken)
 
-    def _own_quote(self, connection: Connection, visitor: Visitor, quote: str, now: datetime):  # type: ignore[no-untyped-def]  # a Core row
+    def _check_need(self, connection: Connection, visitor: Visitor, product: str, release: str, now: datetime) -> None:
+        """Refuse what is on its way or present already; an agreement that can no longer be delivered is ended."""
+        for agreement in book.open_agreements(connection, visitor.terminal, [product]):
+            if not self._is_dead(connection, agreement, now):
+                raise NotAgreed("already_agreed", f"agreement {agreement.id} on {product} is not delivered yet")
+            book.set_agreement_state(connection, agreement.id, "ended")
+            if agreement.reservation_id is not None:
+                release_money = Release(
+                    source="agreement-end", op_id=agreement.id, reservation_id=agreement.reservation_id
+                )
+                # One that has expired meanwhile is declined by the ledger, and that is as good.
+                apply(connection, [release_money], to_micros(now))
+            record(
+                connection, now, "agreement_ended", terminal=visitor.terminal, subscriber=agreement.subscriber_id,
+                account=agreement.account_id, reference=agreement.id, product=product,
+            )  # fmt: skip
+        for present in book.installed_since_asked(connection, visitor.terminal, product):
+            if (compare(release, present) or 0) <= 0:
+                raise NotAgreed("already_present", f"{product} {present} is installed on this terminal")
+
+    def _is_dead(self, connection: Connection, agreement: Row[Any], now: datetime) -> bool:
+        """Whether an agreement that charged nothing yet never will: it lapsed, or its release may not be delivered."""
+        if agreement.state != "agreed":
+            return False
+        release = book.release_row(connection, agreement.product, agreement.release)
+        lapsed = book.lapsed(agreement, self._settings.delivery.grant_validity, now)
+        return lapsed or book.undeliverable(release, now) is not None
+
+    def _own_quote(self, connection: Connection, visitor: Visitor, quote: str, now: datetime) -> Row[Any]:
         row = book.quote_row(connection, quote)
         if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
             raise NotAgreed("unknown_quote", f"quote {quote} was not made for this terminal and its subscriber")
@@ -256,11 +270,10 @@ class NegotiationDesk:
     def _reserve(
         self, connection: Connection, visitor: Visitor, agreement: str, quote: Quote, now: datetime
     ) -> str | None:
+        terms = AllowedMode(quote.mode)
+        check_credit(quote.mode, _money(connection, visitor, terms))
         due = mode_kind(quote.mode.kind).due_on_delivery(quote.mode)
         if not due:
-            money = available(connection, visitor.account, quote.currency)
-            if mode_kind(quote.mode.kind).by_use and money is not None and money <= 0:
-                raise NotAgreed("no_credit", "the account has no credit left for this charging mode")
             return None
         expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
         operation = Reserve(
@@ -284,17 +297,15 @@ class NegotiationDesk:
         connection: Connection,
         visitor: Visitor,
         offer: OpenOffer,
-        terms: ModeTerms,
-        text: str,
-        spending_limit: int | None,
-        in_place_of: str | None,
-        round_: int,
-        answer: str,
-        reason: str,
+        decision: ModeDecision,
+        before: Row[Any] | None,
         now: datetime,
     ) -> QuoteMessage:
+        """Sign and keep the quote of what was decided, in place of the one ``before``."""
+        terms = decision.mode.terms
         due = mode_kind(terms.kind).due_on_delivery(terms)
         issued, expires = now, now + timedelta(seconds=self._settings.negotiation.quote_validity)
+        in_place_of = None if before is None else before.id
         release = book.release_row(connection, offer.offer.product, offer.release)
         quote = Quote(
             quote=new_id(to_micros(now)),
@@ -312,10 +323,10 @@ class NegotiationDesk:
             tax=tax_micros(due, terms.tax_rate),
             currency=terms.currency,
             tariff_version=terms.tariff_version,
-            terms=text,
+            terms=decision.mode.text,
             issued=to_micros(issued),
             expires=to_micros(expires),
-            spending_limit=spending_limit,
+            spending_limit=decision.spending_limit,
             in_place_of=in_place_of,
         )
         signed = sign(self._keys.signing, Quote.PURPOSE, quote.encode())
@@ -332,12 +343,24 @@ class NegotiationDesk:
                 signature=signed.signature,
                 issued_at=issued,
                 expires_at=expires,
-                round=round_,
+                round=1 if before is None else before.round + 1,
                 in_place_of=in_place_of,
             ),
         )
         record(
             connection, now, "quoted", terminal=visitor.terminal, subscriber=visitor.subscriber,
-            account=visitor.account, reference=quote.quote, offer=offer.offer.id, mode=terms.mode, answer=answer,
+            account=visitor.account, reference=quote.quote, offer=quote.offer, mode=terms.mode, answer=decision.answer,
         )  # fmt: skip
-        return QuoteMessage(quote=signed, answer=answer, reason=reason)  # type: ignore[arg-type]  # one of the three
+        return QuoteMessage(quote=signed, answer=decision.answer, reason=decision.reason)
+
+
+def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -> int | None:
+    """Micros that the visitor's account may still spend on the mode; ``None`` where nothing limits it."""
+    if mode is None or not mode_kind(mode.terms.kind).paid:
+        return None
+    try:
+        return available(connection, visitor.account, mode.terms.currency)
+    except LookupError:
+        raise NotAgreed(
+            "mode_not_allowed", f"mode {mode.terms.mode!r} is priced in {mode.terms.currency}, the account is not"
+        ) from None

@@ -6,8 +6,8 @@ is told and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -22,7 +22,7 @@ from offers.catalogue import Offer
 from offers.index import Current, OfferRef
 from offers.memory import OfferMemory, UnknownCode
 from offers.modes import Mode, permitted
-from offers.rejections import RejectionRecord, hidden_products
+from offers.rejections import RejectionRecord, hidden_products, stands
 from offers.selection import select as select_offers
 from operator_server.delivery.publishing import valid_releases
 from operator_server.desk import Visitor
@@ -81,6 +81,7 @@ def supply_stamp(connection: Connection, now: datetime) -> tuple[object, ...]:
             func.count(),
             func.max(release.c.published_at),
             func.count().filter(release.c.status == "valid"),
+            func.count().filter(release.c.status == "revoked"),
             func.count().filter(release.c.valid_until <= now),
         )
     ).one()
@@ -106,6 +107,15 @@ def read_configuration(connection: Connection, code: bytes) -> Configuration:
     rows = connection.execute(select(section.c.digest, section.c.canonical).where(section.c.digest.in_(list(digests))))
     canonical = {each.digest: each.canonical for each in rows}
     return Configuration(**{name: decode_section(name, canonical[getattr(row, name)]) for name in SECTIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Menus and their entries by language, encoded; good until a tariff's next version, in microseconds."""
+
+    until: int
+    menus: dict[tuple[int, str], tuple[tuple[OfferRef, ...], Menu]] = field(default_factory=dict)
+    entries: dict[tuple[int, str], tuple[OfferRef, msgspec.Raw]] = field(default_factory=dict)
 
 
 class LiveOffers:
@@ -136,7 +146,7 @@ class LiveOffers:
 
     def take_over(self, loaded: Loaded, supply: Supply, configurations: Iterable[tuple[bytes, Configuration]]) -> None:
         """Put changed offers, tariffs and releases in force. May run on another thread than the look-ups."""
-        for _ in self._memory.rebuild(loaded.catalogue, supply.releases, configurations):
+        for _ in self._memory.rebuild(loaded.catalogue, supply.releases, self._with_items(configurations)):
             pass
         self._tariffs, self._supply = loaded.tariffs, supply
         self._forget_menus()
@@ -147,9 +157,20 @@ class LiveOffers:
 
     def learn(self, code: bytes, configuration: Configuration) -> None:
         """Find the class of a new code."""
+        self._keep_items(code, configuration)
+        self._memory.learn(code, configuration)
+
+    def _with_items(
+        self, configurations: Iterable[tuple[bytes, Configuration]]
+    ) -> Iterator[tuple[bytes, Configuration]]:
+        # The memory knows these codes afterwards, so nobody will have it learn them again.
+        for code, configuration in configurations:
+            self._keep_items(code, configuration)
+            yield code, configuration
+
+    def _keep_items(self, code: bytes, configuration: Configuration) -> None:
         if configuration.catalogue_items:
             self._items[code] = configuration.catalogue_items
-        self._memory.learn(code, configuration)
 
     def items(self, code: bytes) -> Mapping[str, str]:
         """Product to version of what we installed on terminals of this code."""
@@ -158,8 +179,10 @@ class LiveOffers:
     def menu(self, code: bytes, visitor: Visitor, context: LogonContext) -> Menu:
         """What fits the code, is not present and not rejected (claims 2 and 3)."""
         now = self._clock.now()
-        if to_micros(now) >= self._menus_until:
+        if to_micros(now) >= self._ready.until:
             self._forget_menus()
+        # What is made from here on goes where a change that comes meanwhile throws it away.
+        ready = self._ready
         try:
             area = self._memory.lookup(code)
         except UnknownCode:
@@ -167,14 +190,14 @@ class LiveOffers:
         hidden = self._hidden(context, now)
         whole = not hidden and not visitor.groups and all(ref.plain for ref in area)
         if whole:
-            ready = self._menus.get((id(area), visitor.language))
-            if ready is not None and ready[0] is area:
-                return ready[1]
-        refs = select_offers(self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now)
-        entries = [self._entry(ref, visitor, now) for ref in refs]
+            known = ready.menus.get((id(area), visitor.language))
+            if known is not None and known[0] is area:
+                return known[1]
+        refs = self._select(code, hidden, visitor, now)
+        entries = [self._entry(ready, ref, visitor, now) for ref in refs]
         menu = Menu(entries, " ".join(ref.offer.version for ref in refs))
         if whole:
-            self._menus[id(area), visitor.language] = (area, menu)
+            ready.menus[id(area), visitor.language] = (area, menu)
         return menu
 
     def current(self, offer: str) -> Current | None:
@@ -185,9 +208,9 @@ class LiveOffers:
         """The product of an offer of the catalogue."""
         return self._memory.current[offer].offer.product
 
-    def hidden_products(self, rejections: Iterable[RejectionRecord], now: datetime) -> frozenset[str]:
-        """Products that these rejections hide."""
-        return hidden_products(rejections, self._memory.current, now)
+    def standing(self, rejections: Iterable[RejectionRecord], now: datetime) -> list[RejectionRecord]:
+        """Those of the rejections that still hide their product."""
+        return [each for each in rejections if stands(each, self._memory.current, now)]
 
     def open_offer(
         self, offer: str, code: bytes | None, visitor: Visitor, rejections: Iterable[RejectionRecord], now: datetime
@@ -195,9 +218,8 @@ class LiveOffers:
         """The offer, if it stands in this subscriber's menu on a terminal of this code."""
         if code is None or not self._memory.knows(code):
             return None
-        hidden = self.hidden_products(rejections, now)
-        refs = select_offers(self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now)
-        for ref in refs:
+        hidden = hidden_products(rejections, self._memory.current, now)
+        for ref in self._select(code, hidden, visitor, now):
             if ref.offer.id == offer:
                 return OpenOffer(ref.offer, ref.release, ref.needs)
         return None
@@ -208,12 +230,22 @@ class LiveOffers:
         return {
             mode.id: AllowedMode(self._terms(mode, language, now), mode.spending_limit_min, mode.terms_text(language))
             for mode in permitted(offer.modes, groups)
+            if self._has_price(mode, now)
         }
+
+    def _select(self, code: bytes, hidden: frozenset[str], visitor: Visitor, now: datetime) -> list[OfferRef]:
+        """The menu, without offers none of whose modes has a price yet."""
+        refs = select_offers(self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now)
+        return [ref for ref in refs if any(self._has_price(mode, now) for mode in ref.modes)]
+
+    def _has_price(self, mode: Mode, now: datetime) -> bool:
+        """Whether the mode has a price now: its tariff may begin later."""
+        return not mode.tariff or self._tariffs.tariff(mode.tariff).versions[0].effective_from <= now
 
     def _hidden(self, context: LogonContext, now: datetime) -> frozenset[str]:
         if not context.rejections:
             return frozenset()
-        return self.hidden_products(
+        return hidden_products(
             (
                 RejectionRecord(
                     each.product, each.offer, each.offer_version, each.price_digest, each.release,
@@ -221,21 +253,20 @@ class LiveOffers:
                 )
                 for each in context.rejections
             ),
+            self._memory.current,
             now,
         )  # fmt: skip
 
     def _forget_menus(self) -> None:
         now = self._clock.now()
         later = [v.effective_from for tariff in self._tariffs for v in tariff.versions if v.effective_from > now]
-        self._menus_until = to_micros(min(later)) if later else _NEVER
-        self._menus: dict[tuple[int, str], tuple[tuple[OfferRef, ...], Menu]] = {}
-        self._entries: dict[tuple[int, str], tuple[OfferRef, msgspec.Raw]] = {}
+        self._ready = _Ready(to_micros(min(later)) if later else _NEVER)
 
-    def _entry(self, ref: OfferRef, visitor: Visitor, now: datetime) -> msgspec.Raw:
+    def _entry(self, ready: _Ready, ref: OfferRef, visitor: Visitor, now: datetime) -> msgspec.Raw:
         key = (id(ref), visitor.language)
-        ready = self._entries.get(key)
-        if ready is not None and ready[0] is ref:
-            return ready[1]
+        known = ready.entries.get(key)
+        if known is not None and known[0] is ref:
+            return known[1]
         offer, language = ref.offer, visitor.language
         entry = OfferEntry(
             offer=offer.id,
@@ -246,13 +277,13 @@ class LiveOffers:
             title=offer.title(language),
             text=offer.description(language),
             size=self._supply.lengths.get((ref.product, ref.release), 0),
-            modes=[self._terms(mode, language, now) for mode in ref.modes],
+            modes=[self._terms(mode, language, now) for mode in ref.modes if self._has_price(mode, now)],
             needs=list(ref.needs),
             replaces=ref.replaces,
         )
         raw = msgspec.Raw(_encode(entry))
         if ref.plain:
-            self._entries[key] = (ref, raw)
+            ready.entries[key] = (ref, raw)
         return raw
 
     def _terms(self, mode: Mode, language: str, now: datetime) -> ModeTerms:

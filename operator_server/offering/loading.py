@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -40,6 +41,7 @@ def load(settings: Settings) -> Loaded:
     rates = settings.operator.tax_basis_points()
     if tariffs is not None:
         problems += _unknown_categories(tariffs, rates, folder / "tariffs")
+        problems += _changed_money(tariffs, folder / "tariffs")
     prices = {} if tariffs is None else tariff_prices(tariffs)
     catalogue, faults = load_catalogue(
         folder / "offers", tariffs=prices, tax_rates=rates, default_language=settings.operator.language
@@ -63,6 +65,20 @@ def _unknown_categories(book: TariffBook, rates: dict[str, int], folder: Path) -
         for tariff in book
         for version in tariff.versions
         if version.tax_category not in rates
+    ]  # fmt: skip
+
+
+def _changed_money(book: TariffBook, folder: Path) -> list[Problem]:
+    """An offer has its currency and tax from its tariff, whichever version holds; so no version may change them."""
+    return [
+        Problem(
+            str(folder), f"{tariff.tariff_id}.{key}", repr(getattr(version, key)),
+            f"the version before has {getattr(before, key)!r}; make another tariff and another offer of it",
+        )
+        for tariff in book
+        for before, version in pairwise(tariff.versions)
+        for key in ("currency", "tax_category")
+        if getattr(before, key) != getattr(version, key)
     ]  # fmt: skip
 
 

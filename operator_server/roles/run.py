@@ -150,11 +150,12 @@ class _Running:
             yield stop()
 
 
-def end_with_parent() -> None:
-    """Ask the kernel to end this process when the one that started it dies (Linux); elsewhere nothing."""
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when ``parent``, which started it, dies (Linux); elsewhere nothing."""
     with contextlib.suppress(OSError, AttributeError):
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    if os.getppid() == 1 and threading.current_thread() is threading.main_thread():
+    # It may have died before the kernel was asked.
+    if os.getppid() != parent and threading.current_thread() is threading.main_thread():
         signal.raise_signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ def supervise(config: Path, roles: Sequence[str]) -> None:
 
     monitor = ProcessMonitor()
     for role in roles:
-        command = [sys.executable, "-m", "operator_server", "serve", "--config", str(config), "--role", role, "--child"]
+        command = [sys.executable, "-m", "operator_server", "serve", "--config", str(config), "--role", role]
+        command += ["--child-of", str(os.getpid())]
         monitor.addProcess(role, command, env=None)
     monitor.startService()
     reactor.addSystemEventTrigger("before", "shutdown", monitor.stopService)  # type: ignore[attr-defined]  # the reactor is a module to mypy

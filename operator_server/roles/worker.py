@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -54,12 +54,12 @@ class WorkerRole:
     def _expire(self) -> None:
         now = to_micros(self._operator.clock.now())
 
-        def expire(connection: Connection) -> int:
+        def expire(connection: Connection) -> list[str]:
             return expire_reservations(connection, now)
 
         expired = transact(self._operator.engine, expire)
         if expired:
-            log.info("{count} reservations expired", count=expired)
+            log.info("{count} reservations expired", count=len(expired))
 
     def _sign(self) -> None:
         renewed = self._operator.repository.refresh_timestamp(self._operator.clock.now())
@@ -69,7 +69,8 @@ class WorkerRole:
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """End after the work at hand."""
+        ended = [loop.deferred for loop in self._loops if loop.running and loop.deferred is not None]
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        yield deferToThread(lambda: None)
+        yield DeferredList(ended)

@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from operator_server.store.parties import Notice, TerminalSession
+from operator_server.store.parties import Binding, Notice, TerminalSession
 from operator_server.store.rows import table
 from operator_server.validation.comparison import Finding
 from signalling.clock import to_micros
 from signalling.ids import new_id
+
+# What the message on the wire holds; a terminal chooses the versions that its code names.
+_LONGEST_SUBJECT = 128
+_LONGEST_TEXT = 4000
 
 _TEXTS: dict[str, dict[str, str]] = {
     "en": {
@@ -75,9 +79,9 @@ def write_notice(
             terminal_id=terminal,
             subscriber_id=subscriber,
             kind=kind,
-            subject=subject,
+            subject=subject[:_LONGEST_SUBJECT],
             state=state,
-            text=text,
+            text=text[:_LONGEST_TEXT],
             dedup=dedup,
             created_at=now,
         )
@@ -86,13 +90,23 @@ def write_notice(
 
 
 def unsent_for_node(connection: Connection, node: str, now: datetime, most: int = 200) -> list[Row[Any]]:
-    """Messages not sent yet, to terminals that this node holds."""
-    notice, session = table(Notice), table(TerminalSession)
+    """Messages not sent yet, to terminals that this node holds; what was for a former user is not for the next."""
+    notice, session, binding = table(Notice), table(TerminalSession), table(Binding)
+    still_theirs = exists().where(
+        binding.c.terminal_id == notice.c.terminal_id,
+        binding.c.subscriber_id == notice.c.subscriber_id,
+        binding.c.valid_to.is_(None),
+    )
     return list(
         connection.execute(
             select(notice)
             .join(session, session.c.terminal_id == notice.c.terminal_id)
-            .where(notice.c.sent_at.is_(None), session.c.node == node, session.c.lease_until > now)
+            .where(
+                notice.c.sent_at.is_(None),
+                session.c.node == node,
+                session.c.lease_until > now,
+                notice.c.subscriber_id.is_(None) | still_theirs,
+            )
             .order_by(notice.c.id)
             .limit(most)
         )
