@@ -1,0 +1,261 @@
+"""The demo's course: two months of logons, use, misbehaviour and bill runs, in steps of a simulated clock.
+
+The clock moves only between steps, when nothing is under way, so that what happened in which month is beyond doubt
+for the server, for the terminals and for whoever checks their journals.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, inlineCallbacks
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from operator_server.billing.bill_run import run_bills
+from operator_server.delivery.publishing import withdraw
+from operator_server.demo.process import ServerProcess
+from operator_server.demo.reckoning import Run
+from operator_server.demo.timeline import Step, timeline
+from operator_server.demo.world import World
+from operator_server.offering.loading import load
+from operator_server.store.configurations import InterrogationOrder
+from operator_server.store.rows import add, table
+from operator_server.store.store import transact
+from signalling.clock import to_micros
+from signalling.ids import new_id
+from terminal_sim.delivery import DeliveryPaused
+from terminal_sim.fleet import SimulatedTerminal
+from terminal_sim.link import LinkLost
+
+Steps = Generator[Deferred[Any], Any, None]
+
+PARALLEL = 12
+"""Sessions at a time."""
+
+SESSION_SHARE = 0.085
+"""Part of the fleet that logs on at each step of sessions; at the first two steps it is half the fleet."""
+
+STAYING = 0.06
+"""Part of the fleet that stays connected over each of the times at which the server asks."""
+
+ORDERED = 3
+"""Terminals that are asked by hand at a time."""
+
+_RETRY_SECONDS = 0.2
+_RETRIES = 300
+_ASKED_SECONDS = 5.0
+_TAKE_OVER_SECONDS = 1.3
+"""The server looks for changed releases once a second."""
+
+
+class DemoFailed(RuntimeError):
+    """The course could not go on; the text says where."""
+
+
+@dataclass
+class Course:
+    """What happened, beside what the terminals count themselves.
+
+    ``sections_in_kills``: sections sent by terminals whose link a kill broke: the server may not have kept them.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    sessions: int = 0
+    retries: int = 0
+    sections_in_kills: int = 0
+    kills_under_load: int = 0
+    not_asked: int = 0
+
+
+class Driver:
+    """Walks a fleet through the steps; ``tell`` hears each step before it begins, with its number from 1."""
+
+    def __init__(
+        self,
+        world: World,
+        server: ServerProcess,
+        fleet: Sequence[SimulatedTerminal],
+        seed: int,
+        kills: int,
+        reactor: Any,
+        tell: Callable[[Step, int, int], None],
+    ) -> None:
+        self.course = Course()
+        self._world, self._server, self._fleet, self._reactor, self._tell = world, server, fleet, reactor, tell
+        self._chance = random.Random(f"{seed} course")
+        self._steps = timeline(world.operator.settings.operator.zone, seed)
+        self._products = load(world.operator.settings).catalogue.products
+        self._staying: list[SimulatedTerminal] = []
+        self._ordered = 0
+        self._days: set[Any] = set()
+        loaded = [number for number, step in enumerate(self._steps) if step.work == "sessions"]
+        self._kills = self._chance.choices(loaded, k=kills)
+        self._running = 0
+
+    @inlineCallbacks
+    def run(self) -> Steps:
+        """From the first step to the last. Raises :class:`DemoFailed`."""
+        yield self._server.start()
+        for number, step in enumerate(self._steps):
+            self._tell(step, number + 1, len(self._steps))
+            self._world.clock.set(step.at)
+            self._sign_repository(step)
+            work = getattr(self, f"_{step.work}")
+            yield work(number, step)
+            for terminal in self._staying:
+                yield terminal.quiet()
+        yield self._leave(0, self._steps[-1])
+
+    def _sign_repository(self, step: Step) -> None:
+        """What the worker does every few seconds, in which weeks go by here."""
+        if step.at.date() not in self._days:
+            self._days.add(step.at.date())
+            self._world.operator.repository.refresh_timestamp(step.at)
+
+    # Sessions.
+
+    @inlineCallbacks
+    def _sessions(self, number: int, step: Step) -> Steps:
+        share = 0.5 if number < 2 else SESSION_SHARE
+        connected = set(map(id, self._staying))
+        chosen = [each for each in self._fleet if self._chance.random() < share and id(each) not in connected]
+        before = {id(each): (each.counts.links_lost, each.counts.sections_sent.total()) for each in self._fleet}
+        killing = gatherResults([self._kill_soon() for kill in self._kills if kill == number], consumeErrors=True)
+        places = DeferredSemaphore(PARALLEL)
+        yield _all(places.run(self._session, terminal) for terminal in chosen)
+        yield killing
+        yield self._connect_again()
+        if number in self._kills:
+            for each in self._fleet:
+                lost, sent = before[id(each)]
+                if each.counts.links_lost > lost:
+                    self.course.sections_in_kills += each.counts.sections_sent.total() - sent
+
+    @inlineCallbacks
+    def _session(self, terminal: SimulatedTerminal) -> Steps:
+        terminal.live(self._world.clock.micros())
+        self._running += 1
+        yield self._insist(terminal, terminal.session)
+        self._running -= 1
+        self.course.sessions += 1
+
+    @inlineCallbacks
+    def _insist(self, terminal: SimulatedTerminal, attempt: Callable[[], Deferred[Any]]) -> Steps:
+        """Until it works: the server may be gone for a while."""
+        for _ in range(_RETRIES):
+            try:
+                yield attempt()
+                return
+            except (LinkLost, DeliveryPaused) as trouble:
+                last = trouble
+                self.course.retries += 1
+                yield deferLater(self._reactor, _RETRY_SECONDS)
+        raise DemoFailed(f"{terminal.terminal} gives up: {last}")
+
+    @inlineCallbacks
+    def _kill_soon(self) -> Steps:
+        yield deferLater(self._reactor, self._chance.uniform(0.01, 0.3))
+        self.course.kills_under_load += self._running > 0
+        self._server.kill()
+        yield self._server.start()
+
+    # Terminals that stay connected.
+
+    @inlineCallbacks
+    def _stay(self, number: int, step: Step) -> Steps:
+        count = max(4, round(len(self._fleet) * STAYING))
+        self._staying = self._chance.sample(self._fleet, min(count, len(self._fleet)))
+        yield _all(self._stay_on(terminal) for terminal in self._staying)
+
+    @inlineCallbacks
+    def _stay_on(self, terminal: SimulatedTerminal) -> Steps:
+        terminal.live(self._world.clock.micros())
+        yield self._insist(terminal, terminal.stay)
+        self.course.sessions += 1
+
+    @inlineCallbacks
+    def _connect_again(self) -> Steps:
+        """Those whose links a kill broke."""
+        gone = [each for each in self._staying if each.client is None or each.client.closed.called]
+        yield _all(self._stay_on(terminal) for terminal in gone)
+
+    @inlineCallbacks
+    def _asked(self, number: int, step: Step) -> Steps:
+        """The server asks by calendar or interval. Who was asked by hand is due later."""
+        for terminal in self._staying:
+            terminal.live(self._world.clock.micros())
+        before = {id(each): each.counts.interrogations.total() for each in self._staying}
+
+        def asked() -> int:
+            return sum(each.counts.interrogations.total() > before[id(each)] for each in self._staying)
+
+        wanted = len(self._staying) - self._ordered
+        yield self._until(lambda: asked() >= wanted)
+        self.course.not_asked += max(0, wanted - asked())
+
+    @inlineCallbacks
+    def _order(self, number: int, step: Step) -> Steps:
+        """A person asks some that are connected and one that is not."""
+        connected = [terminal.terminal for terminal in self._staying][:ORDERED]
+        absent = [each.terminal for each in self._fleet if each not in self._staying][:1]
+        self._ordered = len(connected)
+        engine, now = self._world.operator.engine, self._world.clock.now()
+
+        def order(connection: Connection) -> None:
+            for terminal in (*connected, *absent):
+                add(
+                    connection,
+                    InterrogationOrder(id=new_id(to_micros(now)), terminal_id=terminal, ordered_at=now),
+                )
+
+        def waiting() -> int:
+            orders = table(InterrogationOrder)
+            with engine.connect() as connection:
+                return connection.execute(select(func.count()).where(orders.c.state == "open")).scalar_one()
+
+        transact(engine, order)
+        yield self._until(lambda: not waiting())
+
+    @inlineCallbacks
+    def _leave(self, number: int, step: Step) -> Steps:
+        staying, self._staying, self._ordered = self._staying, [], 0
+        yield _all(terminal.leave() for terminal in staying)
+
+    @inlineCallbacks
+    def _until(self, condition: Callable[[], bool]) -> Steps:
+        end = self._reactor.seconds() + _ASKED_SECONDS
+        while not condition() and self._reactor.seconds() < end:
+            yield deferLater(self._reactor, 0.03)
+
+    # The operator.
+
+    @inlineCallbacks
+    def _publish(self, number: int, step: Step) -> Steps:
+        if step.about[0] in self._products:
+            yield deferToThread(self._world.publish, *step.about)
+            yield deferLater(self._reactor, _TAKE_OVER_SECONDS)
+
+    @inlineCallbacks
+    def _revoke(self, number: int, step: Step) -> Steps:
+        product, version = step.about
+        if product in self._products:
+            reason = "It was made from a damaged source"
+            transact(
+                self._world.operator.engine, lambda connection: withdraw(connection, product, version, reason, step.at)
+            )
+            yield deferLater(self._reactor, _TAKE_OVER_SECONDS)
+
+    @inlineCallbacks
+    def _bill(self, number: int, step: Step) -> Steps:
+        operator, name = self._world.operator, step.about[0]
+        report = yield deferToThread(run_bills, operator.engine, operator.settings, name, now=step.at)
+        self.course.runs.append(Run(name, to_micros(report.until), to_micros(step.at)))
+
+
+def _all(waiting: Iterable[Deferred[Any]]) -> Deferred[list[Any]]:
+    return gatherResults(list(waiting), consumeErrors=True)
