@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from zope.interface import implementer  # type: ignore[import-untyped]  # no stubs exist
+from zope.interface import implementer
 
 from signalling.clock import Clock
 from signalling.envelope import EnvelopeError, decode
