@@ -27,7 +27,8 @@ class LinkTls:
         context.use_privatekey_file(str(private_key))
         context.check_privatekey()
         context.set_session_id(hashlib.sha256(str(certificate).encode()).digest())
-        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        # Tickets carry the sessions; a copy of each in memory would cost a link some KiB.
+        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
         self.end_point = hashlib.sha256(leaf.public_bytes(Encoding.DER)).digest()
