@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import Connection, select
@@ -320,9 +321,8 @@ class House:
 
     def user(self, terminal: str = "T-1", subscriber: str = "A-1", *groups: str, language: str = "en") -> User:
         key = key_of(terminal)
-        return User(
-            self, key, Visitor(terminal, subscriber, subscriber, frozenset(groups), language, public_bytes(key))
-        )
+        visitor = Visitor(terminal, subscriber, subscriber, frozenset(groups), language, public_bytes(key))
+        return User(self, key, visitor)
 
     def rows(self, model: type[M], **where: Any) -> list[M]:
         """The rows of a table."""
@@ -442,12 +442,10 @@ class User:
 
     def refused(self, action: Callable[..., Any], *args: Any, **keys: Any) -> str:
         """The code of the refusal that an action meets."""
-        try:
-            answer = action(*args, **keys)
-        except Refused as no:
-            assert no.reason
-            return no.code
-        raise AssertionError(f"not refused: {answer}")
+        with pytest.raises(Refused) as no:
+            action(*args, **keys)
+        assert no.value.reason
+        return no.value.code
 
 
 def keep_configuration(connection: Connection, configuration: Configuration, now: datetime) -> None:

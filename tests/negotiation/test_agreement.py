@@ -243,7 +243,7 @@ def test_an_agreement_on_a_release_that_is_withdrawn_gives_way_to_one_on_the_nex
 def test_a_quote_for_a_release_that_was_withdrawn_is_not_agreed(house: House, user: User) -> None:
     quote = user.request("game", "buy")
     house.change(lambda c: withdraw(c, "game", "1.0", "a fault", house.clock.now()))
-    with pytest.raises(Refused, match="game 1.0 was withdrawn: a fault") as no:
+    with pytest.raises(Refused, match=r"game 1\.0 was withdrawn: a fault") as no:
         user.confirm(quote)
     assert no.value.code == "release_revoked"
     assert nothing_agreed(house)
