@@ -76,9 +76,12 @@ class OffersPage(Message, frozen=True):
 
 
 class Interview:
-    """An exchange with what the shell keeps for it. Deadlines in the reactor's seconds."""
+    """An exchange with what the shell keeps for it. Deadlines in the reactor's seconds.
 
-    __slots__ = ("context", "deadline", "exchange", "last_deadline", "link", "order")
+    ``rejected``: offers whose rejection was noted on the link meanwhile; the context may be older than that.
+    """
+
+    __slots__ = ("context", "deadline", "exchange", "last_deadline", "link", "order", "rejected")
 
     def __init__(self, link: AskedLink, exchange: Exchange, context: LogonContext | None, order: str | None) -> None:
         self.link = link
@@ -87,6 +90,7 @@ class Interview:
         self.order = order
         self.deadline = 0.0
         self.last_deadline = 0.0
+        self.rejected: set[str] | None = None
 
 
 Work = Generator[Deferred[Any], Any, None]
@@ -170,6 +174,11 @@ class Interrogator:
                 self._settle(interview, "refused", f"the terminal answers {message.code}: {message.reason}"[:400])
         except ExchangeFault as fault:
             self._refuse(interview, fault.code, str(fault), closing=True, re=heard.id)
+
+    def rejected(self, link: AskedLink, offer: str) -> None:
+        """A rejection was noted on the link; a menu that was made before and is still to be sent must not hold it."""
+        if link.interview is not None:
+            link.interview.rejected = (link.interview.rejected or set()) | {offer}
 
     def left(self, link: AskedLink) -> None:
         """The link is gone."""
@@ -275,7 +284,7 @@ class Interrogator:
             return
         link.interview = None
         send, number = link.machine.send, exchange.number
-        pages = list(_pages(menu.entries))
+        pages = list(_pages(_without(menu.entries, interview.rejected) if interview.rejected else menu.entries))
         for page, entries in enumerate(pages, 1):
             send(OffersPage(outcome.id, page, len(pages), entries), number)
         self._after(link, link.visitor, exchange.trigger, report.code)
@@ -441,6 +450,20 @@ def _failed() -> Deferred[Any]:
     failed: Deferred[Any] = Deferred()
     failed.errback(Failure())
     return failed
+
+
+class _Named(msgspec.Struct):
+    """Of an offer's entry, what tells it from others."""
+
+    offer: str
+    product: str
+
+
+def _without(entries: Sequence[msgspec.Raw], rejected: set[str]) -> Sequence[msgspec.Raw]:
+    """The entries but those of the products of rejected offers."""
+    named = [msgspec.msgpack.decode(entry, type=_Named) for entry in entries]
+    products = {each.product for each in named if each.offer in rejected}
+    return [entry for entry, each in zip(entries, named, strict=True) if each.product not in products]
 
 
 def _pages(entries: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:

@@ -34,8 +34,10 @@ from signalling.messages import (
     ConfigurationReport,
     Error,
     Message,
+    Noted,
     Ping,
     Refusal,
+    Reject,
     SectionPart,
     Trigger,
     Welcome,
@@ -313,6 +315,8 @@ class LinkServer:
             return
         for reply in replies:
             link.machine.send(reply, event.exchange, event.id)
+            if type(reply) is Noted and type(event.message) is Reject:
+                self.interrogator.rejected(link, reply.offer)
         link.flush()
 
     def _failed(self, failure: Failure, link: LinkProtocol, event: Heard, session: str) -> None:

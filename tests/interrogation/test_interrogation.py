@@ -8,13 +8,23 @@ from datetime import timedelta
 import msgspec
 import pytest
 from link_harness import PHONE, START, House, PlainOffering, offer
+from twisted.internet.defer import succeed
 
 from operator_server.interrogation.inventory import DAY
 from operator_server.store.configurations import InterrogationOrder
 from operator_server.store.engine import writing
 from operator_server.store.rows import add
 from signalling.configuration import SECTIONS, Configuration
-from signalling.messages import ConfigurationReport, Error, Inquiry, Offers, SectionPart, SectionRequest
+from signalling.messages import (
+    ConfigurationReport,
+    Error,
+    Inquiry,
+    Noted,
+    Offers,
+    Reject,
+    SectionPart,
+    SectionRequest,
+)
 
 MakeHouse = Callable[..., House]
 
@@ -293,3 +303,19 @@ def test_a_terminal_that_is_on_line_elsewhere_is_left_to_that_process(house: Hou
     order(house, "phone-1")
     house.wait(5)
     assert house.store.rows("SELECT state FROM interrogation_order") == [("open",)]
+
+
+@pytest.mark.requirement("S5")
+def test_a_menu_on_its_way_does_not_hold_what_was_rejected_meanwhile(make_house: MakeHouse) -> None:
+    house = make_house(desks={Reject: lambda visitor, message: succeed([Noted(message.offer)])})
+    phone = house.terminal("phone-1")
+    phone.whole_logon()
+    house.server.interrogator.begin(phone.link, "interval")
+    phone.link.flush()
+    house.store.held = []
+    phone.report()
+    phone.send(Reject("offer-0", "offer-0@1"), exchange=1)
+    assert phone.new() == [Noted("offer-0")]
+    house.store.let_go()
+    (menu,) = phone.new()
+    assert [entry.offer for entry in menu.offers] == ["offer-1"]
