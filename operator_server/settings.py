@@ -40,10 +40,10 @@ class OperatorSettings(Section):
     name: Annotated[str, Field(min_length=1, description="Seller's name on invoices")]
     address: Annotated[list[str], Field(min_length=1, description="Seller's address, a line an element")]
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code")]
-    vat_id: str = ""
-    email: str = ""
-    iban: str = ""
-    bic: str = ""
+    vat_id: Annotated[str, Field(description="Seller's VAT id on invoices")] = ""
+    email: Annotated[str, Field(description="Seller's address for questions, on invoices")] = ""
+    iban: Annotated[str, Field(description="Account to pay to; empty: invoices name none")] = ""
+    bic: Annotated[str, Field(description="Bank of that account")] = ""
     currency: Annotated[str, Field(description="ISO 4217 code of new accounts")] = "EUR"
     time_zone: Annotated[str, Field(description="IANA zone in which months begin and calendars run")] = "UTC"
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$", description="Used where a user's has no text")] = "en"
@@ -95,18 +95,21 @@ class OperatorSettings(Section):
 class LinkSettings(Section):
     """The terminal link."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 7707
+    host: Annotated[str, Field(description="Address to listen on; 0.0.0.0 is every one of IPv4")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any free one")] = 7707
     public_host: Annotated[str, Field(description="Host that terminals are told to connect to")] = "localhost"
     tls: Annotated[bool, Field(description="Off only on the loopback, for trials")] = True
-    channel_bindings: list[Literal["tls-exporter", "tls-server-end-point"]] = ["tls-exporter", "tls-server-end-point"]
+    channel_bindings: Annotated[
+        list[Literal["tls-exporter", "tls-server-end-point"]],
+        Field(description="What a logon proof may be bound to"),
+    ] = ["tls-exporter", "tls-server-end-point"]
     handshake_timeout: Annotated[int, Field(ge=1, description="Seconds for TLS and logon")] = 15
     answer_timeout: Annotated[int, Field(ge=1, description="Seconds to wait for an answer to an inquiry")] = 20
     idle_timeout: Annotated[int, Field(ge=5, description="Seconds without a word before a link is closed")] = 300
-    messages_per_second: Annotated[int, Field(ge=1)] = 50
-    message_burst: Annotated[int, Field(ge=1)] = 200
-    max_links: Annotated[int, Field(ge=1)] = 20_000
-    max_links_per_address: Annotated[int, Field(ge=1)] = 2_000
+    messages_per_second: Annotated[int, Field(ge=1, description="Messages a link may send, on average")] = 50
+    message_burst: Annotated[int, Field(ge=1, description="Messages a link may send at once")] = 200
+    max_links: Annotated[int, Field(ge=1, description="Links a process takes at a time")] = 20_000
+    max_links_per_address: Annotated[int, Field(ge=1, description="Links from one address at a time")] = 2_000
     new_codes_per_day: Annotated[int, Field(ge=1, description="New codes a terminal may bring in 24 hours")] = 20
 
     @model_validator(mode="after")
@@ -126,12 +129,13 @@ def _is_loopback(host: str) -> bool:
 class CalendarPlan(Section):
     """Interrogation at predetermined times: every day, or on one weekday or day of the month, at a time of day."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$", description="Its due time is stored under it")]
     at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Local time HH:MM")]
     every: Annotated[
         str,
         Field(
-            pattern=r"^(day|monday|tuesday|wednesday|thursday|friday|saturday|sunday|month-day-([1-9]|[12]\d|3[01]))$"
+            pattern=r"^(day|monday|tuesday|wednesday|thursday|friday|saturday|sunday|month-day-([1-9]|[12]\d|3[01]))$",
+            description="day, monday to sunday, or month-day-1 to -31; a short month runs it on its last day",
         ),
     ] = "day"
     missed: Annotated[Literal["run", "skip"], Field(description="What to do when the server was down")] = "run"
@@ -152,27 +156,31 @@ class InterrogationSettings(Section):
         int, Field(ge=0, description="Seconds between interrogations of a connected terminal; 0: none")
     ] = 86_400
     jitter: Annotated[int, Field(ge=0, description="Seconds over which a fleet's due times are spread")] = 600
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    calendar: Annotated[list[CalendarPlan], AfterValidator(_named_once)] = []
+    retries: Annotated[int, Field(ge=0, le=10, description="Further inquiries to a terminal that is silent")] = 2
+    calendar: Annotated[
+        list[CalendarPlan], AfterValidator(_named_once), Field(description="Plans, each an [[interrogation.calendar]]")
+    ] = []
     poll: Annotated[float, Field(gt=0, description="Seconds between looks at what is due")] = 0.5
 
 
 class NegotiationSettings(Section):
     """Quotes and counter-proposals."""
 
-    quote_validity: Annotated[int, Field(ge=10, description="Seconds")] = 900
+    quote_validity: Annotated[int, Field(ge=10, description="Seconds a quote holds")] = 900
     max_rounds: Annotated[int, Field(ge=1, description="Quotes per negotiation")] = 5
 
 
 class DeliverySettings(Section):
     """Repository and grants."""
 
-    grant_validity: Annotated[int, Field(ge=60, description="Seconds")] = 7 * 86_400
-    hash_bins: Annotated[int, Field(ge=2, le=256, description="Fixed when the repository is created")] = 16
+    grant_validity: Annotated[int, Field(ge=60, description="Seconds a delivery grant holds")] = 7 * 86_400
+    hash_bins: Annotated[
+        int, Field(ge=2, le=256, description="Parts of the list of packages, a power of two; fixed at the creation")
+    ] = 16
     public_urls: Annotated[
         list[str], Field(description="Repository base URLs told to terminals; empty: this server's")
     ] = []
-    timestamp_days: Annotated[int, Field(ge=1)] = 7
+    timestamp_days: Annotated[int, Field(ge=1, description="Days that the newest signature of all holds")] = 7
 
     @field_validator("hash_bins")
     @classmethod
@@ -192,9 +200,11 @@ class CountingSettings(Section):
 class WebSettings(Section):
     """The HTTP server of the repository."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 7780
-    tls: bool = True
+    host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on")] = 7780
+    tls: Annotated[
+        bool, Field(description="HTTPS with the link's certificate; off behind a proxy that has its own")
+    ] = True
 
 
 class StoreSettings(Section):
