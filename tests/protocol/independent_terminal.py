@@ -107,6 +107,7 @@ class Link:
         self.seen: list[Map] = []
         """Every message of the server, in order."""
         self.challenge: Map = {}
+        self.negotiation: int | None = None
 
     # Bytes.
 
@@ -241,7 +242,7 @@ class Link:
 
     def negotiate(self, offer: str, mode: str, counter: tuple[str, int | None] | None = None) -> tuple[Map, Map]:
         """Request, perhaps a counter-proposal; the quote, and the signed confirmation, which is not sent yet."""
-        exchange = self.begin()
+        exchange = self.negotiation = self.begin()
         entry = self.menu[offer]
         body = self.ask("request", {"offer": offer, "version": entry["version"], "mode": mode}, exchange)
         quote = self.checked_quote(body, entry)
@@ -268,7 +269,7 @@ class Link:
 
     def confirm(self, quote: Map, confirmation: Map) -> Map:
         """Close the agreement: its id and digest."""
-        agreed = self.ask("confirm", {"confirmation": confirmation})
+        agreed = self.ask("confirm", {"confirmation": confirmation}, self.negotiation)
         if agreed["digest"] != codec.agreement_digest(quote, confirmation):
             raise codec.Bad("another agreement digest")
         return agreed
