@@ -306,12 +306,16 @@ class House:
 
     def publish(self, product: str, version: str, content: bytes, *, sealed: bool = False) -> None:
         """A further release, taken over at once."""
+        self.put(product, version, content, sealed=sealed)
+        self.take_over()
+
+    def put(self, product: str, version: str, content: bytes, *, sealed: bool = False) -> None:
+        """A further release."""
         file = self.folder / f"{product}-{version}.bin"
         file.write_bytes(content)
         operator = self.operator
         package = Package(file, product, version, sealed=sealed)
         publish(operator.engine, operator.repository, operator.vault, [package], self.clock.now())
-        self.take_over()
 
     def take_over(self) -> None:
         """What changed in files and releases."""
