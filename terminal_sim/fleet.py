@@ -42,7 +42,7 @@ from terminal_sim.negotiation import Quotation
 from terminal_sim.profiles import FaultRates, Profile, draw
 from terminal_sim.state import Agreement, State, in_memory
 from terminal_sim.trust import Identity, Trust
-from terminal_sim.user import BreakOnce, ScriptedFaults, ScriptedUser
+from terminal_sim.user import BreakOnce, ScriptedFaults, ScriptedUser, SpoilOnce
 
 TRIES = 6
 """Links a session may take when they break; the last one without faults."""
@@ -206,6 +206,8 @@ class SimulatedTerminal:
     def _misbehave(self, faults: ScriptedFaults) -> None:
         if faults.chance.random() < faults.rates.break_download:
             self._receiver.fault = BreakOnce(faults.chance.randrange(1, 200_000))
+        elif faults.rates.spoil_download and faults.chance.random() < faults.rates.spoil_download:
+            self._receiver.fault = SpoilOnce()
 
     def _lose_counters(self, faults: ScriptedFaults) -> bool:
         """Lose values the server has acknowledged, so that it can be told afterwards what the invoice must say."""

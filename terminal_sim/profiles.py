@@ -70,8 +70,9 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``cut_link``: per message, the link breaks right after it. ``forget_answer``: per answer, it is lost.
     ``repeat_report``: per report message, it is sent twice. ``report_late``: per session, it does not report.
-    ``break_download``: per session, one download breaks in the middle. ``reset_counter``: per session and counter, its
-    value is lost.
+    ``break_download``: per session, one download breaks in the middle. ``spoil_download``: per session, one download
+    arrives altered, so that it is refused and the delivery fails. ``reset_counter``: per session and counter, its value
+    is lost.
     """
 
     cut_link: Probability = 0.0
@@ -79,6 +80,7 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat_report: Probability = 0.0
     report_late: Probability = 0.0
     break_download: Probability = 0.0
+    spoil_download: Probability = 0.0
     reset_counter: Probability = 0.0
 
 

@@ -107,3 +107,16 @@ class BreakOnce:
         piece = piece[: self._left]
         self._left -= len(piece)
         return piece
+
+
+class SpoilOnce:
+    """A download of which one piece arrives altered."""
+
+    def __init__(self) -> None:
+        self._armed = True
+
+    def __call__(self, url: str, piece: bytes) -> bytes:
+        if not self._armed or "/targets/" not in url or not piece:
+            return piece
+        self._armed = False
+        return bytes([piece[0] ^ 1]) + piece[1:]
