@@ -16,6 +16,7 @@ from operator_server.store.accounting import Charge, CounterReportRow
 from operator_server.store.accounting import CounterState as CounterStateRow
 from operator_server.store.dealings import Agreement, Delivery, Rejection
 from operator_server.store.rows import table
+from signalling.clock import from_micros
 from signalling.documents import document_digest
 from terminal_sim import journal as lines
 from terminal_sim.journal import AnyEntry
@@ -24,13 +25,13 @@ Journals = Mapping[str, Sequence[AnyEntry]]
 """Terminal to the lines of its journal."""
 
 
-def audit(connection: Connection, journals: Journals) -> list[str]:
+def audit(connection: Connection, journals: Journals, subscriber_of: Mapping[str, str]) -> list[str]:
     """In words, every acknowledgement that the operator does not know of, and every charge that is there twice."""
     return [
         *_agreements(connection, journals),
         *_receipts(connection, journals),
         *_reports(connection, journals),
-        *_rejections(connection, journals),
+        *_rejections(connection, journals, subscriber_of),
         *_charged_twice(connection),
     ]
 
@@ -84,13 +85,16 @@ def _reports(connection: Connection, journals: Journals) -> Iterator[str]:
                     yield f"{terminal}: report {entry.sequence} of {entry.installation} was acknowledged and is lost"
 
 
-def _rejections(connection: Connection, journals: Journals) -> Iterator[str]:
+def _rejections(connection: Connection, journals: Journals, subscriber_of: Mapping[str, str]) -> Iterator[str]:
     rejections = table(Rejection)
-    stored = {(row.terminal_id, row.offer_id) for row in connection.execute(select(rejections))}
+    # One that stands already is not stored again, whichever of the user's terminals it came from.
+    stored = {(row.subscriber_id, row.offer_id, row.until_at) for row in connection.execute(select(rejections))}
     for terminal, entries in journals.items():
         for entry in entries:
-            if isinstance(entry, lines.Rejected) and (terminal, entry.offer) not in stored:
-                yield f"{terminal}: rejection of {entry.offer} was acknowledged and is lost"
+            if isinstance(entry, lines.Rejected):
+                until = None if entry.until is None else from_micros(entry.until)
+                if (subscriber_of[terminal], entry.offer, until) not in stored:
+                    yield f"{terminal}: rejection of {entry.offer} was acknowledged and is lost"
 
 
 def _charged_twice(connection: Connection) -> Iterator[str]:

@@ -34,10 +34,10 @@ from terminal_sim.link import LinkLost
 
 Steps = Generator[Deferred[Any], Any, None]
 
-PARALLEL = 12
+PARALLEL = 24
 """Sessions at a time."""
 
-SESSION_SHARE = 0.085
+SESSION_SHARE = 0.1
 """Part of the fleet that logs on at each step of sessions; at the first two steps it is half the fleet."""
 
 STAYING = 0.06
@@ -49,7 +49,9 @@ ORDERED = 3
 _RETRY_SECONDS = 0.2
 _RETRIES = 300
 _ASKED_SECONDS = 5.0
-_TAKE_OVER_SECONDS = 1.3
+_STILL_SECONDS = 0.8
+"""Real seconds without a further inquiry after which no more is waited for."""
+_TAKE_OVER_SECONDS = 1.1
 """The server looks for changed releases once a second."""
 
 
@@ -69,7 +71,6 @@ class Course:
     retries: int = 0
     sections_in_kills: int = 0
     kills_under_load: int = 0
-    not_asked: int = 0
 
 
 class Driver:
@@ -91,7 +92,6 @@ class Driver:
         self._steps = timeline(world.operator.settings.operator.zone, seed)
         self._products = load(world.operator.settings).catalogue.products
         self._staying: list[SimulatedTerminal] = []
-        self._ordered = 0
         self._days: set[Any] = set()
         loaded = [number for number, step in enumerate(self._steps) if step.work == "sessions"]
         self._kills = self._chance.choices(loaded, k=kills)
@@ -187,6 +187,7 @@ class Driver:
     @inlineCallbacks
     def _asked(self, number: int, step: Step) -> Steps:
         """The server asks by calendar or interval. Who was asked by hand is due later."""
+        yield self._connect_again()
         for terminal in self._staying:
             terminal.live(self._world.clock.micros())
         before = {id(each): each.counts.interrogations.total() for each in self._staying}
@@ -194,16 +195,14 @@ class Driver:
         def asked() -> int:
             return sum(each.counts.interrogations.total() > before[id(each)] for each in self._staying)
 
-        wanted = len(self._staying) - self._ordered
-        yield self._until(lambda: asked() >= wanted)
-        self.course.not_asked += max(0, wanted - asked())
+        yield self._until(lambda: asked() == len(self._staying), asked)
 
     @inlineCallbacks
     def _order(self, number: int, step: Step) -> Steps:
         """A person asks some that are connected and one that is not."""
+        yield self._connect_again()
         connected = [terminal.terminal for terminal in self._staying][:ORDERED]
         absent = [each.terminal for each in self._fleet if each not in self._staying][:1]
-        self._ordered = len(connected)
         engine, now = self._world.operator.engine, self._world.clock.now()
 
         def order(connection: Connection) -> None:
@@ -219,18 +218,22 @@ class Driver:
                 return connection.execute(select(func.count()).where(orders.c.state == "open")).scalar_one()
 
         transact(engine, order)
-        yield self._until(lambda: not waiting())
+        yield self._until(lambda: not waiting(), waiting)
 
     @inlineCallbacks
     def _leave(self, number: int, step: Step) -> Steps:
-        staying, self._staying, self._ordered = self._staying, [], 0
+        staying, self._staying = self._staying, []
         yield _all(terminal.leave() for terminal in staying)
 
     @inlineCallbacks
-    def _until(self, condition: Callable[[], bool]) -> Steps:
-        end = self._reactor.seconds() + _ASKED_SECONDS
-        while not condition() and self._reactor.seconds() < end:
+    def _until(self, condition: Callable[[], bool], count: Callable[[], int]) -> Steps:
+        """Until it holds, or ``count`` has not changed for a while."""
+        seconds = self._reactor.seconds
+        end, last, still_since = seconds() + _ASKED_SECONDS, count(), seconds()
+        while not condition() and seconds() < end and seconds() - still_since < _STILL_SECONDS:
             yield deferLater(self._reactor, 0.03)
+            if count() != last:
+                last, still_since = count(), seconds()
 
     # The operator.
 

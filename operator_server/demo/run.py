@@ -47,7 +47,13 @@ from terminal_sim.user import ScriptedFaults
 START = datetime(2026, 8, 31, 12, 0, tzinfo=UTC)
 
 WILD = FaultRates(
-    cut_link=0.03, forget_answer=0.05, repeat_report=0.3, report_late=0.3, break_download=0.4, reset_counter=0.04
+    cut_link=0.03,
+    forget_answer=0.05,
+    repeat_report=0.3,
+    report_late=0.3,
+    break_download=0.4,
+    spoil_download=0.05,
+    reset_counter=0.04,
 )
 """How every third terminal misbehaves, beside what its profile says of the others."""
 
@@ -208,7 +214,7 @@ def _check(
     verdict = Verdict(
         differences=_differences(connection, world, customers, course, journals, invoices),
         too_early=shown_too_early(journals, subscriber_of, world.config / "offers"),
-        lost=audit(connection, journals),
+        lost=audit(connection, journals, subscriber_of),
         ledger=[f"{each.where}: {each.what}" for each in (*verify_ledger(connection), *verify_billing(connection))],
     )
     sent = total(fleet).sections_sent.total()

@@ -13,8 +13,8 @@ Work = Literal["sessions", "stay", "asked", "order", "leave", "publish", "revoke
 MONTHS = ("2026-09", "2026-10")
 FIRST_DAY = date(2026, 9, 1)
 LAST_DAY = date(2026, 11, 3)
-HOURS = (9, 18)
-"""Hours of a day at which a part of the fleet logs on."""
+HOURS = (9, 18, 13)
+"""Hours at which a part of the fleet logs on, day by day."""
 
 
 class Step(NamedTuple):
@@ -32,7 +32,7 @@ def timeline(zone: ZoneInfo, seed: int) -> list[Step]:
     def at(day: date, hour: int, minute: int = 0) -> datetime:
         return datetime.combine(day, time(hour, minute), zone).astimezone(UTC)
 
-    steps = [Step(at(day, hour, chance.randrange(60)), "sessions") for day in _days() for hour in HOURS]
+    steps = [Step(at(day, HOURS[day.toordinal() % len(HOURS)], chance.randrange(60)), "sessions") for day in _days()]
     # A weekly and a monthly plan of the operator run at night; a day after it an interval is over.
     for evening, nights in ((date(2026, 9, 8), 2), (date(2026, 9, 30), 2), (date(2026, 10, 31), 1)):
         steps.append(Step(at(evening, 20, 30), "stay"))
@@ -46,8 +46,8 @@ def timeline(zone: ZoneInfo, seed: int) -> list[Step]:
         Step(at(date(2026, 9, 16), 13), "publish", ("chess", "1.1.0")),
         Step(at(date(2026, 10, 4), 6), "bill", (MONTHS[0], "")),
         Step(at(date(2026, 10, 8), 13), "publish", ("secure-mail", "2.1.0")),
-        Step(at(date(2026, 10, 14), 13), "revoke", ("phrasebook", "1.0.0")),
-        Step(at(date(2026, 10, 16), 13), "publish", ("phrasebook", "1.0.1")),
+        Step(at(date(2026, 10, 14), 20), "revoke", ("phrasebook", "1.0.0")),
+        Step(at(date(2026, 10, 14), 21), "publish", ("phrasebook", "1.0.1")),
         Step(at(date(2026, 11, 4), 6), "bill", (MONTHS[1], "")),
     ]
     return sorted(steps)

@@ -35,7 +35,7 @@ CONTENT: Mapping[str, Path] = {
     "phrasebook": _STDLIB / "pydoc_data",
     "secure-mail": _STDLIB / "http",
     "diagnostics": _STDLIB / "inspect.py",
-    "ringtones-classic": _STDLIB / "encodings",
+    "ringtones-classic": _STDLIB / "importlib",
     "ringtones-winter": _STDLIB / "typing.py",
     "aurora-radio-patch": _STDLIB / "ast.py",
     "voice-mail": _STDLIB / "configparser.py",
