@@ -105,7 +105,8 @@ def quantised_mib(mib: int) -> int:
 def _check_entry(section: SectionName, key: str, value: str) -> None:
     if not _KEY.match(key) or len(key) > MAX_KEY_BYTES:
         raise ConfigurationError(
-            f"{section}: key {key[:60]!r} is not 1 to {MAX_KEY_BYTES} of a-z A-Z 0-9 _ . + : / ~ @ - starting in a-z 0-9"
+            f"{section}: key {key[:60]!r} is not 1 to {MAX_KEY_BYTES} of "
+            "a-z A-Z 0-9 _ . + : / ~ @ - starting in a-z 0-9"
         )
     if len(value) > MAX_VALUE_BYTES or len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
         raise ConfigurationError(f"{section}: the value of {key!r} is longer than {MAX_VALUE_BYTES} bytes")
@@ -188,7 +189,10 @@ def section_digest(name: SectionName, canonical: bytes) -> bytes:
 
 
 def configuration_code(digests: Mapping[SectionName, bytes]) -> bytes:
-    """The code over the four section digests. Raises :class:`ConfigurationError` when one is missing or not 32 bytes."""
+    """The code over the four section digests.
+
+    Raises :class:`ConfigurationError` when one is missing or not 32 bytes.
+    """
     parts = [_CODE_MAGIC]
     for name in SECTIONS:
         digest = digests.get(name)

@@ -401,7 +401,7 @@ class InstallationStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChargeStatus(msgspec.Struct, frozen=True):
-    """Money of the account in one currency, micros: not yet billed, billed and open, reserved, what is left to spend."""
+    """Micros of the account in one currency: not yet billed, billed and open, reserved, and left to spend."""
 
     currency: str
     unbilled: int
@@ -419,8 +419,8 @@ class Status(Message, frozen=True):
 
 
 FROM_TERMINAL: tuple[type[Message], ...] = (
-    Logon, Logoff, Error, Ping, Pong, Bye, ConfigurationReport, SectionPart, Request, Reject, Later, CounterProposal, Confirm,
-    Decline, DeliveryRequest, Receipt, CounterReports, NoticeRead, StatusRequest,
+    Logon, Logoff, Error, Ping, Pong, Bye, ConfigurationReport, SectionPart, Request, Reject, Later, CounterProposal,
+    Confirm, Decline, DeliveryRequest, Receipt, CounterReports, NoticeRead, StatusRequest,
 )  # fmt: skip
 FROM_SERVER: tuple[type[Message], ...] = (
     Challenge, Welcome, Error, Ping, Pong, Bye, Inquiry, SectionRequest, Offers, Noted, QuoteMessage, Refusal, Agreed,

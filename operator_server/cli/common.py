@@ -49,7 +49,15 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
     Faults of the settings, keys and files that any command may meet are told so anyway.
     """
 
-    told = (CommandError, SettingsError, UnusableKey, SigningKeyError, VaultError, OSError, *kinds)
+    told: tuple[type[Exception], ...] = (
+        CommandError,
+        SettingsError,
+        UnusableKey,
+        SigningKeyError,
+        VaultError,
+        OSError,
+        *kinds,
+    )
 
     def decorate(command: F) -> F:
         @wraps(command)

@@ -17,12 +17,13 @@ Done = Callable[[Any], None]
 
 
 class Gathering:
-    """``submit`` takes a list of requests to the store; its Deferred fires with as many results.
+    """``submit`` takes a list of at most ``most`` requests to the store; its Deferred fires with as many results.
 
     When an operation fails, each of its requests is tried alone, so that one that cannot be done fails alone.
     """
 
-    def __init__(self, submit: Callable[[list[Any]], Deferred[list[Any]]]) -> None:
+    def __init__(self, submit: Callable[[list[Any]], Deferred[list[Any]]], most: int = 512) -> None:
+        self._most = most
         self._submit = submit
         self._waiting: list[tuple[Any, Done]] = []
         self._busy = False
@@ -38,7 +39,7 @@ class Gathering:
             self._busy = False
             return
         self._busy = True
-        group, self._waiting = self._waiting, []
+        group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         self._start(group)
 
     def _start(self, group: list[tuple[Any, Done]]) -> None:

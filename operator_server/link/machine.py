@@ -163,12 +163,17 @@ class LinkMachine:
         out.clear()
         return data
 
+    @property
+    def over(self) -> bool:
+        """Whether the last word is said."""
+        return self.state is State.CLOSED
+
     # What the terminal does.
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take in bytes of the terminal."""
         events: list[Event] = []
-        if self.state is State.CLOSED:
+        if self.over:
             return events
         try:
             payloads = self._reader.feed(data)
@@ -177,7 +182,7 @@ class LinkMachine:
             return events
         for payload in payloads:
             self._payload(payload, now, events)
-            if self.state is State.CLOSED:
+            if self.over:
                 break
         return events
 

@@ -29,8 +29,8 @@ class LinkProtocol:
     """One link. ``visitor`` is set while a terminal is logged on."""
 
     __slots__ = (
-        "_plain", "_stalled", "_watched", "address", "closing", "due", "heard_at", "interview", "machine", "opened_at", "pinged",
-        "server", "session", "slot", "terminal", "transport", "visitor",
+        "_plain", "_stalled", "_watched", "address", "closing", "due", "heard_at", "interview", "machine", "opened_at",
+        "pinged", "server", "session", "slot", "terminal", "transport", "visitor",
     )  # fmt: skip
 
     transport: Any

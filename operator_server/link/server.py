@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -109,7 +108,7 @@ class LinkServer:
         self._by_address: Counter[str] = Counter()
         self._wheel: Wheel[LinkProtocol] = Wheel()
         self._refused_at: dict[str, float] = {}
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         self._loops: list[LoopingCall] = []
         self._lease_at = 0
         self._renewed_at = 0.0
@@ -149,7 +148,7 @@ class LinkServer:
     def stop(self, reason: str = "the server stops") -> Generator[Deferred[Any], Any, None]:
         """Take leave of all terminals and give the leases back."""
         if self._port is not None:
-            yield self._port.stopListening()
+            yield maybeDeferred(self._port.stopListening)
             self._port = None
         for loop in self._loops:
             loop.stop()

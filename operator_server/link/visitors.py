@@ -74,6 +74,10 @@ class Proof:
     signature: bytes
 
 
+MOST = 32
+"""Terminals looked up together. A proof takes as long as the look-up of several terminals, so more would only make the
+first wait for the last, and the reactor for both."""
+
 Request = tuple[str, Proof | None]
 """A terminal, and its proof when it is to be checked."""
 
@@ -90,7 +94,7 @@ class Visitors:
             now = clock.micros()
             return store.read(lambda connection: read_visitors(connection, requests, now))
 
-        self._gathering = Gathering(submit)
+        self._gathering = Gathering(submit, MOST)
 
     def read(self, terminal: str, proof: Proof | None, done: Done) -> None:
         """``done`` gets the :class:`LogonContext` or :class:`Stranger` as of now, or a failure."""

@@ -79,7 +79,7 @@ class LinkRole:
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, int]:
         """Listen; fires with the port."""
-        port = yield self.server.listen()
+        port: int = yield self.server.listen()
         self._every(NOTICE_SECONDS, self._send_notices)
         self._every(REFRESH_SECONDS, self._refresh)
         return port
@@ -133,7 +133,7 @@ class LinkRole:
 
     # Notices go to terminals that are on line here.
 
-    def _send_notices(self) -> Deferred[None] | None:
+    def _send_notices(self) -> Deferred[Any] | None:
         if not len(self.server.registry):
             return None
         now = self._clock.now()

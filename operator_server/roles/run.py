@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -29,8 +29,10 @@ Announce = Callable[[str], None]
 
 def begin_logging() -> None:
     """Log to standard error, one line an event, from level info."""
-    observer = FilteringLogObserver(
-        textFileLogObserver(sys.stderr), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)]
+    # zope.interface's declarations are nothing that mypy can read.
+    observer: Any = FilteringLogObserver(
+        cast(Any, textFileLogObserver(sys.stderr)),
+        [cast(Any, LogLevelFilterPredicate(defaultLogLevel=LogLevel.info))],
     )
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
