@@ -11,7 +11,7 @@ import socket
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from OpenSSL import SSL
 
@@ -56,18 +56,16 @@ class Quiet:
             self._link = SSL.Connection(context, self._socket)
             self._link.set_connect_state()
             self._link.do_handshake()
-        self._reader = FrameReader()
         self._sent = 0
-        self._log_on(tls=context is not None)
-        self._reader = None
+        self._log_on(FrameReader(), tls=context is not None)
 
     def _send(self, message: Message, exchange: int = 0, re: int | None = None) -> None:
         self._sent += 1
         self._link.sendall(frame(encode(message, id=self._sent, exchange=exchange, re=re)))
 
-    def _log_on(self, *, tls: bool) -> None:
+    def _log_on(self, reader: FrameReader, *, tls: bool) -> None:
         while True:
-            for payload in self._reader.feed(self._link.recv(65536)):
+            for payload in reader.feed(self._link.recv(65536)):
                 envelope = decode(payload)
                 message = decode_from_server(envelope)
                 if isinstance(message, Challenge):
@@ -84,7 +82,7 @@ class Quiet:
 
     def _proof(self, challenge: Challenge, tls: bool) -> Logon:
         name = terminal_name(self._number)
-        binding = "tls-exporter" if tls else "none"
+        binding: Literal["tls-exporter", "none"] = "tls-exporter" if tls else "none"
         data = self._link.export_keying_material(EXPORTER_LABEL, 32, None) if tls else b""
         statement = logon_statement(challenge.nonce, name, SERVER_ID, binding, data)
         return Logon(name, binding, terminal_key(self._number).sign(statement))

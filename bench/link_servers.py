@@ -142,7 +142,7 @@ def tls_files(folder: Path) -> Any:
 def _serve_real(folder: Path, tls: bool) -> None:
     from twisted.internet import reactor
 
-    from operator_server.link.process import settle_memory
+    from operator_server.link.process import settle_process
     from operator_server.link.server import LinkServer
     from operator_server.link.tls import LinkTls
     from operator_server.store.engine import sqlite_url
@@ -159,7 +159,7 @@ def _serve_real(folder: Path, tls: bool) -> None:
         node=NODE,
         tls=None if keys is None else LinkTls(keys.certificate, keys.private_key),
     )
-    settle_memory()
+    settle_process()
     server.listen().addCallbacks(_say, lambda failure: (failure.printTraceback(), os._exit(1)))
     _run(reactor)
 

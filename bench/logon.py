@@ -7,6 +7,7 @@ The terminals are one epoll loop in this process, without a framework, so that t
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
 import statistics
@@ -19,12 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
+from OpenSSL import SSL
 
 from bench.link_servers import CONFIGURATION, SERVER_ID, prepare, terminal_key, terminal_name
+from bench.measure import fdatasyncs_per_second, percentile, show
 from bench.report import Target
+from operator_server.link.visitors import Request, read_visitors
+from operator_server.store.engine import open_engine, sqlite_url
+from signalling.clock import SystemClock
 from signalling.envelope import encode
 from signalling.framing import frame
-from signalling.messages import ConfigurationReport, Logoff, Logon
+from signalling.messages import ConfigurationReport, Logoff, Logon, SectionPart
 from signalling.proof import logon_statement
 
 FLEET = 2000
@@ -70,6 +77,11 @@ class Server:
         self._process.stdin.flush()
         return int(self._line())
 
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
+
     def close(self) -> None:
         """End it."""
         assert self._process.stdin is not None
@@ -96,7 +108,6 @@ class Device:
 
 
 _REPORT = ConfigurationReport(CONFIGURATION.code(), dict(CONFIGURATION.digests()))
-_nonce = msgspec.msgpack.Decoder(msgspec.Raw)
 
 
 class Load:
@@ -203,8 +214,6 @@ class Load:
         device.turn = turn + 1
 
     def _send_sections(self, device: Device, payload: bytes) -> None:
-        from signalling.messages import SectionPart
-
         request = msgspec.msgpack.decode(payload)
         for name, data in CONFIGURATION.canonical().items():
             if name in request["body"]["sections"]:
@@ -223,10 +232,6 @@ class Load:
 
 
 _LOGOFF = Logoff()
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.99)] * 1000 if values else float("nan")
 
 
 def _compared(
@@ -249,11 +254,53 @@ def _compared(
         for _ in range(ROUNDS):
             for load, seen in zip(loads, tails, strict=True):
                 load.run(SECONDS, rate=peak / 4)
-                seen.append(_p99(load.latencies))
+                seen.append(percentile(load.latencies, 99) * 1000)
     for load in loads:
         load.close()
     real_tail, ceiling_tail = (statistics.median(seen) if seen else 0.0 for seen in tails)
     return peak, statistics.median(rates[1]), ratio, real_tail, ceiling_tail
+
+
+def _handshakes(folder: Path) -> float:
+    """TLS hand-shakes that the server does in a second of its processor time, each on a connection of its own."""
+    server = Server("real", str(folder), "tls")
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+
+    def shake(count: int) -> float:
+        before = server.cpu_seconds()
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                tls = SSL.Connection(context, connection)
+                tls.set_connect_state()
+                tls.do_handshake()
+                tls.recv(4096)
+        return count / (server.cpu_seconds() - before)
+
+    try:
+        shake(50)
+        return statistics.median(shake(500) for _ in range(ROUNDS))
+    finally:
+        server.close()
+
+
+def _reads(folder: Path, together: int) -> float:
+    """Terminals a second whose logon is looked up in the database, so many with one operation."""
+    engine = open_engine(sqlite_url(folder / "bench.sqlite"))
+    now = SystemClock().micros()
+    rates = []
+    with engine.connect() as connection:
+        for _ in range(ROUNDS):
+            numbers = itertools.cycle(range(FLEET))
+            start, count = time.perf_counter(), 0
+            while time.perf_counter() - start < 0.5:
+                requests: list[Request] = [(terminal_name(next(numbers)), None) for _ in range(together)]
+                with connection.begin():
+                    read_visitors(connection, requests, now)
+                count += together
+            rates.append(count / (time.perf_counter() - start))
+    engine.dispose()
+    return statistics.median(rates)
 
 
 def run() -> list[dict[str, Any]]:
@@ -278,9 +325,12 @@ def run() -> list[dict[str, Any]]:
         finally:
             real.close()
             ceiling.close()
+        for together in (1, 50):
+            row(f"database read at logon, {together} together", _reads(folder, together), "1/s", None, None)
+        row("TLS hand-shakes a second of the server's processor", _handshakes(folder), "1/s", None, None)
+        row("fdatasync of the disk", fdatasyncs_per_second(folder), "1/s", None, None)
     return rows
 
 
 if __name__ == "__main__":
-    for figure in run():
-        print(figure)
+    show(run())

@@ -47,6 +47,7 @@ class Runner:
         self._clock = clock
         self._registry = registry
         self._interrogator = interrogator
+        self._missed: list[str] = []
         self._running: list[tuple[int, str, str]] = []
         self._orders: dict[str, int] = {}
         self._asking: set[str] = set()

@@ -61,8 +61,8 @@ class Registry:
         if self._links.get(terminal) is not link:
             return False
         del self._links[terminal]
-        if self._fresh.pop(terminal, None) is None or link.session:
-            self._departed[terminal] = link.session
+        self._fresh.pop(terminal, None)
+        self._departed[terminal] = link.session
         return True
 
     def work(self) -> LeaseWork:
