@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -15,6 +16,7 @@ from operator_server.parties import PartyError
 from operator_server.store.store import transact
 
 _FAULTS_SHOWN = 50
+_AT_ONCE = 100
 
 Row = dict[str, str]
 
@@ -37,16 +39,18 @@ def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, Row]]:
 def import_rows(
     engine: Engine, file: Path, needed: tuple[str, ...], take: Callable[[Connection, Row], bool], done: str
 ) -> None:
-    """Take each row of a CSV file, all good ones in one transaction; ``take`` says whether the row was new.
+    """Take each row of a CSV file; ``take`` says whether the row was new.
 
     Bad rows are told with their line; then the command ends with exit code 1. ``take`` must refuse a row by
-    :class:`PartyError` or :class:`CommandError` before it writes anything.
+    :class:`PartyError` or :class:`CommandError` before it writes anything. Rows are committed by the hundred, so that
+    a server that is running waits for none of it; an import that was broken off is repeated.
     """
     rows = csv_rows(file, needed)
+    new, same, faults = 0, 0, []
 
-    def take_all(connection: Connection) -> tuple[int, int, list[str]]:
-        new, same, faults = 0, 0, []
-        for number, row in track(rows, description="Importing", transient=True, console=err):
+    def take_some(connection: Connection, portion: Sequence[tuple[int, Row]]) -> None:
+        nonlocal new, same
+        for number, row in portion:
             try:
                 if take(connection, row):
                     new += 1
@@ -54,9 +58,11 @@ def import_rows(
                     same += 1
             except (PartyError, CommandError) as error:
                 faults.append(f"{file}: line {number}: {error}")
-        return new, same, faults
 
-    new, same, faults = transact(engine, take_all)
+    starts = range(0, len(rows), _AT_ONCE)
+    for start in track(starts, description="Importing", transient=True, console=err):
+        portion = rows[start : start + _AT_ONCE]
+        transact(engine, partial(take_some, portion=portion))
     for fault in faults[:_FAULTS_SHOWN]:
         out.print(fault)
     if len(faults) > _FAULTS_SHOWN:

@@ -93,9 +93,10 @@ def test_tables_that_ask_for_it_have_no_row_ids_and_partial_indexes_their_condit
     assert all(partial[name].endswith(f"WHERE {condition}") for name, condition in conditions.items())
 
 
-def test_there_is_one_first_revision() -> None:
+def test_the_revisions_are_one_line_from_the_first_to_the_newest() -> None:
     script = ScriptDirectory(migrate._config("sqlite://").get_main_option("script_location") or "")
-    assert [revision.revision for revision in script.walk_revisions()] == [migrate.newest()]
+    assert (script.get_bases(), script.get_heads()) == (["0001"], [migrate.newest()])
+    assert not any(revision.is_branch_point or revision.is_merge_point for revision in script.walk_revisions())
 
 
 def test_an_upgrade_of_what_is_newest_changes_nothing(migrated: Path) -> None:
