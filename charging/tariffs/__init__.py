@@ -1,7 +1,7 @@
 """Tariffs: read from TOML, versioned by the date they take effect, and what they make of a usage."""
 
 from charging.rating import Rated, RatingError, RatingState, Step
-from charging.tariffs.book import Problem, Tariff, TariffBook, TariffError, restore_version
+from charging.tariffs.book import Problem, Tariff, TariffBook, TariffError, read_tariff, restore_version
 from charging.tariffs.usage import (
     MAX_UNITS,
     charged_in_period,
@@ -25,6 +25,7 @@ __all__ = [
     "charged_in_period",
     "period_shortfall",
     "rate_usage",
+    "read_tariff",
     "restore_version",
     "units_affordable",
 ]

@@ -111,6 +111,12 @@ class TariffBook:
             raise TariffError(f"no tariff version {version_id!r} in the book") from None
 
 
+def read_tariff(path: Path) -> tuple[Tariff | None, list[Problem]]:
+    """The tariff of one file, or ``None`` and every problem in it."""
+    problems: list[Problem] = []
+    return _read(path, problems), problems
+
+
 def restore_version(tariff_id: str, content: str) -> TariffVersion:
     """The version whose ``content`` was kept, with the same ``version_id``; ``ValueError`` if it is none."""
     raw = json.loads(content)

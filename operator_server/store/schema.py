@@ -42,6 +42,7 @@ from operator_server.store.parties import (
     TerminalKey,
     TerminalSession,
 )
+from operator_server.store.usage import UsageRecord, UsageState
 
 metadata = SQLModel.metadata
 
@@ -75,6 +76,8 @@ __all__ = [
     "TerminalKey",
     "TerminalSession",
     "UsageGrantRow",
+    "UsageRecord",
+    "UsageState",
     "ledger_tables",
     "metadata",
 ]

@@ -1,0 +1,44 @@
+"""Usage that other systems counted and handed in as records."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Index
+from sqlmodel import Field, SQLModel
+
+from charging.columns import Digest, Identifier, Instant, Json, Micros
+
+
+class UsageRecord(SQLModel, table=True):
+    """A usage record as it was taken, once for each ``(source, id)``; ``digest`` is of its content.
+
+    ``at`` is when the use was, ``charge_id`` the charge that it became, whose quantity and tariff version are its.
+    """
+
+    __tablename__ = "usage_record"
+    __table_args__ = (Index("usage_record_at", "at"),)
+    source: str = Field(primary_key=True, max_length=255)
+    id: str = Field(primary_key=True, max_length=255)
+    digest: bytes = Field(sa_type=Digest)
+    subscriber_id: str = Field(sa_type=Identifier)
+    tariff_id: str = Field(sa_type=Identifier)
+    quantity: int = Field(sa_type=Micros)
+    at: datetime = Field(sa_type=Instant)
+    destination: str = ""
+    charge_id: str = Field(unique=True, sa_type=Identifier)
+    imported_at: datetime = Field(sa_type=Instant)
+
+
+class UsageState(SQLModel, table=True):
+    """The rating state that the records of a standing agreement carry within a period, and the version it is of.
+
+    Where the tariff counts over the life of the agreement, ``period`` is ``agreement``.
+    """
+
+    __tablename__ = "usage_state"
+    agreement_id: str = Field(primary_key=True, sa_type=Identifier)
+    period: str = Field(primary_key=True, max_length=16)
+    tariff_version: str = Field(max_length=160)
+    state: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))

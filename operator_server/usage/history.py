@@ -1,0 +1,142 @@
+"""What was charged for use, read back as the uses it was rated from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, or_, select
+
+from charging.tariffs import TariffVersion
+from charging.tariffs.explain import Use
+from charging.tariffs.simulate import Charged, History
+from operator_server.counting.tariffs import TariffVersions
+from operator_server.store.accounting import Charge, CounterReportRow
+from operator_server.store.dealings import Agreement
+from operator_server.store.rows import table
+from operator_server.store.usage import UsageRecord
+from signalling.clock import from_micros
+from signalling.documents import CounterReport, decode_document
+
+_INSTANT = timedelta(microseconds=1)
+
+
+class UnknownUse(LookupError):
+    """No charge for use of that name, or more than one; the text says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedUse:
+    """A charge for use with those of its agreement and rating period that were rated before it; it is the last."""
+
+    charge: Row[Any]
+    uses: Sequence[Use]
+
+
+def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> ChargedUse:
+    """The use of a charge id, of a usage record's id, or of its ``source/id``.
+
+    Raises :class:`UnknownUse`, and :class:`charging.tariffs.TariffError` where a version was not kept.
+    """
+    row = _named(connection, name)
+    if row.kind != "use":
+        raise UnknownUse(f"{name}: a charge of kind {row.kind}; only use is rated by a tariff")
+    version = tariffs.find(connection, row.tariff_version)
+    same = _uses().where(table(Charge).c.agreement_id == row.agreement_id)
+    if version.included_per == "month":
+        same = same.where(table(Charge).c.period == row.period)
+    uses = []
+    for earlier in connection.execute(same.order_by(*_ORDER)):
+        uses.append(_use(connection, earlier, tariffs.find(connection, earlier.tariff_version)))
+        if earlier.id == row.id:
+            break
+    return ChargedUse(row, uses)
+
+
+def histories(connection: Connection, tariffs: TariffVersions, tariff: str, period: str) -> Iterator[History]:
+    """What each agreement was charged for by any version of ``tariff`` in a month.
+
+    Use of months before it leads the way, and does not count, where a tariff counts over the life of the agreement.
+    """
+    charge = table(Charge)
+    by_tariff = charge.c.tariff_version.startswith(f"{tariff}@", autoescape=True)
+    inside = select(charge.c.agreement_id).where(charge.c.kind == "use", by_tariff, charge.c.period == period)
+    statement = (
+        _uses()
+        .where(charge.c.agreement_id.in_(inside), by_tariff, charge.c.period <= period)
+        .order_by(charge.c.account_id, charge.c.agreement_id, *_ORDER)
+    )
+    rows = connection.execute(statement)
+    for (account, agreement), of_agreement in groupby(rows, key=lambda row: (row.account_id, row.agreement_id)):
+        charged = [
+            Charged(_use(connection, row, tariffs.find(connection, row.tariff_version)), row.net, row.period == period)
+            for row in of_agreement
+        ]
+        yield History(account, agreement, charged)
+
+
+# The transfers of a group ascend in the order in which they were rated, whereas charges of one millisecond do not.
+_ORDER = (table(Charge).c.recorded_at, table(Charge).c.transfer_id)
+
+
+def _uses() -> Select[Any]:
+    charge, record = table(Charge), table(UsageRecord)
+    return (
+        select(charge, record.c.id.label("record"), record.c.at, record.c.destination)
+        .outerjoin(record, record.c.charge_id == charge.c.id)
+        .where(charge.c.kind == "use")
+    )
+
+
+def _named(connection: Connection, name: str) -> Row[Any]:
+    charge, record = table(Charge), table(UsageRecord)
+    row = connection.execute(select(charge).where(charge.c.id == name)).first()
+    if row is not None:
+        return row
+    # A source may hold slashes, and so may an id.
+    splits = [(name[:place], name[place + 1 :]) for place, letter in enumerate(name) if letter == "/"]
+    is_name = or_(record.c.id == name, *((record.c.source == source) & (record.c.id == id) for source, id in splits))
+    statement = select(charge, record.c.source).join(record, record.c.charge_id == charge.c.id).where(is_name)
+    found = connection.execute(statement.limit(2)).all()
+    if not found:
+        raise UnknownUse(f"{name}: neither a charge nor a usage record has this id; see `tollgate usage list`")
+    if len(found) > 1:
+        raise UnknownUse(f"{name}: several sources have a record of this id; write {found[0].source}/{name}")
+    return found[0]
+
+
+def _use(connection: Connection, row: Row[Any], version: TariffVersion) -> Use:
+    if row.record is not None:
+        return Use(row.record, version, row.quantity, row.at, row.destination or None, session=True)
+    at = _counted_at(connection, row) if version.timed else row.effective_at
+    return Use(row.id, version, row.quantity, at)
+
+
+def _counted_at(connection: Connection, row: Row[Any]) -> datetime:
+    """When a stretch of a counter was used: its report or sample says so, whatever period it was billed in."""
+    report, agreement = table(CounterReportRow), table(Agreement)
+    since: datetime | None = connection.execute(
+        select(agreement.c.agreed_at).where(agreement.c.id == row.agreement_id)
+    ).scalar()
+    recorded: datetime = row.recorded_at
+    effective: datetime = row.effective_at
+    reports = connection.execute(
+        select(report.c.document).where(
+            report.c.installation_id == row.installation_id,
+            report.c.counter == row.counter,
+            report.c.epoch == row.epoch,
+            report.c.received_at == row.recorded_at,
+        )
+    )
+    for document in reports.scalars():
+        told = decode_document(CounterReport, document)
+        instants = [from_micros(at) - _INSTANT for at, value in told.samples if value == row.counter_to]
+        if not instants and told.value == row.counter_to:
+            instants = [from_micros(told.at)]
+        if instants:
+            at = min(instants[0], recorded)
+            return max(since, at) if since else at
+    return effective
