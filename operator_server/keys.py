@@ -1,7 +1,8 @@
 """The operator's own keys: the signing key of quotes and grants, and the TLS authority and certificate of the link.
 
-They are made at the first start in ``keys/`` of the data folder, files of mode 0600. A certificate of a public
-authority may be put in place of the one made here; terminals then pin that authority.
+They are made at the first start in ``keys/`` of the data folder, files of mode 0600. The certificate is made anew at a
+start when it ends soon or lacks a host that the settings name. One of a public authority may be put in its place;
+terminals then pin that authority, and it is left alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from operator_server.delivery.files import file_lock, write_atomically
 
 _AUTHORITY_YEARS = 20
 _LEAF_DAYS = 825
+_RENEW_DAYS = 30
+_KEY_USES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 
 
 class UnusableKey(RuntimeError):
@@ -51,8 +57,8 @@ def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: dat
 
     Several processes may call this at once. Raises :class:`UnusableKey`.
 
-    The certificate is valid by the machine's clock, since TLS knows no other; ``now`` only starts its validity when
-    it lies before that.
+    The certificate is valid by the machine's clock, since TLS knows no other; where ``now`` lies before it, from
+    then on.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     signing = folder / "server_ed25519.pem"
@@ -60,8 +66,16 @@ def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: dat
     with file_lock(folder / "lock"):
         if not signing.exists():
             write_private(signing, _private_pem(Ed25519PrivateKey.generate()))
-        if not certificate.exists():
-            _make_tls(authority, certificate, private, server_id, hosts, min(now, datetime.now(UTC)))
+        start = min(now, datetime.now(UTC)) - timedelta(days=1)
+        try:
+            if not (authority.exists() or certificate.exists()):
+                _make_authority(authority, server_id, start)
+            if _is_due(authority, certificate, hosts):
+                _make_leaf(authority, certificate, private, server_id, hosts, start)
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            raise UnusableKey(
+                f"{folder}: its TLS files cannot be used; restore them from the backup: {error}"
+            ) from None
     try:
         key = serialization.load_pem_private_key(signing.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
@@ -87,55 +101,63 @@ def _alternative_names(hosts: list[str]) -> list[x509.GeneralName]:
     return names
 
 
-def _make_tls(
-    authority: Path, certificate: Path, private: Path, server_id: str, hosts: list[str], now: datetime
-) -> None:
-    ca_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{server_id} terminal link authority"[:64])])
-    start = now - timedelta(days=1)
-    ca = (
+def _make_authority(authority: Path, server_id: str, start: datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{server_id} terminal link authority"[:64])])
+    signs_only = dict.fromkeys(_KEY_USES, False) | {"key_cert_sign": True, "crl_sign": True}
+    certificate = (
         x509.CertificateBuilder()
-        .subject_name(ca_name)
-        .issuer_name(ca_name)
-        .public_key(ca_key.public_key())
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=365 * _AUTHORITY_YEARS))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=365 * _AUTHORITY_YEARS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=False,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=True,
-                crl_sign=True,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-        .sign(ca_key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.KeyUsage(**signs_only), critical=True)
+        .sign(key, hashes.SHA256())
     )
+    write_private(authority.with_suffix(".key"), _private_pem(key))
+    write_atomically(authority, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _make_leaf(
+    authority: Path, certificate: Path, private: Path, server_id: str, hosts: list[str], start: datetime
+) -> None:
+    issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+    issuer_key = serialization.load_pem_private_key(authority.with_suffix(".key").read_bytes(), password=None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, server_id[:64])]))
-        .issuer_name(ca_name)
-        .public_key(leaf_key.public_key())
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=_LEAF_DAYS))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=_LEAF_DAYS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(_alternative_names(hosts)), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
     )
-    pem = serialization.Encoding.PEM
-    write_private(authority.with_suffix(".key"), _private_pem(ca_key))
-    write_private(private, _private_pem(leaf_key))
-    # The certificate last: while it is missing, the next start makes all of them anew.
-    write_atomically(authority, ca.public_bytes(pem))
-    write_atomically(certificate, leaf.public_bytes(pem))
+    # Between the two the pair does not fit; without a certificate the next start makes both anew.
+    certificate.unlink(missing_ok=True)
+    write_private(private, _private_pem(key))
+    write_atomically(certificate, leaf.public_bytes(serialization.Encoding.PEM))
+
+
+def _is_due(authority: Path, certificate: Path, hosts: list[str]) -> bool:
+    """Whether a certificate of our own authority is missing, ends soon or lacks one of the hosts."""
+    if not certificate.exists():
+        return True
+    leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
+    if not authority.with_suffix(".key").exists():
+        return False
+    if leaf.issuer != x509.load_pem_x509_certificate(authority.read_bytes()).subject:
+        return False
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    ends_soon = leaf.not_valid_after_utc < datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
+    return ends_soon or not set(_alternative_names(hosts)) <= set(names)
