@@ -7,6 +7,7 @@ for the server, for the terminals and for whoever checks their journals.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,9 @@ PARALLEL = 24
 
 SESSION_SHARE = 0.1
 """Part of the fleet that logs on at each step of sessions; at the first two steps it is half the fleet."""
+
+KILL_SHARE = 0.4
+"""The same at a step in which the server is killed."""
 
 STAYING = 0.06
 """Part of the fleet that stays connected over each of the times at which the server asks."""
@@ -94,7 +98,8 @@ class Driver:
         self._staying: list[SimulatedTerminal] = []
         self._days: set[Any] = set()
         loaded = [number for number, step in enumerate(self._steps) if step.work == "sessions"]
-        self._kills = self._chance.choices(loaded, k=kills)
+        rounds, rest = divmod(kills, len(loaded))
+        self._kills = Counter(dict.fromkeys(loaded, rounds)) + Counter(self._chance.sample(loaded, rest))
         self._running = 0
 
     @inlineCallbacks
@@ -121,16 +126,17 @@ class Driver:
 
     @inlineCallbacks
     def _sessions(self, number: int, step: Step) -> Steps:
-        share = 0.5 if number < 2 else SESSION_SHARE
+        kills = self._kills[number]
+        share = 0.5 if number < 2 else KILL_SHARE if kills else SESSION_SHARE
         connected = set(map(id, self._staying))
         chosen = [each for each in self._fleet if self._chance.random() < share and id(each) not in connected]
         before = {id(each): (each.counts.links_lost, each.counts.sections_sent.total()) for each in self._fleet}
-        killing = gatherResults([self._kill_soon() for kill in self._kills if kill == number], consumeErrors=True)
+        killing = self._kill(kills)
         places = DeferredSemaphore(PARALLEL)
         yield _all(places.run(self._session, terminal) for terminal in chosen)
         yield killing
         yield self._connect_again()
-        if number in self._kills:
+        if kills:
             for each in self._fleet:
                 lost, sent = before[id(each)]
                 if each.counts.links_lost > lost:
@@ -158,11 +164,12 @@ class Driver:
         raise DemoFailed(f"{terminal.terminal} gives up: {last}")
 
     @inlineCallbacks
-    def _kill_soon(self) -> Steps:
-        yield deferLater(self._reactor, self._chance.uniform(0.01, 0.3))
-        self.course.kills_under_load += self._running > 0
-        self._server.kill()
-        yield self._server.start()
+    def _kill(self, times: int) -> Steps:
+        for _ in range(times):
+            yield deferLater(self._reactor, self._chance.uniform(0.01, 0.15))
+            self.course.kills_under_load += self._running > 0
+            self._server.kill()
+            yield self._server.start()
 
     # Terminals that stay connected.
 

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Connection, func, select
+from twisted.internet.defer import FirstError
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -144,7 +145,10 @@ def _walk(
         finally:
             server.stop()
     for failure in failures:
-        failure.raiseException()
+        cause = failure
+        while isinstance(cause.value, FirstError):
+            cause = cause.value.subFailure
+        cause.raiseException()
     return fleet, driver.course
 
 

@@ -1,0 +1,65 @@
+"""The demo on a small fleet: the whole method, checked by its own second opinion."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from demo_runs import Ran
+from pypdf import PdfReader
+
+pytestmark = pytest.mark.slow
+
+
+def test_everything_holds(demo: Ran) -> None:
+    assert demo.code == 0, demo.progress
+    assert demo.figures["reconciled"] is True
+    assert demo.figures["acknowledged_and_lost"] == 0
+    assert demo.figures["ledger_findings"] == 0
+
+
+def test_the_whole_method_happens(demo: Ran) -> None:
+    figures = demo.figures
+    assert figures["terminals"] == 30
+    assert set(figures["interrogations"]) == {"logon", "calendar", "interval", "manual"}
+    assert min(figures["interrogations"].values()) > 0
+    assert set(figures["agreements"]) == {"free", "one_off", "per_use"}
+    for name in (
+        "offer_classes", "rejected", "counter_proposals", "deliveries", "resumed", "bytes_delivered", "counter_reports",
+        "duplicates_ignored", "charges", "invoices", "notices",
+    ):  # fmt: skip
+        assert figures[name] > 0, name
+    assert figures["refusals"]
+    assert figures["offer_classes"] < figures["distinct_codes"]
+
+
+@pytest.mark.requirement("S2")
+def test_no_section_is_fetched_twice(demo: Ran) -> None:
+    assert demo.figures["sections_fetched"] == demo.figures["distinct_sections"]
+
+
+@pytest.mark.requirement("S5")
+def test_nothing_that_was_rejected_is_shown_too_early(demo: Ran) -> None:
+    assert demo.figures["rejected"] > 0
+    assert demo.figures["rejected_shown_too_early"] == 0
+
+
+def test_progress_is_told_where_nobody_sees_a_bar(demo: Ran) -> None:
+    assert "2026-09-14: " in demo.progress
+    assert "2026-10-26: " in demo.progress
+
+
+def test_each_invoice_lies_there_as_pdf_and_says_its_total(demo: Ran) -> None:
+    folder = demo.folder / "invoices"
+    pdfs = sorted(folder.glob("*.pdf"))
+    assert len(pdfs) == demo.figures["invoices"]
+    total = Decimal(0)
+    for pdf in pdfs:
+        total += Decimal(json.loads(pdf.with_suffix(".json").read_text())["totals"]["gross"])
+    assert {"EUR": str(total)} == demo.figures["invoice_total"]
+    data = json.loads(pdfs[0].with_suffix(".json").read_text())
+    text = "".join(page.extract_text() for page in PdfReader(pdfs[0]).pages)
+    assert data["number"] in text
+    assert data["customer"]["name"] in text
+    assert "Nordlicht Mobil GmbH" in text
