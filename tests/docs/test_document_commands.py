@@ -51,6 +51,7 @@ def test_each_marker_is_known() -> None:
 def _workplace(folder: Path) -> dict[str, str]:
     """A folder as a fresh clone looks to the commands: the configuration and an environment to activate."""
     shutil.copytree(ROOT / "configs", folder / "configs")
+    shutil.copy(ROOT / "README.md", folder)
     scripts = Path(sys.executable).parent
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/activate").write_text(f"export PATH='{scripts}':$PATH\n")
@@ -58,6 +59,7 @@ def _workplace(folder: Path) -> dict[str, str]:
     return kept | {
         "PATH": f"{scripts}:{os.environ['PATH']}",
         "COLUMNS": "120",
+        "TZ": "CET-1CEST,M3.5.0,M10.5.0/3",  # The zone of the small operator, for `date`.
         "TOLLGATE_LINK__PORT": str(_free_port()),
         "TOLLGATE_WEB__PORT": str(_free_port()),
     }
