@@ -10,7 +10,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from operator_server.desk import Desks, Refused, Visitor
@@ -408,9 +408,13 @@ class LinkServer:
 
 
 class _TlsFactory(TLSMemoryBIOFactory):
-    """Closes a connection that the wrapped factory does not want."""
+    """Closes a connection that the wrapped factory does not want.
+
+    A link writes once a turn, so there is nothing for the buffering transport to gather.
+    """
 
     noisy = False
+    protocol = TLSMemoryBIOProtocol
 
     def buildProtocol(self, addr: Any) -> Any:
         inner = self.wrappedFactory.buildProtocol(addr)
