@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ def supervise(config: Path, roles: Sequence[str]) -> None:
     reactor: Any = installed
     monitor = ProcessMonitor()
     for role in roles:
-        command = [sys.executable, "-m", "operator_server", "serve", "--config", str(config), "--role", role, "--child"]
+        command = [sys.executable, "-m", "operator_server", "serve", "--config", str(config), "--role", role]
+        command += ["--child-of", str(os.getpid())]
         monitor.addProcess(role, command, env=dict(os.environ))
     monitor.startService()
     reactor.addSystemEventTrigger("before", "shutdown", monitor.stopService)
