@@ -32,6 +32,14 @@ from operator_server.store.dealings import (
     Release,
     TariffVersionRow,
 )
+from operator_server.store.devices import (
+    Device,
+    DeviceCounterReading,
+    DeviceCredential,
+    DeviceMeter,
+    DeviceSample,
+    WebToken,
+)
 from operator_server.store.parties import (
     Account,
     Binding,
@@ -57,6 +65,11 @@ __all__ = [
     "CounterReportRow",
     "CounterState",
     "Delivery",
+    "Device",
+    "DeviceCounterReading",
+    "DeviceCredential",
+    "DeviceMeter",
+    "DeviceSample",
     "Event",
     "Installation",
     "Interrogation",
@@ -78,6 +91,7 @@ __all__ = [
     "UsageGrantRow",
     "UsageRecord",
     "UsageState",
+    "WebToken",
     "ledger_tables",
     "metadata",
 ]
