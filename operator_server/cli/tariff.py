@@ -13,6 +13,8 @@ from charging.periods import PeriodError
 from charging.periods import period as named_period
 from charging.rating import RatingError, decimal_text
 from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, read_tariff
+from charging.tariffs.csv_import import convert
+from charging.tariffs.csv_import.writing import write_tariffs
 from charging.tariffs.explain import Explanation, explain
 from charging.tariffs.headline import headline
 from charging.tariffs.simulate import Bill, Simulation, simulate
@@ -163,6 +165,53 @@ def simulate_(
         _print_simulation(simulation, tariff, on, limit)
     if simulation.unrated:
         raise fail(f"{len(simulation.unrated)} agreement(s) cannot be rated by {version.version_id}; left out above")
+
+
+@app.command("import-csv")
+@says_errors()
+def import_csv(
+    folder: Annotated[Path, typer.Argument(help="Folder with Destinations.csv, Rates.csv, ..., RatingProfiles.csv.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the tariff files; default: tariffs/ of the configuration.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Of the amounts; default: the operator's.")] = "",
+    zone: Annotated[str, typer.Option(help="Of the timings, IANA; default: the operator's.")] = "",
+    tax_category: Annotated[str, typer.Option("--tax-category", help="One of the operator's tax_rates.")] = "S",
+    skip_unsupported: Annotated[
+        bool, typer.Option("--skip-unsupported", help="Write the tariffs that are supported, leave out the others.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over tariff files that are there.")] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Make tariffs of the CSV set that the field knows, in the columns that CGRateS documents.
+
+    Each rating profile becomes a tariff, each activation a version. What is not supported is named with file and
+    line; then nothing is written.
+
+    Example: tollgate tariff import-csv plans/ --out configs/tariffs
+    """
+    operator = load_settings(config).operator
+    target = out_dir or config / "tariffs"
+    imported = convert(
+        folder,
+        currency=currency or operator.currency,
+        zone=zone or operator.time_zone,
+        tax_category=tax_category,
+    )
+    for note in imported.not_used:
+        out.print(f"note: {note}")
+    for fault in imported.unsupported:
+        out.print(str(fault))
+    if imported.unsupported and not skip_unsupported:
+        raise fail(f"{len(imported.unsupported)} fault(s) in {folder}; nothing is written")
+    problems = write_tariffs(imported.files, target, replace=replace)
+    for problem in problems:
+        out.print(str(problem))
+    if problems:
+        raise fail(f"{len(problems)} fault(s); nothing is written")
+    out.print(f"{len(imported.files)} tariffs are written to {target}; `tollgate check` reads them with the offers.")
+    if imported.unsupported:
+        raise fail(f"{len(imported.unsupported)} fault(s) in {folder}; the tariffs they concern are left out")
 
 
 def _name(tariff: Tariff) -> str:
