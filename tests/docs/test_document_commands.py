@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from document_reader import ROOT, Block, all_documents, blocks
+from quick_commands import quick_commands
 
 SERVER_SECONDS = 40
 BLOCK_SECONDS = 60
@@ -25,11 +25,17 @@ RUNNABLE = {
 }
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with quick_commands(tmp_path_factory.mktemp("commands"), _environment()) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("document", [path for path, found in RUNNABLE.items() if found], ids=lambda path: path.name)
-def test_the_commands_of_a_document_run(document: Path, tmp_path: Path) -> None:
-    environment = _workplace(tmp_path)
+def test_the_commands_of_a_document_run(document: Path, tmp_path: Path, commands: Path) -> None:
+    environment = _workplace(tmp_path, commands)
     found = blocks(document)
-    with _server(tmp_path, environment) if _needs_server(document) else _nothing():
+    with _server(tmp_path, environment, commands) if _needs_server(document) else contextlib.nullcontext():
         output = ""
         for block in found:
             if block.marker in ("run", "run: server"):
@@ -48,18 +54,21 @@ def test_each_marker_is_known() -> None:
     assert not unknown
 
 
-def _workplace(folder: Path) -> dict[str, str]:
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
+    # The zone is the small operator's, for `date`.
+    return kept | {"COLUMNS": "120", "TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
+
+
+def _workplace(folder: Path, commands: Path) -> dict[str, str]:
     """A folder as a fresh clone looks to the commands: the configuration and an environment to activate."""
     shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "README.md", folder)
-    scripts = Path(sys.executable).parent
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     (folder / ".venv/bin").mkdir(parents=True)
-    (folder / ".venv/bin/activate").write_text(f"export PATH='{scripts}':$PATH\n")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
-    return kept | {
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "COLUMNS": "120",
-        "TZ": "CET-1CEST,M3.5.0,M10.5.0/3",  # The zone of the small operator, for `date`.
+    (folder / ".venv/bin/activate").write_text(f"export PATH='{path}'\n")
+    return _environment() | {
+        "PATH": path,
         "TOLLGATE_LINK__PORT": str(_free_port()),
         "TOLLGATE_WEB__PORT": str(_free_port()),
     }
@@ -76,16 +85,11 @@ def _needs_server(document: Path) -> bool:
     return any(block.marker == "run: server" for block in RUNNABLE[document])
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _server(folder: Path, environment: dict[str, str]) -> Iterator[None]:
+@contextlib.contextmanager
+def _server(folder: Path, environment: dict[str, str], commands: Path) -> Iterator[None]:
     log = folder / "server.log"
     with log.open("wb") as sink:
-        command = [sys.executable, "-m", "operator_server", "serve", "--single"]
+        command = [commands / "tollgate", "serve", "--single"]
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=sink, stderr=sink)
     try:
         end = time.monotonic() + SERVER_SECONDS
@@ -95,12 +99,8 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[None]:
             time.sleep(0.05)
         yield
     finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.terminate()
+        server.wait()
 
 
 def _run(document: Path, block: Block, folder: Path, environment: dict[str, str]) -> str:
