@@ -44,5 +44,4 @@ def tollgate(house: House, monkeypatch: pytest.MonkeyPatch) -> Tollgate:
     config = house.folder / "configs"
     monkeypatch.setenv("TOLLGATE_CONFIG", str(config))
     monkeypatch.setenv("TOLLGATE_CLOCK", f"file:{clock}")
-    monkeypatch.setenv("COLUMNS", "200")
     return Tollgate(config, CliRunner())
