@@ -131,7 +131,7 @@ def _walk(
     for number, terminal in enumerate(fleet):
         if number % WILD_EVERY == 0:
             terminal.faults = ScriptedFaults(WILD, random.Random(f"{options.seed} wild {number}"))
-    server = ServerProcess(world.config, world.environment, world.port, world.folder / "server.log", loop)
+    server = ServerProcess(world.config, world.environment, world.ports, world.folder / "server.log", loop)
     failures: list[Failure] = []
     with Teller(console, fleet) as teller:
         driver = Driver(world, server, fleet, options.seed, options.kills, loop, teller.tell)

@@ -135,12 +135,13 @@ class World:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clock = SharedClock(self.folder / "clock", start)
-        self.port, web = free_ports(2)
+        self.ports = free_ports(2)
+        port, web = self.ports
         self.environment = {
             "TOLLGATE_STORE__DATA": str(self.folder / "server"),
             "TOLLGATE_STORE__URL": "",
             "TOLLGATE_CLOCK": f"file:{self.folder / 'clock'}",
-            "TOLLGATE_LINK__PORT": str(self.port),
+            "TOLLGATE_LINK__PORT": str(port),
             "TOLLGATE_LINK__PUBLIC_HOST": "localhost",
             "TOLLGATE_WEB__PORT": str(web),
             # The clock runs a day in less than a second: what is due must be looked for more often.
