@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Generator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,9 +23,8 @@ from operator_server.desk import Desks, Visitor
 from operator_server.link.server import LinkServer
 from operator_server.link.tls import LinkTls
 from operator_server.negotiation.desk import NegotiationDesk
-from operator_server.offering.live import LiveOffers, Supply, read_configurations, read_supply, supply_stamp
-from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
-from operator_server.store.store import Store, transact
+from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
+from operator_server.store.store import Store
 from operator_server.validation import notices
 from operator_server.validation.comparison import Finding, compare
 from operator_server.validation.desk import StatusDesk, entitled_products
@@ -35,7 +33,6 @@ from signalling.messages import CounterInquiry, Notice, Trigger
 log = Logger()
 
 NOTICE_SECONDS = 0.5
-REFRESH_SECONDS = 1.0
 
 
 class LinkRole:
@@ -48,15 +45,10 @@ class LinkRole:
         self._clock = clock
         self._zone = settings.operator.zone
         self.node = f"{socket.gethostname()}-{os.getpid()}"
-        loaded = load(settings)
-        now = clock.now()
-        transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
-        with operator.engine.connect() as connection:
-            supply = read_supply(connection, now)
-        self._files = _stamp(settings.config_dir)
+        self._fresh = FreshOffers(operator)
         self._refreshing = False
         self.store = Store(settings.database_url(), reactor)
-        self.offers = LiveOffers(loaded, supply, clock)
+        self.offers = self._fresh.live
         self._loops: list[LoopingCall] = []
         tls = LinkTls(operator.keys.certificate, operator.keys.private_key) if settings.link.tls else None
         self.server = LinkServer(
@@ -170,39 +162,4 @@ class LinkRole:
         self._refreshing = False
 
     def _take_over_changes(self) -> None:
-        now, settings = self._clock.now(), self._operator.settings
-        files = _stamp(settings.config_dir)
-        with self._operator.engine.connect() as connection:
-            stamp = supply_stamp(connection, now)
-            if files == self._files and stamp == self.offers.supply.stamp:
-                return
-            supply: Supply = read_supply(connection, now)
-            loaded = self._loaded() if files == self._files else self._load_changed(files)
-            self.offers.take_over(loaded, supply, read_configurations(connection))
-        if files != self._files:
-            transact(self._operator.engine, lambda connection: keep_versions(connection, loaded, now))
-            self._files = files
-
-    def _loaded(self) -> Loaded:
-        return Loaded(self.offers.tariffs, self.offers.memory.catalogue)
-
-    def _load_changed(self, files: object) -> Loaded:
-        try:
-            loaded = load(self._operator.settings)
-        except BrokenCatalogue as broken:
-            for problem in broken.problems:
-                log.error("{problem}", problem=str(problem))
-            log.error("the offers in force stay; mend the faults above")
-            self._files = files
-            return self._loaded()
-        log.info("offers and tariffs are taken over: {count} offers", count=len(loaded.catalogue))
-        return loaded
-
-
-def _stamp(config_dir: Path) -> object:
-    return tuple(
-        (str(path), status.st_mtime_ns, status.st_size)
-        for folder in ("offers", "tariffs")
-        for path in sorted((config_dir / folder).glob("*.toml"))
-        for status in (path.stat(),)
-    )
+        self._fresh.take_over_changes()
