@@ -13,6 +13,8 @@ from offers.modes import permitted
 from offers.versions import Requirement
 from signalling.configuration import Configuration
 
+NEEDS_PACKAGE = "it needs a package, and nothing can be installed on this terminal"
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -24,14 +26,22 @@ class Explained:
 
 
 def select(
-    memory: OfferMemory, code: bytes, *, hidden_products: Collection[str], groups: Collection[str], now: datetime
+    memory: OfferMemory,
+    code: bytes,
+    *,
+    hidden_products: Collection[str],
+    groups: Collection[str],
+    now: datetime,
+    takes_packages: bool = True,
 ) -> list[OfferRef]:
     """The menu for a configuration code: offers with the modes that the subscriber may use, in order.
 
-    ``hidden_products``: see :func:`offers.rejections.hidden_products`. ``groups``: of the subscriber. What an offer
-    depends on is installed, or stands before it and in its ``needs``. Raises :class:`offers.memory.UnknownCode`.
+    ``hidden_products``: see :func:`offers.rejections.hidden_products`. ``groups``: of the subscriber.
+    ``takes_packages``: whether anything can be installed on the terminal; without it only services are left. What an
+    offer depends on is installed, or stands before it and in its ``needs``. Raises
+    :class:`offers.memory.UnknownCode`.
     """
-    return _menu(memory.lookup(code), hidden_products, groups, now)
+    return _menu(memory.lookup(code), hidden_products, groups, now, takes_packages)
 
 
 def explain(
@@ -41,10 +51,11 @@ def explain(
     hidden_products: Collection[str],
     groups: Collection[str],
     now: datetime,
+    takes_packages: bool = True,
 ) -> list[Explained]:
     """What :func:`select` does with each offer of the catalogue for this configuration, and why."""
     index = memory.index
-    menu = _menu(index.refs(configuration), hidden_products, groups, now)
+    menu = _menu(index.refs(configuration), hidden_products, groups, now, takes_packages)
     shown = {ref.offer.id for ref in menu}
     providers = _by_product(menu)
     result = []
@@ -52,6 +63,7 @@ def explain(
         reasons = [
             *index.objections(offer, configuration),
             *_objections(offer, hidden_products, groups, now),
+            *([] if takes_packages or offer.kind == "service" else [NEEDS_PACKAGE]),
             *(
                 f"it depends on {need}, which is neither there nor in the menu"
                 for need in index.unmet(offer, configuration)
@@ -63,11 +75,17 @@ def explain(
 
 
 def _menu(
-    refs: Iterable[OfferRef], hidden_products: Collection[str], groups: Collection[str], now: datetime
+    refs: Iterable[OfferRef],
+    hidden_products: Collection[str],
+    groups: Collection[str],
+    now: datetime,
+    takes_packages: bool,
 ) -> list[OfferRef]:
     kept = []
     dependent = False
     for ref in refs:
+        if not takes_packages and ref.offer.kind != "service":
+            continue
         if ref.plain:
             if ref.product not in hidden_products:
                 kept.append(ref)

@@ -27,7 +27,11 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who speaks on a link: a proven terminal and the subscriber that it is bound to now."""
+    """Who speaks: a proven terminal and the subscriber that it is bound to now.
+
+    ``takes_packages``: whether anything can be installed on the terminal; a device that only answers SNMP takes
+    services alone. It has no key of ours, so its ``public_key`` is empty, and proves nothing.
+    """
 
     terminal: str
     subscriber: str
@@ -35,6 +39,7 @@ class Visitor:
     groups: frozenset[str]
     language: str
     public_key: bytes
+    takes_packages: bool = True
 
 
 class Refused(Exception):

@@ -30,34 +30,22 @@ from operator_server.store.store import Store
 from signalling.clock import Clock, to_micros
 from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
 from signalling.ids import new_id
-from signalling.messages import DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted
+from signalling.messages import Agreed, DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted
 from signalling.proof import check, sign
 from signalling.sealing import grant_info, wrap_key
 
+BY_SERVER = "activated by the server"
+"""The reason on a receipt that the server wrote, because the terminal takes no part in its deliveries."""
 
-class DeliveryDesk:
-    """Grants what was agreed and books what became of it."""
 
-    def __init__(
-        self,
-        store: Store,
-        keys: OperatorKeys,
-        vault: KeyVault,
-        usage: UsageGrants,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        self._store = store
+class Deliveries:
+    """The transactions that grant what was agreed and book what became of it."""
+
+    def __init__(self, keys: OperatorKeys, vault: KeyVault, usage: UsageGrants, settings: Settings) -> None:
         self._keys = keys
         self._vault = vault
         self._usage = usage
         self._settings = settings
-        self._clock = clock
-
-    def handlers(self) -> dict[type[Message], Handler]:
-        """The messages that this desk answers."""
-        answer = partial(answering, self._store, self._clock)
-        return {DeliveryRequest: answer(self.order), Receipt: answer(self.receipt)}
 
     def order(
         self, connection: Connection, visitor: Visitor, message: DeliveryRequest, now: datetime
@@ -77,7 +65,7 @@ class DeliveryDesk:
         if lapsed(agreement, self._settings.delivery.grant_validity, now):
             raise Refused("agreement_lapsed", f"agreement {order.agreement} was not ordered in time; make a new one")
         installation = self._installation(connection, agreement, now)
-        grant = self._grant(connection, agreement, installation, order, now)
+        grant = self._grant(connection, agreement, installation, order.wrap_key, now)
         signed = sign(self._keys.signing, DeliveryGrant.PURPOSE, grant.encode())
         first = agreement.state == "agreed"
         values: dict[str, Any] = {
@@ -125,16 +113,13 @@ class DeliveryDesk:
         )
         installations = table(Installation)
         installed = receipt.outcome == "installed"
-        connection.execute(
-            update(installations)
-            .where(installations.c.id == receipt.installation)
-            .values(**({"installed_at": now} if installed else {"removed_at": now}))
-        )
-        set_agreement_state(connection, agreement.id, receipt.outcome)
         if installed:
-            for older in _supersede(connection, agreement, receipt.installation, now):
-                self._usage.release(connection, older, now)
+            self._install(connection, agreement, receipt.installation, now)
         else:
+            connection.execute(
+                update(installations).where(installations.c.id == receipt.installation).values(removed_at=now)
+            )
+            set_agreement_state(connection, agreement.id, "failed")
             self._reverse(connection, agreement, now)
             self._usage.release(connection, receipt.installation, now)
         record(
@@ -143,6 +128,56 @@ class DeliveryDesk:
             product=agreement.product, reason=receipt.reason,
         )  # fmt: skip
         return ReceiptNoted(agreement.id, _charge_state(connection, agreement.id))
+
+    def activate(self, connection: Connection, visitor: Visitor, agreed: Agreed, now: datetime) -> str:
+        """Grant and finish the delivery of what needs no package, on behalf of a terminal that cannot order it.
+
+        The server signs the receipt in the terminal's place, with :data:`BY_SERVER` as its reason. Returns the
+        installation. Done once, however often it is asked for. Raises :class:`Refused`.
+        """
+        agreement = _own_agreement(connection, visitor, agreed.agreement)
+        if agreement.state == "installed":
+            return self._installation(connection, agreement, now)
+        if agreement.state != "agreed":
+            raise Refused("agreement_closed", f"agreement {agreement.id} is {agreement.state}; make a new one")
+        if release_row(connection, agreement.product, agreement.release) is not None:
+            raise Refused("needs_package", f"{agreement.product} is a package; this terminal takes none")
+        installation = self._installation(connection, agreement, now)
+        grant = self._grant(connection, agreement, installation, b"", now)
+        granted = sign(self._keys.signing, DeliveryGrant.PURPOSE, grant.encode())
+        receipt = DeliveryReceipt(agreement.id, installation, "installed", BY_SERVER, to_micros(now))
+        received = sign(self._keys.signing, DeliveryReceipt.PURPOSE, receipt.encode())
+        add(
+            connection,
+            Delivery(
+                agreement_id=agreement.id,
+                installation_id=installation,
+                grant=granted.document,
+                grant_signature=granted.signature,
+                granted_at=now,
+                expires_at=now + timedelta(seconds=self._settings.delivery.grant_validity),
+                receipt=received.document,
+                receipt_signature=received.signature,
+                reason=BY_SERVER,
+                finished_at=now,
+                state="installed",
+            ),
+        )
+        self._charge(connection, agreement, installation, now)
+        self._install(connection, agreement, installation, now)
+        for kind in ("delivery_granted", "delivered"):
+            record(
+                connection, now, kind, terminal=visitor.terminal, subscriber=visitor.subscriber,
+                account=visitor.account, reference=agreement.id, product=agreement.product, reason=BY_SERVER,
+            )  # fmt: skip
+        return installation
+
+    def _install(self, connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
+        installations = table(Installation)
+        connection.execute(update(installations).where(installations.c.id == installation).values(installed_at=now))
+        set_agreement_state(connection, agreement.id, "installed")
+        for older in _supersede(connection, agreement, installation, now):
+            self._usage.release(connection, older, now)
 
     def _installation(self, connection: Connection, agreement: Row[Any], now: datetime) -> str:
         installations = table(Installation)
@@ -167,7 +202,7 @@ class DeliveryDesk:
         return new
 
     def _grant(
-        self, connection: Connection, agreement: Row[Any], installation: str, order: DeliveryOrder, now: datetime
+        self, connection: Connection, agreement: Row[Any], installation: str, wrapping: bytes, now: datetime
     ) -> DeliveryGrant:
         release = release_row(connection, agreement.product, agreement.release)
         obstacle = undeliverable(release, now)
@@ -176,7 +211,7 @@ class DeliveryDesk:
         content_key = b""
         if release is not None and release.sealed:
             plain = self._vault.open(release.sealed_key, vault_name(release.product, release.version))
-            content_key = wrap_key(plain, order.wrap_key, grant_info(agreement.id))
+            content_key = wrap_key(plain, wrapping, grant_info(agreement.id))
         expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
         return DeliveryGrant(
             agreement=agreement.id,
@@ -227,6 +262,28 @@ class DeliveryDesk:
         row = _charge_row(agreement, charged.installation_id, "reversal", -charged.net, transfer, now, self._settings)
         row.reverses_id = charged.id
         add(connection, row)
+
+
+class DeliveryDesk(Deliveries):
+    """Answers the orders and receipts that come over a link."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: OperatorKeys,
+        vault: KeyVault,
+        usage: UsageGrants,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        super().__init__(keys, vault, usage, settings)
+        self._store = store
+        self._clock = clock
+
+    def handlers(self) -> dict[type[Message], Handler]:
+        """The messages that this desk answers."""
+        answer = partial(answering, self._store, self._clock)
+        return {DeliveryRequest: answer(self.order), Receipt: answer(self.receipt)}
 
 
 def _own_agreement(connection: Connection, visitor: Visitor, agreement: str) -> Row[Any]:

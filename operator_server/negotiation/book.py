@@ -123,6 +123,20 @@ def installed_since_asked(connection: Connection, terminal: str, product: str) -
     return rows.scalars().all()
 
 
+def installed_releases(connection: Connection, terminal: str, product: str) -> Sequence[str]:
+    """Releases of the product that the terminal has by its agreements."""
+    installation = table(Installation)
+    rows = connection.execute(
+        select(installation.c.release).where(
+            installation.c.terminal_id == terminal,
+            installation.c.product == product,
+            installation.c.removed_at.is_(None),
+            installation.c.installed_at.is_not(None),
+        )
+    )
+    return rows.scalars().all()
+
+
 def installed_products(connection: Connection, terminal: str) -> set[str]:
     """Products that this terminal reported as installed and still has."""
     installation = table(Installation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
@@ -48,31 +48,19 @@ from signalling.messages import (
 )
 from signalling.proof import check, sign
 
+EvidenceKind = Literal["ed25519", "web_token"]
 
-class NegotiationDesk:
-    """Answers the signals of the offer menu and of the charging mode dialogue.
 
-    Each answer is one transaction; what it promises is on the disk before the terminal hears of it.
+class Negotiation:
+    """The transactions behind the offer menu and the charging mode dialogue, whoever brings the user's signals.
+
+    Each raises :class:`charging.agreements.NotAgreed`, and then changes nothing if its caller rolls back.
     """
 
-    def __init__(self, store: Store, offers: LiveOffers, keys: OperatorKeys, settings: Settings, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, offers: LiveOffers, keys: OperatorKeys, settings: Settings) -> None:
         self._offers = offers
         self._keys = keys
         self._settings = settings
-        self._clock = clock
-
-    def handlers(self) -> dict[type[Message], Handler]:
-        """The messages that this desk answers."""
-        answer = partial(answering, self._store, self._clock)
-        return {
-            Request: answer(self.request),
-            Reject: answer(self.reject),
-            Later: answer(self.later),
-            CounterProposal: answer(self.counter_proposal),
-            Confirm: answer(self.confirm),
-            Decline: answer(self.decline),
-        }
 
     def request(self, connection: Connection, visitor: Visitor, message: Request, now: datetime) -> QuoteMessage:
         """A request signal: quote the mode it names, if the offer is open to this user on this terminal."""
@@ -101,8 +89,17 @@ class NegotiationDesk:
 
     def confirm(self, connection: Connection, visitor: Visitor, message: Confirm, now: datetime) -> Agreed:
         """The user's signed yes: register the agreement and reserve what it costs, once however often it comes."""
-        signed = message.confirmation
-        check(visitor.public_key, Confirmation.PURPOSE, signed)
+        check(visitor.public_key, Confirmation.PURPOSE, message.confirmation)
+        return self.agree(connection, visitor, message.confirmation, "ed25519", now)
+
+    def agree(
+        self, connection: Connection, visitor: Visitor, signed: Signed, evidence: EvidenceKind, now: datetime
+    ) -> Agreed:
+        """Register the agreement that a confirmation closes, once however often it comes.
+
+        ``signed`` is the confirmation as received with its proof, which the caller has checked: of kind ``ed25519`` a
+        terminal's signature, of kind ``web_token`` the record of what was posted on a page that a one-time link opened.
+        """
         confirmation = decode_document(Confirmation, signed.document)
         known = book.agreement_row(connection, confirmation.agreement)
         if known is not None:
@@ -141,7 +138,7 @@ class NegotiationDesk:
                 tax_rate=quote.mode.tax_rate,
                 spending_limit=quote.spending_limit,
                 tariff_version=quote.tariff_version,
-                evidence_kind="ed25519",
+                evidence_kind=evidence,
                 confirmation=signed.document,
                 proof=signed.signature,
                 digest=digest,
@@ -245,7 +242,9 @@ class NegotiationDesk:
                 connection, now, "agreement_ended", terminal=visitor.terminal, subscriber=agreement.subscriber_id,
                 account=agreement.account_id, reference=agreement.id, product=product,
             )  # fmt: skip
-        for present in book.installed_since_asked(connection, visitor.terminal, product):
+        # The configuration of a device that takes no packages tells of nothing that we gave it.
+        since = book.installed_since_asked if visitor.takes_packages else book.installed_releases
+        for present in since(connection, visitor.terminal, product):
             if (compare(release, present) or 0) <= 0:
                 raise NotAgreed("already_present", f"{product} {present} is installed on this terminal")
 
@@ -352,6 +351,27 @@ class NegotiationDesk:
             account=visitor.account, reference=quote.quote, offer=quote.offer, mode=terms.mode, answer=decision.answer,
         )  # fmt: skip
         return QuoteMessage(quote=signed, answer=decision.answer, reason=decision.reason)
+
+
+class NegotiationDesk(Negotiation):
+    """Answers the signals that come over a link: what an answer promises is on the disk before the terminal hears."""
+
+    def __init__(self, store: Store, offers: LiveOffers, keys: OperatorKeys, settings: Settings, clock: Clock) -> None:
+        super().__init__(offers, keys, settings)
+        self._store = store
+        self._clock = clock
+
+    def handlers(self) -> dict[type[Message], Handler]:
+        """The messages that this desk answers."""
+        answer = partial(answering, self._store, self._clock)
+        return {
+            Request: answer(self.request),
+            Reject: answer(self.reject),
+            Later: answer(self.later),
+            CounterProposal: answer(self.counter_proposal),
+            Confirm: answer(self.confirm),
+            Decline: answer(self.decline),
+        }
 
 
 def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -> int | None:

@@ -188,7 +188,7 @@ class LiveOffers:
         except UnknownCode:
             return _NOTHING
         hidden = self._hidden(context, now)
-        whole = not hidden and not visitor.groups and all(ref.plain for ref in area)
+        whole = not hidden and not visitor.groups and visitor.takes_packages and all(ref.plain for ref in area)
         if whole:
             known = ready.menus.get((id(area), visitor.language))
             if known is not None and known[0] is area:
@@ -216,13 +216,16 @@ class LiveOffers:
         self, offer: str, code: bytes | None, visitor: Visitor, rejections: Iterable[RejectionRecord], now: datetime
     ) -> OpenOffer | None:
         """The offer, if it stands in this subscriber's menu on a terminal of this code."""
+        return next((each for each in self.open_offers(code, visitor, rejections, now) if each.offer.id == offer), None)
+
+    def open_offers(
+        self, code: bytes | None, visitor: Visitor, rejections: Iterable[RejectionRecord], now: datetime
+    ) -> list[OpenOffer]:
+        """The offers of this subscriber's menu on a terminal of this code, in order."""
         if code is None or not self._memory.knows(code):
-            return None
+            return []
         hidden = hidden_products(rejections, self._memory.current, now)
-        for ref in self._select(code, hidden, visitor, now):
-            if ref.offer.id == offer:
-                return OpenOffer(ref.offer, ref.release, ref.needs)
-        return None
+        return [OpenOffer(ref.offer, ref.release, ref.needs) for ref in self._select(code, hidden, visitor, now)]
 
     def allowed_modes(self, offer: Offer, groups: Collection[str], language: str) -> dict[str, AllowedMode]:
         """The modes of an offer that a subscriber of these groups may use, with their prices now."""
@@ -235,7 +238,10 @@ class LiveOffers:
 
     def _select(self, code: bytes, hidden: frozenset[str], visitor: Visitor, now: datetime) -> list[OfferRef]:
         """The menu, without offers none of whose modes has a price yet."""
-        refs = select_offers(self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now)
+        refs = select_offers(
+            self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now,
+            takes_packages=visitor.takes_packages,
+        )  # fmt: skip
         return [ref for ref in refs if any(self._has_price(mode, now) for mode in ref.modes)]
 
     def _has_price(self, mode: Mode, now: datetime) -> bool:
