@@ -31,7 +31,8 @@ def demo(
     """Run the whole method once on real input: a fleet, two simulated months, bills, and a second opinion on them.
 
     Exit code 1 when an invoice differs from what the terminals' journals make of it, when something rejected was
-    shown too early, when something acknowledged is lost, or when the ledger does not prove.
+    shown too early, when something acknowledged is lost, or when the ledger does not prove. The seed settles customers,
+    terminals and wishes; as real processes race, most figures differ by a few in a hundred from run to run.
 
     Example: tollgate demo --terminals 50 --out demo
     """

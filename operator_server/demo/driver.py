@@ -23,6 +23,7 @@ from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning import Run
 from operator_server.demo.timeline import Step, timeline
 from operator_server.demo.world import World
+from operator_server.interrogation.schedule import next_occurrence
 from operator_server.offering.loading import load
 from operator_server.store.configurations import InterrogationOrder
 from operator_server.store.rows import add, table
@@ -53,9 +54,10 @@ ORDERED = 3
 _RETRY_SECONDS = 0.2
 _RETRIES = 300
 _ASKED_SECONDS = 5.0
+_PLAN_SECONDS = 0.2
 _STILL_SECONDS = 0.8
 """Real seconds without a further inquiry after which no more is waited for."""
-_TAKE_OVER_SECONDS = 1.1
+_TAKE_OVER_SECONDS = 1.3
 """The server looks for changed releases once a second."""
 
 
@@ -108,13 +110,23 @@ class Driver:
         yield self._server.start()
         for number, step in enumerate(self._steps):
             self._tell(step, number + 1, len(self._steps))
+            passed = self._plan_passes(step)
             self._world.clock.set(step.at)
             self._sign_repository(step)
+            if passed:
+                yield deferLater(self._reactor, _PLAN_SECONDS)
             work = getattr(self, f"_{step.work}")
             yield work(number, step)
             for terminal in self._staying:
                 yield terminal.quiet()
         yield self._leave(0, self._steps[-1])
+
+    def _plan_passes(self, step: Step) -> bool:
+        """Whether a plan of the operator's calendar is due on the way to this step: the server is to notice it now, and
+        not when terminals have logged on that were not there at its time."""
+        settings, now = self._world.operator.settings, self._world.clock.now()
+        zone = settings.operator.zone
+        return any(next_occurrence(plan, now, zone) <= step.at for plan in settings.interrogation.calendar)
 
     def _sign_repository(self, step: Step) -> None:
         """What the worker does every few seconds, in which weeks go by here."""
