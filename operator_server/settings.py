@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
@@ -198,7 +207,7 @@ class CountingSettings(Section):
 
 
 class WebSettings(Section):
-    """The HTTP server of the repository."""
+    """The HTTP server of the repository and of the pages for devices' users."""
 
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on")] = 7780
@@ -209,6 +218,56 @@ class WebSettings(Section):
 
 class StoreSettings(Section):
     """Where everything is kept."""
+    public_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https://[^/?#\s]+)?$",
+            description="How links in messages begin, such as https://offers.example; empty: the link's public host, "
+            "this port",
+        ),
+    ] = ""
+    requests_per_minute: Annotated[
+        int,
+        Field(ge=0, description="Of the offers page, from one address; 0: no limit, for a proxy that has its own"),
+    ] = 240
+
+
+class InvitationSettings(Section):
+    """Links for the users of devices that have no screen."""
+
+    link_validity: Annotated[int, Field(ge=60, description="Seconds a link can be opened, once")] = 14 * 86_400
+    session_validity: Annotated[int, Field(ge=60, description="Seconds a page stays open after its link was")] = 1_800
+    pause: Annotated[int, Field(ge=0, description="Least seconds between messages to the user of one device")] = 86_400
+
+
+class OutletSettings(Section):
+    """Where messages to devices' users go."""
+
+    kind: Annotated[Literal["file", "smtp"], Field(description="file: a folder of .eml files; smtp: a mail server")] = (
+        "file"
+    )
+    folder: Annotated[str, Field(description="Folder of the file outlet; empty: outbox in the data folder")] = ""
+    host: Annotated[str, Field(description="Mail server")] = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535, description="Its port: 587 with starttls, 465 with tls")] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"], Field(description="none only to a mail server on this machine")
+    ] = "starttls"
+    ca_file: Annotated[str, Field(description="PEM file of the authorities to trust; empty: the system's")] = ""
+    sender: Annotated[str, Field(description="From address; empty: the operator's email")] = ""
+    user: Annotated[str, Field(description="User name at the mail server; empty: no logon")] = ""
+    password: Annotated[SecretStr, Field(description="By environment alone; a file that names it is refused")] = (
+        SecretStr("")
+    )
+    timeout: Annotated[int, Field(ge=1, le=300, description="Seconds to wait for the mail server")] = 20
+    attempts: Annotated[int, Field(ge=1, le=20, description="Tries before a message counts as failed")] = 8
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.kind == "smtp" and self.security == "none" and not _is_loopback(self.host):
+            raise ValueError(
+                f"security = none: only to the loopback, but host is {self.host!r}; links would be readable"
+            )
+        return self
 
     data: Annotated[
         Path, Field(description="Folder of database, keys and repository; relative to the working folder")
@@ -242,6 +301,8 @@ class Settings(BaseSettings):
     clock: Annotated[
         str,
         Field(
+    invitations: InvitationSettings = InvitationSettings()
+    outlet: OutletSettings = OutletSettings()
             pattern=r"^(system|file:.+)$",
             description="'system', or 'file:PATH' for a simulated clock shared by processes",
         ),
@@ -262,6 +323,12 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The URL of the database."""
         return self.store.url or f"sqlite:///{self.store.data / 'tollgate.sqlite'}"
+
+    def page_url(self) -> str:
+        """How the addresses of the offers page begin."""
+        if self.web.public_url:
+            return self.web.public_url
+        return f"{'https' if self.web.tls else 'http'}://{self.link.public_host}:{self.web.port}"
 
     def make_clock(self) -> Clock:
         """The clock of the business. Raises :class:`SettingsError` for a simulated one that is not there."""
@@ -289,6 +356,9 @@ def load_settings(config_dir: Path) -> Settings:
         return Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:
         raise SettingsError("\n".join(_told(path, fault) for fault in error.errors())) from None
+    outlet = values.get("outlet")
+    if isinstance(outlet, dict) and "password" in outlet:
+        raise SettingsError(f"{path}: outlet.password: a file is no place for it; set TOLLGATE_OUTLET__PASSWORD")
     except SourceError as error:
         raise SettingsError(f"{path} with the environment's TOLLGATE_ variables: {error}") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from operator_server.settings import CalendarPlan, Settings
@@ -68,7 +68,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _value(value: Any) -> str:
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    return json.dumps(str(value) if isinstance(value, Path | SecretStr) else value)
 
 
 def _type(field: FieldInfo) -> str:
@@ -93,7 +93,14 @@ def _name(annotation: Any) -> str:
     if origin is dict:
         return "table of texts"
     assert not isinstance(origin, types.UnionType)
-    return {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path"}[annotation]
+    return {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "`true` or `false`",
+        Path: "path",
+        SecretStr: "text",
+    }[annotation]
 
 
 def undescribed() -> Iterator[str]:

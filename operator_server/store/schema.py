@@ -40,6 +40,7 @@ from operator_server.store.devices import (
     DeviceSample,
     WebToken,
 )
+from operator_server.store.invitations import Invitation, OutgoingMessage, WebSession
 from operator_server.store.parties import (
     Account,
     Binding,
@@ -75,9 +76,11 @@ __all__ = [
     "Interrogation",
     "InterrogationOrder",
     "InterrogationPlan",
+    "Invitation",
     "InvoiceRow",
     "Notice",
     "OfferVersion",
+    "OutgoingMessage",
     "QuoteRow",
     "RatingStateRow",
     "Rejection",
@@ -91,6 +94,7 @@ __all__ = [
     "UsageGrantRow",
     "UsageRecord",
     "UsageState",
+    "WebSession",
     "WebToken",
     "ledger_tables",
     "metadata",
