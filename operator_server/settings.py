@@ -112,6 +112,10 @@ class LinkSettings(Section):
         list[Literal["tls-exporter", "tls-server-end-point"]],
         Field(description="What a logon proof may be bound to"),
     ] = ["tls-exporter", "tls-server-end-point"]
+    key_exchange: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]],
+        Field(min_length=1, description="TLS key exchanges by preference; X25519MLKEM768 costs about 5 KiB a link"),
+    ] = ["X25519", "P-256"]
     handshake_timeout: Annotated[int, Field(ge=1, description="Seconds for TLS and logon")] = 15
     answer_timeout: Annotated[int, Field(ge=1, description="Seconds to wait for an answer to an inquiry")] = 20
     idle_timeout: Annotated[int, Field(ge=5, description="Seconds without a word before a link is closed")] = 300
@@ -214,10 +218,6 @@ class WebSettings(Section):
     tls: Annotated[
         bool, Field(description="HTTPS with the link's certificate; off behind a proxy that has its own")
     ] = True
-
-
-class StoreSettings(Section):
-    """Where everything is kept."""
     public_url: Annotated[
         str,
         Field(
@@ -269,6 +269,10 @@ class OutletSettings(Section):
             )
         return self
 
+
+class StoreSettings(Section):
+    """Where everything is kept."""
+
     data: Annotated[
         Path, Field(description="Folder of database, keys and repository; relative to the working folder")
     ] = Path("var")
@@ -297,12 +301,12 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     counting: CountingSettings = CountingSettings()
     web: WebSettings = WebSettings()
+    invitations: InvitationSettings = InvitationSettings()
+    outlet: OutletSettings = OutletSettings()
     store: StoreSettings = StoreSettings()
     clock: Annotated[
         str,
         Field(
-    invitations: InvitationSettings = InvitationSettings()
-    outlet: OutletSettings = OutletSettings()
             pattern=r"^(system|file:.+)$",
             description="'system', or 'file:PATH' for a simulated clock shared by processes",
         ),
@@ -320,15 +324,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
 
-    def database_url(self) -> str:
-        """The URL of the database."""
-        return self.store.url or f"sqlite:///{self.store.data / 'tollgate.sqlite'}"
-
     def page_url(self) -> str:
         """How the addresses of the offers page begin."""
         if self.web.public_url:
             return self.web.public_url
         return f"{'https' if self.web.tls else 'http'}://{self.link.public_host}:{self.web.port}"
+
+    def database_url(self) -> str:
+        """The URL of the database."""
+        return self.store.url or f"sqlite:///{self.store.data / 'tollgate.sqlite'}"
 
     def make_clock(self) -> Clock:
         """The clock of the business. Raises :class:`SettingsError` for a simulated one that is not there."""
@@ -352,13 +356,13 @@ def load_settings(config_dir: Path) -> Settings:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    outlet = values.get("outlet")
+    if isinstance(outlet, dict) and "password" in outlet:
+        raise SettingsError(f"{path}: outlet.password: a file is no place for it; set TOLLGATE_OUTLET__PASSWORD")
     try:
         return Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:
         raise SettingsError("\n".join(_told(path, fault) for fault in error.errors())) from None
-    outlet = values.get("outlet")
-    if isinstance(outlet, dict) and "password" in outlet:
-        raise SettingsError(f"{path}: outlet.password: a file is no place for it; set TOLLGATE_OUTLET__PASSWORD")
     except SourceError as error:
         raise SettingsError(f"{path} with the environment's TOLLGATE_ variables: {error}") from None
 

@@ -45,6 +45,9 @@ log = Logger()
 PAGE_BYTES = 60 * 1024
 """Offers on one page; with its envelope it fits a frame."""
 
+RECORDING_PACE = 0.003
+"""Seconds between commits of outcomes. A commit writes whole pages, so the more outcomes share one, the less each costs."""
+
 LARGE_SECTION = 32 * 1024
 """Sections from this size on are checked on another thread."""
 
@@ -128,7 +131,9 @@ class Interrogator:
         self._after = after
         self._new_codes = NewCodes(settings.link.new_codes_per_day)
         self._recording = Gathering(
-            lambda outcomes: store.write(lambda connection: record_outcomes(connection, outcomes))
+            lambda outcomes: store.write(lambda connection: record_outcomes(connection, outcomes)),
+            reactor,
+            pace=RECORDING_PACE,
         )
         self._open: dict[Interview, None] = {}
         self._learning: dict[bytes, list[Deferred[None]]] = {}

@@ -1,7 +1,8 @@
 """Gathers what many links want of the store at the same time into one operation.
 
-One operation is under way at a time; what comes meanwhile waits for the next. So the size of an operation follows the
-load, and under load a link costs a share of one hand-over between threads.
+One operation is under way at a time; what comes meanwhile waits for the next. Operations begin no closer together than
+a pace, so that under load many links share one hand-over between threads and one transaction, which cost more than what
+a link does in them; a link that comes alone does not wait.
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ Done = Callable[[Any], None]
 class Gathering:
     """``submit`` takes a list of at most ``most`` requests to the store; its Deferred fires with as many results.
 
+    ``pace``: seconds from the beginning of an operation to the next, by the reactor's clock.
+
     When an operation fails, each of its requests is tried alone, so that one that cannot be done fails alone.
     """
 
-    def __init__(self, submit: Callable[[list[Any]], Deferred[list[Any]]], most: int = 512) -> None:
+    def __init__(
+        self, submit: Callable[[list[Any]], Deferred[list[Any]]], reactor: Any, *, pace: float, most: int = 512
+    ) -> None:
         self._most = most
+        self._reactor = reactor
+        self._pace = pace
+        self._next_at = 0.0
         self._submit = submit
         self._waiting: list[tuple[Any, Done]] = []
         self._busy = False
@@ -39,6 +47,14 @@ class Gathering:
             self._busy = False
             return
         self._busy = True
+        wait = self._next_at - self._reactor.seconds()
+        if wait > 0 and len(self._waiting) < self._most:
+            self._reactor.callLater(wait, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._next_at = self._reactor.seconds() + self._pace
         group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         self._start(group)
 

@@ -90,7 +90,7 @@ class LinkServer:
         self._desks = desks
         self._reactor = reactor
         self._after_interrogation = after_interrogation
-        self._visitors = Visitors(store, clock)
+        self._visitors = Visitors(store, clock, reactor)
         self.interrogator = Interrogator(
             settings,
             store,

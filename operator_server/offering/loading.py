@@ -52,7 +52,30 @@ def load(settings: Settings) -> Loaded:
     problems += faults
     if problems or tariffs is None:
         raise BrokenCatalogue(problems)
-    return Loaded(tariffs, catalogue)
+    loaded = Loaded(tariffs, catalogue)
+    if problems := _uncountable(loaded, folder / "tariffs"):
+        raise BrokenCatalogue(problems)
+    return loaded
+
+
+def _uncountable(loaded: Loaded, folder: Path) -> list[Problem]:
+    """What a tariff may say of sessions, times and destinations, but counters of installed items cannot tell."""
+    used = {mode.tariff for offer in loaded.catalogue for mode in offer.modes if mode.tariff}
+    problems = []
+    for tariff in loaded.tariffs:
+        for version in tariff.versions if tariff.tariff_id in used else ():
+            faults = {
+                "grant_units": "0, so no use could ever be granted ahead" if not version.grant_units else "",
+                "band": "a counter does not tell when a use began" if version.timed else "",
+                "price": "missing; a counter has no destination" if version.default is None else "",
+                "commitment": "not billed for offers that charge by counter" if version.commitment else "",
+            }
+            problems += [
+                Problem(str(folder), f"{tariff.tariff_id}.{key}", "", f"{reason} (an offer charges by this tariff)")
+                for key, reason in faults.items()
+                if reason
+            ]
+    return problems
 
 
 def _unknown_categories(book: TariffBook, rates: dict[str, int], folder: Path) -> list[Problem]:

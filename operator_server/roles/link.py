@@ -20,6 +20,7 @@ from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.desk import DeliveryDesk
 from operator_server.desk import Desks, Visitor
+from operator_server.link.process import settle_process
 from operator_server.link.server import LinkServer
 from operator_server.link.tls import LinkTls
 from operator_server.negotiation.desk import NegotiationDesk
@@ -50,7 +51,9 @@ class LinkRole:
         self.store = Store(settings.database_url(), reactor)
         self.offers = self._fresh.live
         self._loops: list[LoopingCall] = []
-        tls = LinkTls(operator.keys.certificate, operator.keys.private_key) if settings.link.tls else None
+        tls = None
+        if settings.link.tls:
+            tls = LinkTls(operator.keys.certificate, operator.keys.private_key, settings.link.key_exchange)
         self.server = LinkServer(
             settings, self.store, clock, self.offers, self._desks(), reactor=reactor, node=self.node, tls=tls,
             after_interrogation=self._after_interrogation,
@@ -72,6 +75,7 @@ class LinkRole:
     def start(self) -> Generator[Deferred[Any], Any, int]:
         """Listen; fires with the port."""
         port: int = yield self.server.listen()
+        settle_process()
         self._every(NOTICE_SECONDS, self._send_notices)
         self._every(REFRESH_SECONDS, self._refresh)
         return port

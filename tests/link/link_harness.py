@@ -191,7 +191,13 @@ class MemoryTransport:
 
 
 class _Reactor(ReactorClock):
-    """Time that the test moves; what belongs on a thread is done at once."""
+    """Time that the test moves; what belongs on a thread, or waits for some milliseconds, is done at once."""
+
+    def callLater(self, when: float, what: Any, *args: Any, **kwargs: Any) -> Any:
+        if 0 < when < 0.05:
+            what(*args, **kwargs)
+            return None
+        return super().callLater(when, what, *args, **kwargs)
 
     def getThreadPool(self) -> _Reactor:
         return self

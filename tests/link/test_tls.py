@@ -72,7 +72,7 @@ class TlsHouse:
             {},
             reactor=reactor,
             node="node-1",
-            tls=LinkTls(self.keys.certificate, self.keys.private_key),
+            tls=LinkTls(self.keys.certificate, self.keys.private_key, link.get("key_exchange", ("X25519", "P-256"))),
         )
         self.port = blockingCallFromThread(reactor, self.server.listen)
 
@@ -231,3 +231,13 @@ def test_a_peer_that_does_not_read_is_cut_off(make_tls_house: Callable[..., TlsH
         time.sleep(0.05)
     else:
         pytest.fail("the server keeps on buffering")
+
+
+@pytest.mark.parametrize("groups", [["X25519"], ["P-256"], ["X25519MLKEM768", "X25519"]])
+def test_the_key_exchange_is_the_one_that_is_configured(
+    make_tls_house: Callable[..., TlsHouse], groups: list[str]
+) -> None:
+    """pyOpenSSL names key exchange groups only in private; this holds that name to what the link makes of it."""
+    house = make_tls_house(key_exchange=groups)
+    device = Device(house.port, house.keys.authority)
+    assert device.tls.get_group_name() in {groups[0], groups[0].lower(), {"P-256": "secp256r1"}.get(groups[0])}
