@@ -13,7 +13,9 @@ from signalling.ids import new_id
 FIRST_ROOT = bytes(32)
 """What the first group of a writer takes as its previous root."""
 
-_COUNTER_DIGITS = 6
+GROUP_DIGITS = 6
+"""Digits at the end of a transfer's id that count within its group."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 Leg = tuple[int, str, int]
@@ -25,7 +27,7 @@ def group_ids(now_micros: int) -> Iterator[str]:
 
     They share their random part but for a counter of 24 bits; 50 random bits keep the groups of a millisecond apart.
     """
-    prefix = new_id(now_micros)[:-_COUNTER_DIGITS]
+    prefix = new_id(now_micros)[:-GROUP_DIGITS]
     return (f"{prefix}{number:06x}" for number in count())
 
 

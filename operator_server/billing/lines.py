@@ -103,7 +103,9 @@ class Lines:
         ranges = _ranges(charges)
         tariff = self._tariff(first.tariff_version)
         day_from, day_to = self._days(first.period)
-        single = len(ranges) == 1
+        # What other systems counted comes without a counter of ours.
+        single = not first.counter or len(ranges) == 1
+        shown = ranges[0] if first.counter and single else (0, None, None)
         return InvoiceLine(
             **common,
             description=facts.terms.label if single else self._description(facts.terms.label, first.counter, ranges),
@@ -115,8 +117,8 @@ class Lines:
             unit_price=self._unit_price(tariff),
             net_micros=self._net(sum(charge.net for charge in charges), tariff),
             counter_name=first.counter if single else "",
-            counter_from=ranges[0][1] if single else None,
-            counter_to=ranges[0][2] if single else None,
+            counter_from=shown[1],
+            counter_to=shown[2],
         )
 
     def _description(self, label: str, name: str, ranges: list[tuple[int, int, int]]) -> str:

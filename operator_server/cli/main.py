@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from operator_server.cli import account, bill, db, demo, invoice, ledger, offer, release, serve, tariff, terminal
+from operator_server.cli import account, bill, db, demo, invoice, ledger, offer, release, serve, tariff, terminal, usage
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.settings import load_settings
@@ -25,6 +25,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
+app.add_typer(usage.app, name="usage")
 app.add_typer(db.app, name="db")
 app.command("publish")(release.publish)
 app.command("bill")(bill.bill)

@@ -201,10 +201,15 @@ def _operation(charge: Mapping[str, Any]) -> Operation:
     op_id = operation_id(
         charge["installation_id"], charge["counter"], charge["epoch"], charge["counter_from"], charge["counter_to"]
     )
+    return ledger_operation(SOURCE, op_id, charge)
+
+
+def ledger_operation(source: str, op_id: str, charge: Mapping[str, Any]) -> Operation:
+    """The ledger's side of a charge for use."""
     if charge["net"] >= 0:
         # What was used is owed, whatever the limit; the limit binds what is granted ahead.
         return LedgerCharge(
-            source=SOURCE,
+            source=source,
             op_id=op_id,
             owner=charge["account_id"],
             amount=charge["net"],
@@ -216,7 +221,7 @@ def _operation(charge: Mapping[str, Any]) -> Operation:
         )
     # Volume tiers may make the units before cheaper than they were charged.
     return Post(
-        source=SOURCE,
+        source=source,
         op_id=op_id,
         kind="use_credit",
         legs=(

@@ -15,6 +15,7 @@ class UsageRecord(SQLModel, table=True):
     """A usage record as it was taken, once for each ``(source, id)``; ``digest`` is of its content.
 
     ``at`` is when the use was, ``charge_id`` the charge that it became, whose quantity and tariff version are its.
+    ``position``: it was the how manieth to be rated by its agreement in its rating period.
     """
 
     __tablename__ = "usage_record"
@@ -27,6 +28,7 @@ class UsageRecord(SQLModel, table=True):
     quantity: int = Field(sa_type=Micros)
     at: datetime = Field(sa_type=Instant)
     destination: str = ""
+    position: int = Field(sa_type=Micros)
     charge_id: str = Field(unique=True, sa_type=Identifier)
     imported_at: datetime = Field(sa_type=Instant)
 
@@ -34,11 +36,12 @@ class UsageRecord(SQLModel, table=True):
 class UsageState(SQLModel, table=True):
     """The rating state that the records of a standing agreement carry within a period, and the version it is of.
 
-    Where the tariff counts over the life of the agreement, ``period`` is ``agreement``.
+    ``uses``: records rated so far. Where the tariff counts over the life of the agreement, ``period`` is ``agreement``.
     """
 
     __tablename__ = "usage_state"
     agreement_id: str = Field(primary_key=True, sa_type=Identifier)
     period: str = Field(primary_key=True, max_length=16)
     tariff_version: str = Field(max_length=160)
+    uses: int = Field(sa_type=Micros)
     state: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))

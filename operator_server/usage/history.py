@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, or_, select
 
+from charging.ledger.seal import GROUP_DIGITS
 from charging.tariffs import TariffVersion
 from charging.tariffs.explain import Use
 from charging.tariffs.simulate import Charged, History
@@ -49,7 +50,7 @@ def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> Char
     if version.included_per == "month":
         same = same.where(table(Charge).c.period == row.period)
     uses = []
-    for earlier in connection.execute(same.order_by(*_ORDER)):
+    for earlier in _in_order(connection.execute(same.order_by(table(Charge).c.recorded_at))):
         uses.append(_use(connection, earlier, tariffs.find(connection, earlier.tariff_version)))
         if earlier.id == row.id:
             break
@@ -67,25 +68,39 @@ def histories(connection: Connection, tariffs: TariffVersions, tariff: str, peri
     statement = (
         _uses()
         .where(charge.c.agreement_id.in_(inside), by_tariff, charge.c.period <= period)
-        .order_by(charge.c.account_id, charge.c.agreement_id, *_ORDER)
+        .order_by(charge.c.account_id, charge.c.agreement_id, charge.c.recorded_at)
     )
     rows = connection.execute(statement)
     for (account, agreement), of_agreement in groupby(rows, key=lambda row: (row.account_id, row.agreement_id)):
         charged = [
             Charged(_use(connection, row, tariffs.find(connection, row.tariff_version)), row.net, row.period == period)
-            for row in of_agreement
+            for row in _in_order(of_agreement)
         ]
         yield History(account, agreement, charged)
 
 
-# The transfers of a group ascend in the order in which they were rated, whereas charges of one millisecond do not.
-_ORDER = (table(Charge).c.recorded_at, table(Charge).c.transfer_id)
+def _in_order(rows: Iterable[Row[Any]]) -> Iterator[Row[Any]]:
+    """The uses of an agreement in the order in which they were rated.
+
+    The transfers of a group ascend in that order; groups of one instant follow in the order of what they count.
+    """
+    for _, tied in groupby(rows, key=lambda row: row.recorded_at):
+        group = list(tied)
+        first: dict[str, tuple[int, int, int]] = {}
+        for row in group:
+            place = (row.position or 0, row.epoch, row.counter_from)
+            first[_group(row)] = min(place, first.get(_group(row), place))
+        yield from sorted(group, key=lambda row: (first[_group(row)], row.transfer_id))
+
+
+def _group(row: Row[Any]) -> str:
+    return str(row.transfer_id)[:-GROUP_DIGITS]
 
 
 def _uses() -> Select[Any]:
     charge, record = table(Charge), table(UsageRecord)
     return (
-        select(charge, record.c.id.label("record"), record.c.at, record.c.destination)
+        select(charge, record.c.id.label("record"), record.c.at, record.c.destination, record.c.position)
         .outerjoin(record, record.c.charge_id == charge.c.id)
         .where(charge.c.kind == "use")
     )

@@ -22,6 +22,7 @@ def upgrade() -> None:
     sa.Column('quantity', sa.BigInteger(), nullable=False),
     sa.Column('at', charging.columns.Instant(), nullable=False),
     sa.Column('destination', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+    sa.Column('position', sa.BigInteger(), nullable=False),
     sa.Column('charge_id', sa.String(length=64), nullable=False),
     sa.Column('imported_at', charging.columns.Instant(), nullable=False),
     sa.PrimaryKeyConstraint('source', 'id'),
@@ -34,6 +35,7 @@ def upgrade() -> None:
     sa.Column('agreement_id', sa.String(length=64), nullable=False),
     sa.Column('period', sqlmodel.sql.sqltypes.AutoString(length=16), nullable=False),
     sa.Column('tariff_version', sqlmodel.sql.sqltypes.AutoString(length=160), nullable=False),
+    sa.Column('uses', sa.BigInteger(), nullable=False),
     sa.Column('state', sa.JSON(), nullable=False),
     sa.PrimaryKeyConstraint('agreement_id', 'period')
     )

@@ -1,0 +1,360 @@
+"""Usage records taken in batches: each batch is one transaction that rates, charges and stores its records.
+
+A record is taken once for its ``(source, id)``; the same again is counted, another of that name is refused. Records
+of one standing agreement and period cost together what the tariff makes of the whole, in whatever portions they come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+
+from charging.ledger.book import apply
+from charging.ledger.operations import Applied
+from charging.periods import period_of
+from charging.rating import RatingError, RatingState
+from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, rate_usage
+from charging.tariffs.explain import carry
+from operator_server.billing.open_period import billed_until
+from operator_server.counting.book import portions
+from operator_server.counting.metering import LIFE, NotCharged, ledger_operation
+from operator_server.settings import Settings
+from operator_server.store.accounting import Charge
+from operator_server.store.dealings import Agreement
+from operator_server.store.feed import record as record_event
+from operator_server.store.parties import Account, Subscriber
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+from operator_server.store.usage import UsageRecord, UsageState
+from operator_server.usage.reading import Line, open_source
+from operator_server.usage.records import BadRecord, Record, read_record
+from operator_server.usage.rejects import Rejects
+from operator_server.usage.standing import Customer, agreement_id, keep_agreements
+from signalling.clock import Clock, to_micros
+from signalling.ids import new_id
+
+SOURCE = "usage-record"
+"""The ledger's name of this client."""
+
+AHEAD = timedelta(minutes=5)
+"""How far another system's clock may be ahead."""
+
+Fields = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Report:
+    """How many records were taken (of them ``late``: billed in a later period than they were used in), were ``known``
+    already, and were refused; ``rejects`` is the file of these."""
+
+    file: Path
+    taken: int = 0
+    known: int = 0
+    late: int = 0
+    refused: int = 0
+    rejects: Path | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch."""
+
+    taken: int = 0
+    known: int = 0
+    late: int = 0
+    refused: list[tuple[Line, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Carried:
+    state: RatingState
+    version: str | None
+    uses: int
+    stored: bool
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A record with who pays for it, by which tariff version, agreement and rating period."""
+
+    line: Line
+    record: Record
+    customer: Customer
+    tariff: Tariff
+    version: TariffVersion
+    agreement: str
+    month: str
+    period: str
+
+
+class Importer:
+    """Takes usage records into an operator's store. ``default_source`` stands where a record names none."""
+
+    def __init__(
+        self,
+        book: TariffBook,
+        settings: Settings,
+        key: Ed25519PrivateKey,
+        clock: Clock,
+        *,
+        default_source: str = "",
+    ) -> None:
+        self._book = book
+        self._server = settings.operator.server_id
+        self._tax_rates = settings.operator.tax_basis_points()
+        self._zone: tzinfo = settings.operator.zone
+        self._key = key
+        self._clock = clock
+        self._default_source = default_source
+        self._customers: dict[str, Customer] = {}
+
+    def import_file(
+        self, engine: Engine, path: Path, *, batch: int = 2000, progress: Callable[[float], None] | None = None
+    ) -> Report:
+        """Take a file. Killed and started again, it goes on: what was taken is known then.
+
+        ``progress`` hears after each batch how far the file was read, between 0 and 1. Raises
+        :class:`operator_server.usage.reading.UnreadableFile`; the batches before stay taken.
+        """
+        report = Report(path)
+        with open_source(path) as source:
+            rejects = Rejects(path, source.form, source.columns)
+            try:
+                while lines := list(islice(source.lines, batch)):
+                    outcome = transact(engine, partial(self.take, lines=lines, reference=path.name))
+                    report.taken += outcome.taken
+                    report.known += outcome.known
+                    report.late += outcome.late
+                    for line, reason in sorted(outcome.refused, key=lambda refused: refused[0].number):
+                        rejects.add(line, reason)
+                    if progress is not None:
+                        progress(source.progress())
+                report.refused, report.rejects = rejects.count, rejects.close()
+            finally:
+                if report.rejects is None:
+                    rejects.discard()
+        return report
+
+    def take(self, connection: Connection, lines: Sequence[Line], reference: str = "") -> Outcome:
+        """Take records in the caller's transaction.
+
+        Raises :class:`operator_server.counting.metering.NotCharged`; then the caller must roll back.
+        """
+        now = self._clock.now()
+        outcome = Outcome()
+        fresh = self._fresh(connection, lines, outcome)
+        self._learn(connection, [record for _, record in fresh])
+        placed = [each for line, record in fresh if (each := self._place(line, record, now, outcome)) is not None]
+        wanted = {each.agreement: (each.customer, each.tariff, each.version) for each in placed}
+        keep_agreements(
+            connection, wanted, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now
+        )  # fmt: skip
+        _Batch(connection, placed, self._tax_rates, now).write(outcome)
+        if outcome.taken:
+            record_event(
+                connection, now, "usage_imported", reference=reference, taken=outcome.taken, late=outcome.late
+            )  # fmt: skip
+        return outcome
+
+    def _fresh(self, connection: Connection, lines: Sequence[Line], outcome: Outcome) -> list[tuple[Line, Record]]:
+        """The records that can be read and are not known yet, each name once."""
+        read: list[tuple[Line, Record]] = []
+        for line in lines:
+            try:
+                if line.fault:
+                    raise BadRecord(line.fault)
+                read.append((line, read_record(line.fields, self._default_source)))
+            except BadRecord as bad:
+                outcome.refused.append((line, str(bad)))
+        known = _known(connection, [record for _, record in read])
+        fresh = []
+        for line, record in read:
+            before = known.setdefault((record.source, record.id), b"")
+            if not before:
+                known[record.source, record.id] = record.digest
+                fresh.append((line, record))
+            elif before == record.digest:
+                outcome.known += 1
+            else:
+                reason = f"id: {record.source} had a record {record.id} with other content before"
+                outcome.refused.append((line, reason))
+        return fresh
+
+    def _learn(self, connection: Connection, records: Sequence[Record]) -> None:
+        """Who the subscribers of these records are."""
+        subscriber, account = table(Subscriber), table(Account)
+        statement = select(subscriber.c.id, account.c.id, account.c.currency, account.c.language).join(
+            account, account.c.id == subscriber.c.account_id
+        )
+        unknown = sorted({record.subscriber for record in records} - self._customers.keys())
+        for ids in portions(unknown):
+            for row in connection.execute(statement.where(subscriber.c.id.in_(ids))):
+                self._customers[row[0]] = Customer(*row)
+
+    def _place(self, line: Line, record: Record, now: datetime, outcome: Outcome) -> _Placed | None:
+        customer = self._customers.get(record.subscriber)
+        try:
+            if customer is None:
+                raise BadRecord(f"subscriber: there is no {record.subscriber!r}; `tollgate account create` makes one")
+            if record.at > now + AHEAD:
+                raise BadRecord(f"at: {record.at.isoformat()} has not come yet")
+            tariff = self._book.tariff(record.tariff)
+            version = self._book.at(record.tariff, record.at)
+            if version.currency != customer.currency:
+                raise BadRecord(
+                    f"tariff: {record.tariff} is in {version.currency}, "
+                    f"account {customer.account} in {customer.currency}"
+                )
+        except (BadRecord, TariffError) as error:
+            outcome.refused.append((line, str(error)))
+            return None
+        month = period_of(record.at, self._zone)
+        period = month if version.included_per == "month" else LIFE
+        agreement = agreement_id(record.subscriber, record.tariff)
+        return _Placed(line, record, customer, tariff, version, agreement, month, period)
+
+
+class _Batch:
+    """Records rated in their order within one transaction, and what is written for them."""
+
+    def __init__(
+        self, connection: Connection, placed: Sequence[_Placed], tax_rates: Mapping[str, int], now: datetime
+    ) -> None:
+        self._connection = connection
+        self._placed = placed
+        self._tax_rates = tax_rates
+        self._now = now
+        self._billed_until = billed_until(connection)
+        self._carried = self._read_states()
+
+    def write(self, outcome: Outcome) -> None:
+        """Rate, post and store; records that the tariff cannot rate are refused."""
+        charges: list[Fields] = []
+        records: list[Fields] = []
+        for each in self._placed:
+            try:
+                charge, record = self._rate(each)
+            except RatingError as error:
+                outcome.refused.append((each.line, str(error)))
+                continue
+            charges.append(charge)
+            records.append(record)
+            outcome.late += charge["effective_at"] != each.record.at
+        if not charges:
+            return
+        operations = [
+            ledger_operation(SOURCE, _operation_id(record), charge)
+            for charge, record in zip(charges, records, strict=True)
+        ]
+        outcomes = apply(self._connection, operations, to_micros(self._now))
+        for charge, posted in zip(charges, outcomes, strict=True):
+            if not isinstance(posted, Applied):
+                raise NotCharged(f"use of account {charge['account_id']}: {posted}")
+            charge["transfer_id"] = posted.transfer_id
+        self._connection.execute(insert(table(Charge)), charges)
+        self._connection.execute(insert(table(UsageRecord)), records)
+        self._write_states()
+        outcome.taken += len(charges)
+
+    def _rate(self, each: _Placed) -> tuple[Fields, Fields]:
+        record, version, carried = each.record, each.version, self._carried[each.agreement, each.period]
+        before = carry(carried.state, carried.version, version, session=True)
+        rated = rate_usage(version, record.quantity, before, at=record.at, destination=record.destination or None)
+        carried.state, carried.version, carried.changed = rated.state, version.version_id, True
+        carried.uses += 1
+        charge = new_id(to_micros(self._now))
+        return {
+            "id": charge,
+            "kind": "use",
+            "agreement_id": each.agreement,
+            "account_id": each.customer.account,
+            "subscriber_id": record.subscriber,
+            "quantity": record.quantity,
+            "included": (rated.state.used - before.used) - (rated.state.units - before.units),
+            "period": each.month,
+            "effective_at": record.at if self._billed_until is None else max(record.at, self._billed_until),
+            "recorded_at": self._now,
+            "net": rated.cost_micros,
+            "currency": version.currency,
+            "tax_category": version.tax_category,
+            "tax_rate": self._tax_rates[version.tax_category],
+            "tariff_version": version.version_id,
+        }, {
+            "source": record.source,
+            "id": record.id,
+            "digest": record.digest,
+            "subscriber_id": record.subscriber,
+            "tariff_id": record.tariff,
+            "quantity": record.quantity,
+            "at": record.at,
+            "destination": record.destination,
+            "position": carried.uses,
+            "charge_id": charge,
+            "imported_at": self._now,
+        }
+
+    def _read_states(self) -> dict[tuple[str, str], _Carried]:
+        state, agreement = table(UsageState), table(Agreement)
+        carried = {(each.agreement, each.period): _Carried(RatingState(), None, 0, False) for each in self._placed}
+        for ids in portions(sorted({each.agreement for each in self._placed})):
+            # Who rates use of these agreements meanwhile waits here, on PostgreSQL.
+            self._connection.execute(
+                select(agreement.c.id).where(agreement.c.id.in_(ids)).order_by(agreement.c.id).with_for_update()
+            )
+            for row in self._connection.execute(select(state).where(state.c.agreement_id.in_(ids))):
+                if (row.agreement_id, row.period) in carried:
+                    found = _Carried(msgspec.convert(row.state, RatingState), row.tariff_version, row.uses, True)
+                    carried[row.agreement_id, row.period] = found
+        return carried
+
+    def _write_states(self) -> None:
+        state = table(UsageState)
+        fresh, changed = [], []
+        for (agreement, period), carried in self._carried.items():
+            if not carried.changed:
+                continue
+            values: Fields = {
+                "tariff_version": carried.version,
+                "uses": carried.uses,
+                "state": msgspec.to_builtins(carried.state),
+            }
+            if carried.stored:
+                changed.append({"a": agreement, "p": period, **values})
+            else:
+                fresh.append({"agreement_id": agreement, "period": period, **values})
+        if fresh:
+            self._connection.execute(insert(state), fresh)
+        if changed:
+            key = (state.c.agreement_id == bindparam("a")) & (state.c.period == bindparam("p"))
+            self._connection.execute(update(state).where(key), changed)
+
+
+def _known(connection: Connection, records: Sequence[Record]) -> dict[tuple[str, str], bytes]:
+    """Digests of the records that are stored under the names of these."""
+    row = table(UsageRecord)
+    by_source: dict[str, list[str]] = {}
+    for record in records:
+        by_source.setdefault(record.source, []).append(record.id)
+    return {
+        (source, found.id): found.digest
+        for source, all_ids in by_source.items()
+        for ids in portions(all_ids)
+        for found in connection.execute(select(row.c.id, row.c.digest).where(row.c.source == source, row.c.id.in_(ids)))
+    }
+
+
+def _operation_id(record: Mapping[str, Any]) -> str:
+    """The ledger's name of a record's use; it begins with the time, so that those of one day lie together."""
+    named = hashlib.sha256(f"{record['source']}\n{record['id']}".encode()).hexdigest()
+    return f"{max(0, to_micros(record['at'])):016x}{named[:40]}"

@@ -1,0 +1,121 @@
+"""Standing agreements: what use is charged by that no terminal agreed to (docs/decisions/0008)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from charging.tariffs import Tariff, TariffVersion
+from charging.tariffs.headline import headline
+from operator_server.counting.book import portions
+from operator_server.store.dealings import Agreement, QuoteRow
+from operator_server.store.rows import table
+from signalling.clock import to_micros
+from signalling.documents import Quote, document_digest
+from signalling.messages import ModeTerms
+from signalling.proof import sign
+
+EVIDENCE = "operator"
+"""``evidence_kind`` of an agreement that the operator keeps for a subscriber; its proof is the operator's signature."""
+
+STATE = "standing"
+"""Nothing is delivered by it, so it is neither open nor installed."""
+
+MODE, PRODUCT, NOTHING = "usage", "usage", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A subscriber and the account that pays."""
+
+    subscriber: str
+    account: str
+    currency: str
+    language: str
+
+
+def agreement_id(subscriber: str, tariff: str) -> str:
+    """The id of the standing agreement of a subscriber on a tariff."""
+    return "use-" + hashlib.sha256(f"{subscriber}\n{tariff}".encode()).hexdigest()[:28]
+
+
+def keep_agreements(
+    connection: Connection,
+    wanted: Mapping[str, tuple[Customer, Tariff, TariffVersion]],
+    *,
+    server: str,
+    key: Ed25519PrivateKey,
+    tax_rates: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Write those of the agreements, by id, that are not there yet; somebody else may write them at the same time."""
+    missing = set(wanted) - _known(connection, wanted)
+    quotes, agreements = [], []
+    for agreement in sorted(missing):
+        customer, tariff, version = wanted[agreement]
+        quote = _quote(agreement, customer, tariff, version, server, tax_rates[version.tax_category], now)
+        signed = sign(key, Quote.PURPOSE, quote.encode())
+        quotes.append(
+            QuoteRow(
+                id=quote.quote, subscriber_id=customer.subscriber, terminal_id=NOTHING, offer_id=tariff.tariff_id,
+                offer_version=tariff.tariff_id, mode=MODE, document=signed.document, signature=signed.signature,
+                issued_at=now, expires_at=now, state="agreed",
+            )
+        )  # fmt: skip
+        agreements.append(
+            Agreement(
+                id=agreement, quote_id=quote.quote, subscriber_id=customer.subscriber, account_id=customer.account,
+                terminal_id=NOTHING, offer_id=tariff.tariff_id, offer_version=tariff.tariff_id, product=PRODUCT,
+                release=NOTHING, mode=MODE, mode_kind=quote.mode.kind, currency=version.currency, amount=0,
+                tax_category=version.tax_category, tax_rate=quote.mode.tax_rate, tariff_version=version.version_id,
+                evidence_kind=EVIDENCE, confirmation=signed.document, proof=signed.signature,
+                digest=document_digest(signed.document), agreed_at=now, state=STATE,
+            )
+        )  # fmt: skip
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for model, rows in ((QuoteRow, quotes), (Agreement, agreements)):
+        if rows:
+            values = [row.model_dump() for row in rows]
+            connection.execute(dialect.insert(table(model)).on_conflict_do_nothing(), values)
+
+
+def _known(connection: Connection, ids: Collection[str]) -> set[str]:
+    agreement = table(Agreement)
+    statement = select(agreement.c.id)
+    return {
+        found
+        for some in portions(ids)
+        for found in connection.execute(statement.where(agreement.c.id.in_(some))).scalars()
+    }
+
+
+def _quote(
+    agreement: str,
+    customer: Customer,
+    tariff: Tariff,
+    version: TariffVersion,
+    server: str,
+    tax_rate: int,
+    now: datetime,
+) -> Quote:
+    price, names = headline(version), tariff.names
+    label = names.get(customer.language) or names.get("en") or next(iter(names.values()), tariff.tariff_id)
+    terms = ModeTerms(
+        mode=MODE, kind="per_use", label=label, price_text="", currency=version.currency, amount=price.amount,
+        tax_category=version.tax_category, tax_rate=tax_rate, unit=version.unit, unit_size=price.size,
+        included=version.included, included_per=version.included_per if version.included else "",
+        tariff_version=version.version_id,
+    )  # fmt: skip
+    return Quote(
+        quote=agreement, server=server, subscriber=customer.subscriber, terminal=NOTHING, offer=tariff.tariff_id,
+        offer_version=tariff.tariff_id, product=PRODUCT, release=NOTHING, digest=b"", length=0, mode=terms, amount=0,
+        tax=0, currency=version.currency, tariff_version=version.version_id,
+        terms="Use is charged by the version of the tariff that holds when it takes place.",
+        issued=to_micros(now), expires=to_micros(now),
+    )  # fmt: skip
