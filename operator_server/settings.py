@@ -210,6 +210,27 @@ class CountingSettings(Section):
     report_within: Annotated[int, Field(ge=60, description="Seconds until a terminal must report")] = 35 * 86_400
 
 
+class SnmpSettings(Section):
+    """Devices that are polled by SNMP."""
+
+    enabled: Annotated[
+        bool, Field(description="Run the role snmp with `tollgate serve`; it runs anyway once there is a device")
+    ] = False
+    timeout: Annotated[float, Field(ge=0.1, le=60, description="Seconds to wait for a device's answer")] = 2.0
+    retries: Annotated[int, Field(ge=0, le=5, description="Further requests to a device that is silent")] = 1
+    window: Annotated[int, Field(ge=1, le=1000, description="Requests that are worked on at a time")] = 64
+    most_polls: Annotated[int, Field(ge=1, le=20_000, description="Devices that are polled at a time")] = 2_000
+    poll_seconds: Annotated[int, Field(ge=5, description="Seconds between polls of a new device's counters")] = 300
+    backoff: Annotated[int, Field(ge=1, description="Seconds until a device that failed is tried again; doubled")] = 30
+    backoff_most: Annotated[int, Field(ge=1, description="Seconds that this grows to")] = 3_600
+    max_rows: Annotated[int, Field(ge=1, le=50_000, description="Rows of a table that are read")] = 20_000
+    max_bytes: Annotated[int, Field(ge=1_000, description="Bytes of values that one interrogation reads")] = 4_194_304
+    max_seconds: Annotated[float, Field(ge=1, description="Seconds that one interrogation may take")] = 60.0
+    trap_host: Annotated[str, Field(description="Address to receive traps and informs on")] = "127.0.0.1"
+    trap_port: Annotated[int, Field(ge=0, le=65535, description="Port for them, often 162; 0: none are received")] = 0
+    trap_pause: Annotated[int, Field(ge=1, description="Least seconds between polls that traps bring about")] = 60
+
+
 class WebSettings(Section):
     """The HTTP server of the repository and of the pages for devices' users."""
 
@@ -300,6 +321,7 @@ class Settings(BaseSettings):
     negotiation: NegotiationSettings = NegotiationSettings()
     delivery: DeliverySettings = DeliverySettings()
     counting: CountingSettings = CountingSettings()
+    snmp: SnmpSettings = SnmpSettings()
     web: WebSettings = WebSettings()
     invitations: InvitationSettings = InvitationSettings()
     outlet: OutletSettings = OutletSettings()

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from operator_server.cli import account, bill, db, demo, invoice, ledger, offer, release, serve, tariff, terminal, usage
+from operator_server.cli import (
+    account,
+    bill,
+    db,
+    demo,
+    device,
+    invoice,
+    ledger,
+    offer,
+    release,
+    serve,
+    tariff,
+    terminal,
+    usage,
+)
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.settings import load_settings
@@ -18,6 +32,7 @@ app = typer.Typer(
     help="Interrogate terminals, offer what fits, agree on the charging mode, deliver, count and bill.",
 )
 app.add_typer(terminal.app, name="terminal")
+app.add_typer(device.app, name="device")
 app.add_typer(account.app, name="account")
 app.add_typer(offer.app, name="offer")
 app.add_typer(offer.rejections, name="rejection")

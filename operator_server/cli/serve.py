@@ -24,7 +24,7 @@ from operator_server.context import Operator, open_operator
 from operator_server.delivery.repository import RepositoryError
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.parties import exists
-from operator_server.roles.run import ROLES, begin_logging, end_with_parent, run_roles
+from operator_server.roles.run import ROLES, begin_logging, default_roles, end_with_parent, run_roles
 from operator_server.roles.supervisor import supervise
 from operator_server.store.configurations import Interrogation, InterrogationOrder
 from operator_server.store.parties import Terminal
@@ -43,20 +43,20 @@ def serve(
     child_of: Annotated[int, typer.Option("--child-of", hidden=True, help="Process id of the supervisor.")] = 0,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Serve terminals: link, repository and worker as processes under one supervisor.
+    """Serve terminals: link, repository and worker as processes under one supervisor, and snmp once there is a device.
 
     Keys, database and repository are made at the first start.
 
     Example: tollgate serve --config configs
     """
-    roles = list(role or ROLES)
-    unknown = sorted(set(roles) - set(ROLES))
+    unknown = sorted(set(role or ()) - set(ROLES))
     if unknown:
         raise CommandError(f"--role {unknown[0]}: there is no such role; there are {', '.join(ROLES)}")
     if child_of:
         end_with_parent(child_of)
     operator = open_operator(config)
     _prepare(operator)
+    roles = list(role or default_roles(operator))
     begin_logging()
     if single or len(roles) == 1:
         raise typer.Exit(run_roles(operator, roles, _announce))

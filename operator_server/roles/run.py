@@ -23,7 +23,7 @@ from twisted.logger import (
 
 from operator_server.context import Operator
 
-ROLES = ("link", "web", "worker")
+ROLES = ("link", "web", "worker", "snmp")
 Announce = Callable[[str], None]
 
 
@@ -40,12 +40,12 @@ def begin_logging() -> None:
 def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> int:
     """Run these roles until SIGINT or SIGTERM; 1 when a role could not start.
 
-    ``link`` and ``worker`` run on the epoll reactor. Where ``web`` is among the roles they share one asyncio loop on
-    uvloop with it.
+    ``link`` and ``worker`` run on the epoll reactor. Where ``web`` or ``snmp`` is among the roles they share one
+    asyncio loop on uvloop with it.
     """
     if tuple(roles) == ("web",):
         return _run_web(operator, announce)
-    if "web" in roles:
+    if "web" in roles or "snmp" in roles:
         from twisted.internet import asyncioreactor
 
         loop = uvloop.new_event_loop()
@@ -58,6 +58,14 @@ def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> i
     from twisted.internet import reactor
 
     return _Running(operator, roles, announce, reactor).run()
+
+
+def default_roles(operator: Operator) -> list[str]:
+    """The roles that an operator needs: ``snmp`` where its settings ask for it or there is a device."""
+    from operator_server.store.devices import has_devices
+
+    wanted = operator.settings.snmp.enabled or has_devices(operator.engine)
+    return [role for role in ROLES if role != "snmp" or wanted]
 
 
 def _run_web(operator: Operator, announce: Announce) -> int:
@@ -120,6 +128,13 @@ class _Running:
                 self._stops.append(worker.stop)
                 worker.start()
                 self._announce("worker: running")
+            if "snmp" in self._roles:
+                from operator_server.roles.snmp import SnmpRole
+
+                snmp = SnmpRole(self._operator, self._reactor)
+                self._stops.append(snmp.stop)
+                told = yield snmp.start()
+                self._announce(f"snmp: polling, {told}")
         except Exception as error:  # noqa: BLE001 - whatever keeps a role from starting is told, then the process ends
             self._announce(f"cannot start: {error}")
             self._code = 1

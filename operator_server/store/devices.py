@@ -6,10 +6,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index
+from sqlalchemy import Column, Engine, Index, select
 from sqlmodel import Field, SQLModel
 
 from charging.columns import Digest, Identifier, Instant, Json, Micros
+from operator_server.store.rows import table
 
 
 class Device(SQLModel, table=True):
@@ -101,14 +102,13 @@ class DeviceSample(SQLModel, table=True):
 
 
 class DeviceMeter(SQLModel, table=True):
-    """How far the use of an installation on a device is counted: octets within its ``epoch``, after its beginning."""
+    """How far the use of an installation on a device is counted: octets since its beginning, over resets."""
 
     __tablename__ = "device_meter"
     installation_id: str = Field(primary_key=True, sa_type=Identifier)
     counter: str = Field(primary_key=True, sa_type=Identifier)
     terminal_id: str = Field(index=True, sa_type=Identifier)
     octets: str = "0"
-    epoch: int = 0
     begun_at: datetime = Field(sa_type=Instant)
 
 
@@ -124,3 +124,9 @@ class WebToken(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=Instant)
     used_at: datetime | None = Field(default=None, sa_type=Instant)
     purpose: str = "menu"
+
+
+def has_devices(engine: Engine) -> bool:
+    """Whether there is a device."""
+    with engine.connect() as connection:
+        return connection.execute(select(table(Device).c.terminal_id).limit(1)).first() is not None

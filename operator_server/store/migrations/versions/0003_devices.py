@@ -25,7 +25,6 @@ def upgrade() -> None:
     sa.Column('counter', sa.String(length=64), nullable=False),
     sa.Column('terminal_id', sa.String(length=64), nullable=False),
     sa.Column('octets', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-    sa.Column('epoch', sa.Integer(), nullable=False),
     sa.Column('begun_at', charging.columns.Instant(), nullable=False),
     sa.PrimaryKeyConstraint('installation_id', 'counter')
     )

@@ -1,0 +1,303 @@
+"""``tollgate device``: devices that speak SNMP, and what opens them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import select
+
+from operator_server.cli.common import (
+    CONFIG,
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+)
+from operator_server.cli.serve import interrogate
+from operator_server.parties import PartyError
+from operator_server.snmp.credentials import (
+    Community,
+    Credential,
+    CredentialError,
+    User,
+    remove_credential,
+    store_credential,
+)
+from operator_server.snmp.registry import (
+    NewDevice,
+    add_device,
+    parse_counter,
+    pause_device,
+    readings,
+    require_device,
+)
+from operator_server.store.devices import Device, DeviceCredential
+from operator_server.store.parties import Binding, TerminalSession
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+
+app = typer.Typer(no_args_is_help=True, help="Devices that speak SNMP, polled as terminals.")
+credentials = typer.Typer(no_args_is_help=True, help="What opens devices; kept sealed, never shown.")
+app.add_typer(credentials, name="credential")
+
+
+@credentials.command("add")
+@says_errors(CredentialError)
+def add_credential(
+    name: Annotated[str, typer.Argument(help="Name of the credential.")],
+    user: Annotated[str, typer.Option(help="SNMPv3 user; without it the secret is a community of SNMPv2c.")] = "",
+    auth: Annotated[str, typer.Option(help="sha224, sha256, sha384 or sha512.")] = "sha256",
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the secret: the community, or the two passphrases, a line each."),
+    ] = None,
+    replace: Annotated[bool, typer.Option(help="Put it in the place of the one of that name.")] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Keep a community, or a user of SNMPv3 with authentication and privacy (AES-128).
+
+    The secret is asked for, or read from a file or from standard input; it is never an argument, which others could
+    see. SNMPv3: first the authentication passphrase, then the privacy one.
+
+    Example: tollgate device credential add routers --user tollgate --secret-file passphrases.txt
+    """
+    if auth not in ("sha224", "sha256", "sha384", "sha512"):
+        raise CommandError(f"--auth {auth}: one of sha224, sha256, sha384, sha512")
+    names = ["Authentication passphrase", "Privacy passphrase"] if user else ["Community"]
+    secrets = _secrets(names, secret_file)
+    credential: Credential
+    if user:
+        credential = User(user, secrets[0], secrets[1], auth)  # type: ignore[arg-type]  # checked above
+    else:
+        credential = Community(secrets[0])
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: store_credential(c, operator.vault, name, credential, now, replace=replace))
+        out.print(f"Credential {name} is kept ({credential.version}).")
+        if not user:
+            out.print("A community travels in clear text; prefer SNMPv3 where the device has it.")
+
+
+def _secrets(names: list[str], file: Path | None) -> list[str]:
+    if file is None and sys.stdin.isatty():
+        return [typer.prompt(name, hide_input=True) for name in names]
+    source = str(file) if file else "standard input"
+    lines = (file.read_text(encoding="utf-8") if file else sys.stdin.read(4096)).splitlines()
+    if len(lines) < len(names) or not all(line.strip() for line in lines[: len(names)]):
+        raise CommandError(f"{source}: {len(names)} line(s) are needed: {', '.join(names).lower()}")
+    return lines[: len(names)]
+
+
+@credentials.command("list")
+@says_errors()
+def list_credentials(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """List credentials by name and version; what they hold is not shown."""
+    credential, device = table(DeviceCredential), table(Device)
+    with opened(config) as operator, operator.engine.connect() as connection:
+        used = connection.execute(select(device.c.credential)).scalars().all()
+        rows = [
+            {"name": row.name, "version": row.version, "devices": used.count(row.name), "created_at": row.created_at}
+            for row in connection.execute(select(credential).order_by(credential.c.name))
+        ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        "Credentials",
+        ["Name", "Version", "Devices", "Made"],
+        [(r["name"], r["version"], r["devices"], f"{r['created_at']:%Y-%m-%d %H:%M}") for r in rows],
+        empty="There is no credential. `tollgate device credential add` makes one.",
+    )
+
+
+@credentials.command("remove")
+@says_errors(CredentialError)
+def remove(name: Annotated[str, typer.Argument(help="Name.")], config: ConfigOption = CONFIG) -> None:
+    """Forget a credential that no device uses."""
+    with opened(config) as operator:
+        transact(operator.engine, lambda c: remove_credential(c, name))
+        out.print(f"Credential {name} is forgotten.")
+
+
+@app.command()
+@says_errors(PartyError)
+def add(
+    terminal: Annotated[str, typer.Argument(help="Id of the terminal that the device is to be.")],
+    host: Annotated[str, typer.Option("--host", help="Address or name.")],
+    credential: Annotated[str, typer.Option("--credential", help="Name of the credential that opens it.")],
+    subscriber: Annotated[str, typer.Option("--subscriber", help="Who uses it; needed for a new terminal.")] = "",
+    port: Annotated[int, typer.Option(help="UDP port of its agent.")] = 161,
+    counter: Annotated[
+        list[str] | None,
+        typer.Option("--counter", help="counter=object/octets, such as mib=ifHCInOctets.2/1048576; repeat for more."),
+    ] = None,
+    contact: Annotated[str, typer.Option(help="Mail address that gets links to the offers.")] = "",
+    language: Annotated[str, typer.Option(help="Language of the user, two letters; empty: the operator's.")] = "",
+    poll_seconds: Annotated[int, typer.Option(help="Seconds between polls of the counters; 0: the setting's.")] = 0,
+    label: Annotated[str, typer.Option(help="A name for people.")] = "",
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Make a device known; a running server polls it at once.
+
+    Example: tollgate device add gw-17 --host 192.0.2.17 --credential routers --subscriber A-1001
+    """
+    with opened(config) as operator:
+        settings = operator.settings
+        new = NewDevice(
+            terminal,
+            host,
+            credential,
+            subscriber,
+            port,
+            [parse_counter(each) for each in counter or ()],
+            contact,
+            language or settings.operator.language,
+            poll_seconds or settings.snmp.poll_seconds,
+            label,
+        )
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: add_device(c, new, now))
+        out.print(f"{terminal} is a device at {host}:{port}. `tollgate serve` polls it; see `tollgate device show`.")
+
+
+@app.command("list")
+@says_errors()
+def list_(
+    failing: Annotated[bool, typer.Option("--failing", help="Only those whose last poll failed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
+    after: Annotated[str, typer.Option(help="Start after this terminal id.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """List devices with address, state and what to mend."""
+    device = table(Device)
+    query = select(device).where(device.c.terminal_id > after).order_by(device.c.terminal_id).limit(limit)
+    if failing:
+        query = query.where(device.c.state == "failing")
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = [_plain(row) for row in connection.execute(query)]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        "Devices",
+        ["Terminal", "Address", "Credential", "State", "Polled", "To mend"],
+        [
+            (r["terminal"], r["address"], r["credential"], r["state"], _when(r["last_polled_at"]), r["last_error"])
+            for r in rows
+        ],
+        empty="No device fails." if failing else "There is no device. `tollgate device add` makes one known.",
+    )
+
+
+def _when(instant: Any) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S}" if instant else "never"
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {
+        "terminal": row.terminal_id,
+        "address": f"{row.host}:{row.port}",
+        "credential": row.credential,
+        "state": row.state,
+        "contact": row.contact,
+        "counters": row.counters,
+        "poll_seconds": row.poll_seconds,
+        "next_poll_at": row.next_poll_at,
+        "last_polled_at": row.last_polled_at,
+        "interrogated_at": row.interrogated_at,
+        "failures": row.failures,
+        "last_error": row.last_error,
+        "last_error_at": row.last_error_at,
+        "notes": row.notes,
+    }
+
+
+@app.command()
+@says_errors(PartyError)
+def show(
+    terminal: Annotated[str, typer.Argument(help="Terminal id.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show a device: state, what to mend, what was left out, and where its counters stand."""
+    binding, session = table(Binding), table(TerminalSession)
+    with opened(config) as operator, operator.engine.connect() as connection:
+        shown = _plain(require_device(connection, terminal))
+        shown["subscriber"] = connection.execute(
+            select(binding.c.subscriber_id).where(binding.c.terminal_id == terminal, binding.c.valid_to.is_(None))
+        ).scalar()
+        code = connection.execute(select(session.c.code).where(session.c.terminal_id == terminal)).scalar()
+        shown["code"] = code.hex() if code else ""
+        shown["readings"] = [
+            {
+                "counter": row.counter,
+                "oid": row.oid,
+                "value": int(row.last_raw),
+                "at": row.last_at,
+                "octets": int(row.accumulated_octets),
+                "resets": row.epoch,
+                "gaps": row.gaps,
+            }
+            for row in readings(connection, terminal)
+        ]
+    if as_json:
+        show_json(shown)
+        return
+    for key, value in shown.items():
+        if key == "notes":
+            for note in value:
+                out.print(f"note: {note}")
+        elif key not in ("counters", "readings"):
+            out.print(f"{key}: {_when(value) if key.endswith('_at') else value}")
+    show_table(
+        "Counters",
+        ["Counter", "Object", "Value", "Read", "Octets counted", "Resets", "Gaps"],
+        [
+            (r["counter"], r["oid"], r["value"], _when(r["at"]), r["octets"], r["resets"], r["gaps"])
+            for r in shown["readings"]
+        ],
+        empty="No counter was read.",
+    )
+
+
+@app.command()
+@says_errors()
+def poll(
+    terminals: Annotated[list[str], typer.Argument(help="Terminal ids.")],
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the outcome.")] = 60.0,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Interrogate devices now, by the server that runs, and show what came of it.
+
+    Example: tollgate device poll gw-17
+    """
+    interrogate(terminals, wait, as_json, config)
+
+
+@app.command()
+@says_errors(PartyError)
+def pause(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
+    """Stop polling a device; it stays known."""
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: pause_device(c, terminal, now, paused=True))
+        out.print(f"{terminal} is not polled any more. `tollgate device resume {terminal}` goes on.")
+
+
+@app.command()
+@says_errors(PartyError)
+def resume(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
+    """Poll a device again."""
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: pause_device(c, terminal, now, paused=False))
+        out.print(f"{terminal} is polled again.")
