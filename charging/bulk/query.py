@@ -1,0 +1,335 @@
+"""From a tariff version to one query: each step of :mod:`charging.rating.rate` is a column of the step before.
+
+A use is a session of its own; uses of an account follow each other in the order of the file, from the empty state of
+a period. Where something counts over the period, it is a running sum within the account.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import lcm
+
+from charging.bulk.bands import SECOND, Intervals, intervals
+from charging.bulk.prices import ByColumns, rounded
+from charging.rating.rate import MAX_TIMED_SECONDS
+from charging.rating.timeband import Hours, TimeBands
+from charging.tariffs.document import PerUnitTable, Price, VersionTable
+from charging.tariffs.version import TariffVersion
+from signalling.money import MAX_MICROS
+
+_MOST_CROSSED = 32
+_EXPANDED_DIGITS = 5
+_RUNNING = "(PARTITION BY account ORDER BY row ROWS UNBOUNDED PRECEDING)"
+
+
+class BulkError(ValueError):
+    """A file that cannot be rated; the text says what is wrong with it."""
+
+
+class NotByColumns(BulkError):
+    """A tariff, or a file's figures, that only the path record by record can rate; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What is known of the uses before they are rated: how many, the largest, and from when to when (aware UTC)."""
+
+    count: int
+    largest: int
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RatingQuery:
+    """``setup`` makes the tables that ``costs`` joins. ``costs``: row, account, quantity and cost (micros) of each use;
+
+    the cost is null where the tariff has no price for the destination. ``{source}`` stands for the uses' table.
+    """
+
+    setup: Sequence[str]
+    costs: str
+
+
+def rating_query(version: TariffVersion, uses: Uses) -> RatingQuery:
+    """The query that rates a table of ``row``, ``account``, ``quantity``, ``micros`` and ``destination``.
+
+    Raises :class:`NotByColumns`.
+    """
+    return _Compiler(version, uses).compile()
+
+
+class _Compiler:
+    def __init__(self, version: TariffVersion, uses: Uses) -> None:
+        raw = json.loads(version.content)
+        self._version = version
+        self._uses = uses
+        self._table = VersionTable.model_validate(raw)
+        self._names = sorted({band.name for band in self._table.band})
+        self._default = self._by_columns(self._table.price) if self._table.price else None
+        self._prefixes = {
+            prefix: price
+            for destination in self._table.destination
+            for price in [self._by_columns(destination.price)]
+            for prefix in destination.prefixes
+        }
+        prices = [*self._prefixes.values(), *([self._default] if self._default else [])]
+        shapes: dict[str, ByColumns] = {}
+        for price in prices:
+            shapes.setdefault(price.shape, price)
+        self._shapes = list(shapes.values())
+        self._shape_of = {shape: number for number, shape in enumerate(shapes)}
+        self._width = max(len(price.columns()) for price in prices)
+        self._by_line = version.rounding.place == "line"
+        self._common = lcm(*(price.scale for price in prices)) if self._by_line else 1
+        self._kept = 1 - self._table.discount
+        self._prices = prices
+        self._period = bool(version.included) or any(not price.per_session for price in self._shapes)
+        self._negative = any(price.price.model == "volume" for price in self._shapes)
+        self._split = bool(self._names) and version.unit == "second"
+        self._intervals = self._find_intervals()
+        self._crossed = self._intervals.crossed(self._longest) if self._intervals and self._split else 1
+        self._check()
+        self._integer = self._integer_type()
+
+    def _by_columns(self, price: Price) -> ByColumns:
+        if not isinstance(price, PerUnitTable):
+            return ByColumns(price, (), self._version.rounding)
+        amounts = [(price.amounts or {})[name] for name in self._names] if self._names else [price.amount or 0]
+        return ByColumns(price, tuple(amounts), self._version.rounding)
+
+    @property
+    def _longest(self) -> int:
+        """Most units billed for one use."""
+        lengths = [price.increments.billed(self._uses.largest) for price in self._shapes if price.increments]
+        return max(lengths, default=self._uses.largest) if lengths else self._uses.largest
+
+    def _find_intervals(self) -> Intervals | None:
+        if not self._names or not self._uses.count:
+            return None
+        if self._uses.first is None or self._uses.last is None:
+            raise BulkError("at: missing; the tariff has time bands")
+        if self._split and self._uses.largest > MAX_TIMED_SECONDS:
+            raise NotByColumns(f"a session of {self._uses.largest} seconds is longer than time bands are applied to")
+        week: dict[str, list[Hours]] = {}
+        for band in self._table.band:
+            for day, hours in band.week():
+                week.setdefault(day, []).append(hours)
+        length = timedelta(seconds=self._longest) if self._split else timedelta()
+        bands = TimeBands(self._table.zone, week, self._table.holidays)
+        found = intervals(bands, self._names, self._uses.first, self._uses.last + length)
+        if found is None:
+            raise NotByColumns("the time bands begin at too many different instants")
+        return found
+
+    def _check(self) -> None:
+        if self._version.rounding.place == "increment" and self._version.included:
+            raise NotByColumns("included units may end within an increment that is rounded by itself")
+        if self._crossed > _MOST_CROSSED:
+            raise NotByColumns(f"a session of {self._longest} seconds may lie in {self._crossed} time bands")
+
+    def _integer_type(self) -> str:
+        one = max(price.most(self._longest) * self._factor(price) for price in self._prices)
+        if one // min(self._scale(price) for price in self._prices) >= MAX_MICROS:
+            raise NotByColumns(f"{self._uses.largest} units may cost more than a ledger amount can be")
+        whole = max(
+            price.most(self._longest * self._uses.count) * self._factor(price) * self._uses.count
+            for price in self._prices
+        )
+        bound = 4 * (whole if self._windows else one) + 4 * max(self._scale(price) for price in self._prices)
+        bound *= self._version.rounding.step
+        if bound >= 2**125:
+            raise NotByColumns("the sums may be larger than 128 bits")
+        return "BIGINT" if bound < 2**62 else "HUGEINT"
+
+    @property
+    def _windows(self) -> bool:
+        return self._period or self._by_line or bool(self._version.period_modifiers)
+
+    def _scale(self, price: ByColumns) -> int:
+        return (self._common if self._by_line else price.scale) * self._kept.denominator
+
+    def _factor(self, price: ByColumns) -> int:
+        return self._kept.numerator * (self._common // price.scale if self._by_line else 1)
+
+    def compile(self) -> RatingQuery:
+        setup = []
+        if self._prefixes:
+            setup += self._prefix_tables()
+        if self._intervals:
+            setup.append(f"CREATE TEMP TABLE granule AS {self._intervals.table(self._crossed)}")
+        steps = [
+            self._uses_step(),
+            f"SELECT *, {self._case(lambda price: price.billed('quantity'))} AS billed",
+            *self._counted_steps(),
+            f"SELECT *, {self._case(self._exact)} AS exact",
+            f"SELECT *, {self._case(self._total)} AS total",
+            *self._cost_steps(),
+            *self._due_steps(),
+        ]
+        names = [f"s{number}" for number in range(len(steps))]
+        chain = [f"s0 AS ({steps[0]})"]
+        chain += [
+            f"{name} AS ({step} FROM {before})" for name, step, before in zip(names[1:], steps[1:], names, strict=False)
+        ]
+        return RatingQuery(setup, f"WITH {', '.join(chain)} SELECT row, account, quantity, cost FROM {names[-1]}")
+
+    def _case(self, expression: Callable[[ByColumns], str]) -> str:
+        """The expression of each shape; those that are the same are written once."""
+        texts = [expression(shape) for shape in self._shapes]
+        if not self._prefixes:
+            return f"({texts[0]})::{self._integer}"
+        if len(set(texts)) == 1 and self._default:
+            return f"({texts[0]})::{self._integer}"
+        parts = " ".join(f"WHEN {number} THEN {text}" for number, text in enumerate(texts))
+        return f"(CASE shape {parts} END)::{self._integer}"
+
+    def _uses_step(self) -> str:
+        columns = ["u.row", "u.account", f"u.quantity::{self._integer} AS quantity"]
+        joins = []
+        if self._intervals:
+            columns.append("u.micros")
+            columns += [f"g.until{step}, g.band{step}" for step in range(self._crossed)]
+            key = f"(u.micros - {self._intervals.start}) // {self._intervals.length}"
+            joins.append(f"JOIN granule g ON g.granule = {key}")
+        if self._prefixes:
+            names = ["shape", *(f"a{number}" for number in range(self._width))]
+            if self._lengths[0] <= _EXPANDED_DIGITS:
+                columns += [f"CASE WHEN b.number IS NULL THEN c.{name} ELSE b.{name} END AS {name}" for name in names]
+            else:
+                columns += [f"p.{name}" for name in names]
+            joins += self._prefix_joins()
+        else:
+            assert self._default
+            columns += [
+                f"{value}::{self._integer} AS a{number}" for number, value in enumerate(self._default.columns())
+            ]
+        return f"SELECT {', '.join(columns)} FROM {{source}} u {' '.join(joins)}"
+
+    def _prefix_tables(self) -> list[str]:
+        """Prices by number; and for each beginning of a number of up to five digits the price of its longest prefix."""
+        rows = [self._price_row(number, price) for number, price in enumerate(self._prefixes.values(), 1)]
+        rows.append(self._price_row(0, self._default))
+        columns = ", ".join(["number", "shape", *(f"a{number}" for number in range(self._width))])
+        casts = ", ".join(["number", "shape", *(f"a{n}::{self._integer} AS a{n}" for n in range(self._width))])
+        keys = ", ".join(f"('{prefix}', {number})" for number, prefix in enumerate(self._prefixes, 1))
+        return [
+            f"CREATE TEMP TABLE price AS SELECT {casts} FROM (VALUES {', '.join(rows)}) t({columns})",
+            f"CREATE TEMP TABLE prefix AS SELECT * FROM (VALUES {keys}) t(prefix, number)",
+            *self._expanded(),
+        ]
+
+    def _price_row(self, number: int, price: ByColumns | None) -> str:
+        shape = "NULL::INTEGER" if price is None else str(self._shape_of[price.shape])
+        values = list(price.columns()) if price else []
+        values += [0] * (self._width - len(values))
+        return f"({', '.join([str(number), shape, *map(str, values)])})"
+
+    @property
+    def _lengths(self) -> list[int]:
+        return sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
+
+    def _expanded(self) -> list[str]:
+        most = self._lengths[0]
+        if most > _EXPANDED_DIGITS:
+            return []
+        digits = " UNION ALL ".join(
+            f"SELECT lpad(range::VARCHAR, {length}, '0') AS digits FROM range({10**length})"
+            for length in range(1, most + 1)
+        )
+        joins = " ".join(f"LEFT JOIN prefix p{n} ON p{n}.prefix = left(digits, {n})" for n in self._lengths)
+        number = ", ".join(f"p{n}.number" for n in self._lengths)
+        found = f"SELECT digits, coalesce({number}, 0) AS number FROM ({digits} UNION ALL SELECT '') {joins}"
+        return [f"CREATE TEMP TABLE beginning AS SELECT f.digits, p.* FROM ({found}) f JOIN price p USING (number)"]
+
+    def _prefix_joins(self) -> list[str]:
+        most = self._lengths[0]
+        bare = "coalesce(u.destination, '')"
+        number = f"CASE WHEN starts_with({bare}, '+') THEN substr({bare}, 2, {most}) ELSE left({bare}, {most}) END"
+        if most <= _EXPANDED_DIGITS:
+            # What is no digit ends a beginning; hardly any number has such, so the others do not pay for the look.
+            rest = f"CASE WHEN b.number IS NULL THEN regexp_extract({number}, '^[0-9]*') END"
+            return [
+                f"LEFT JOIN beginning b ON b.digits = {number}",
+                f"LEFT JOIN beginning c ON c.digits = {rest}",
+            ]
+        joins = [f"LEFT JOIN prefix p{n} ON p{n}.prefix = left({number}, {n})" for n in self._lengths]
+        found = ", ".join(f"p{n}.number" for n in self._lengths)
+        return [*joins, f"JOIN price p ON p.number = coalesce({found}, 0)"]
+
+    def _counted_steps(self) -> list[str]:
+        """Positions of the use among the chargeable units of the period: ``low`` to ``high``."""
+        if not self._period:
+            return ["SELECT *, 0 AS low, billed AS high"]
+        included = self._version.included
+        return [
+            f"SELECT *, (sum(billed) OVER {_RUNNING})::{self._integer} AS used",
+            f"SELECT *, greatest(used - billed - {included}, 0) AS low, greatest(used - {included}, 0) AS high",
+        ]
+
+    def _exact(self, price: ByColumns) -> str:
+        if isinstance(price.price, PerUnitTable) and self._intervals:
+            return self._banded(price)
+        if price.per_session:
+            return price.total("(high - low)")
+        return f"({price.total('high')}) - ({price.total('low')})"
+
+    def _banded(self, price: ByColumns) -> str:
+        if not self._split:
+            return self._in_band(price, "0", "(high - low)", 0)
+        first = begin = "(billed - (high - low))"
+        whole = self._in_band(price, first, "billed", 0)
+        if self._crossed == 1:
+            return whole
+        parts = []
+        for step in range(self._crossed):
+            stop = "billed"
+            if step < self._crossed - 1:
+                reached = price.billed(f"((until{step} - micros + {SECOND - 1}) // {SECOND})")
+                stop = f"greatest(least({reached}, billed), {first})"
+            parts.append(f"({self._in_band(price, begin, stop, step)})")
+            begin = stop
+        return f"CASE WHEN micros + billed * {SECOND} <= until0 THEN {whole} ELSE {' + '.join(parts)} END"
+
+    def _in_band(self, price: ByColumns, begin: str, end: str, step: int) -> str:
+        parts = " ".join(f"WHEN {band} THEN {price.stretch(begin, end, band)}" for band in range(len(self._names)))
+        return f"CASE band{step} {parts} END"
+
+    def _total(self, price: ByColumns) -> str:
+        session, factor = price.session("exact"), self._factor(price)
+        text = "exact" if session == "exact" else f"CASE WHEN high > low THEN {session} ELSE exact END"
+        return f"{factor} * ({text})" if factor != 1 else text
+
+    def _cost_steps(self) -> list[str]:
+        rounding = self._version.rounding
+        if self._by_line:
+            scale = self._scale(self._shapes[0])
+            after = rounded("line", scale, rounding.mode, negative=self._negative)
+            before = rounded("(line - total)", scale, rounding.mode, negative=self._negative)
+            return [
+                f"SELECT *, (sum(total) OVER {_RUNNING})::{self._integer} AS line",
+                f"SELECT *, (({after}) - ({before}))::{self._integer} AS cost",
+            ]
+
+        def cost(price: ByColumns) -> str:
+            scale = self._scale(price) * rounding.step
+            return f"{rounding.step} * ({rounded('total', scale, rounding.mode, negative=self._negative)})"
+
+        return [f"SELECT *, {self._case(cost)} AS cost"]
+
+    def _due_steps(self) -> list[str]:
+        if not self._version.period_modifiers:
+            return []
+        after, before = "due", "(due - due_of_use)"
+        if self._table.discount_amount:
+            after, before = (f"greatest({text} - {self._table.discount_amount}, 0)" for text in (after, before))
+        if self._table.spending_cap is not None:
+            after, before = (f"least({text}, {self._table.spending_cap})" for text in (after, before))
+        return [
+            "SELECT * EXCLUDE (cost), cost AS due_of_use",
+            f"SELECT *, (sum(due_of_use) OVER {_RUNNING})::{self._integer} AS due",
+            f"SELECT *, CASE WHEN due_of_use IS NOT NULL THEN ({after}) - ({before}) END AS cost",
+        ]

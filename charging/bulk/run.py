@@ -1,0 +1,137 @@
+"""Rating a Parquet file of uses, here or in a process of its own whose memory is bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from charging.bulk.query import BulkError, NotByColumns, Uses, rating_query
+from charging.tariffs import TariffVersion
+from signalling.clock import from_micros
+
+_WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """How many uses and accounts there were, what all cost in micros, and how many no price was found for."""
+
+    uses: int
+    accounts: int
+    cost: int
+    unrated: int
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the process is asked to do, as JSON on its standard input."""
+
+    tariff: str
+    content: str
+    source: str
+    costs: str | None
+    totals: str | None
+    memory: str
+    threads: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why the process did not; ``scalar``: the path record by record can."""
+
+    reason: str
+    scalar: bool
+
+
+def rate_file(
+    version: TariffVersion,
+    source: Path,
+    *,
+    costs: Path | None = None,
+    totals: Path | None = None,
+    memory: str = "1GB",
+    threads: int = 2,
+) -> Totals:
+    """Rate a Parquet file in a process of its own, which takes at most ``memory`` for its tables.
+
+    The file has ``account`` (text), ``quantity`` (a whole number), ``at`` (a timestamp with zone or micros, for time
+    bands) and ``destination`` (text, for destinations); its uses are of one rating period and in order. ``costs``
+    gets ``row``, ``account``, ``quantity`` and ``cost`` (micros) of each use, ``totals`` the sums by account, both as
+    Parquet. Raises :class:`charging.bulk.NotByColumns` and :class:`charging.bulk.BulkError`.
+    """
+    job = Job(
+        version.tariff_id, version.content, str(source), str(costs) if costs else None,
+        str(totals) if totals else None, memory, threads,
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "charging.bulk"], input=msgspec.json.encode(job), capture_output=True, check=False
+    )
+    if done.returncode:
+        raise BulkError(f"{source}: the rating process ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
+    answer = msgspec.json.decode(done.stdout)
+    if "reason" in answer:
+        raise (NotByColumns if answer["scalar"] else BulkError)(answer["reason"])
+    return msgspec.convert(answer, Totals)
+
+
+def rate_table(
+    database: duckdb.DuckDBPyConnection, version: TariffVersion, source: Path, costs: Path | None, totals: Path | None
+) -> Totals:
+    """:func:`rate_file` on a database of the caller's. Leaves its tables there."""
+    uses, table = _look(database, version, source)
+    query = rating_query(version, uses)
+    for statement in query.setup:
+        database.execute(statement)
+    rated = query.costs.replace("{source}", table)
+    if costs:
+        database.execute(f"COPY ({rated}) TO {_quoted(costs)} (FORMAT parquet)")
+        rated = f"SELECT * FROM read_parquet({_quoted(costs)})"
+    by_account = (
+        "SELECT account, count(*) AS uses, sum(quantity)::HUGEINT AS quantity, "
+        f"coalesce(sum(cost), 0)::BIGINT AS cost, count(*) - count(cost) AS unrated FROM ({rated}) GROUP BY account"
+    )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE by_account AS {by_account}")
+    if totals:
+        database.execute(f"COPY by_account TO {_quoted(totals)} (FORMAT parquet)")
+    sums = database.execute(
+        "SELECT coalesce(sum(uses), 0), count(*), coalesce(sum(cost), 0), coalesce(sum(unrated), 0) FROM by_account"
+    ).fetchone()
+    assert sums
+    return Totals(*(int(each) for each in sums))
+
+
+def _look(database: duckdb.DuckDBPyConnection, version: TariffVersion, source: Path) -> tuple[Uses, str]:
+    """The file's figures, and a subquery of its uses."""
+    file = f"read_parquet({_quoted(source)}, file_row_number = true)"
+    kinds = {row[0]: row[1] for row in database.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()}
+    wanted: dict[str, frozenset[str]] = {"account": frozenset({"VARCHAR"}), "quantity": _WHOLE}
+    if version.timed:
+        wanted["at"] = frozenset({"TIMESTAMP WITH TIME ZONE", "BIGINT"})
+    if version.destinations.values():
+        wanted["destination"] = frozenset({"VARCHAR"})
+    for name, allowed in wanted.items():
+        if kinds.get(name) not in allowed:
+            raise BulkError(f"{source}: column {name} is {kinds.get(name, 'missing')}; {', '.join(sorted(allowed))}")
+    micros = 'epoch_us("at")' if kinds.get("at", "").startswith("TIMESTAMP") else '"at"'
+    columns = ["file_row_number AS row", "account", "quantity"]
+    figures = ["count(*)", "count(account)", "count(quantity)", "min(quantity)", "max(quantity)"]
+    if version.timed:
+        columns.append(f"{micros} AS micros")
+        figures += [f"min({micros})", f"max({micros})", 'count("at")']
+    if "destination" in wanted:
+        columns.append("destination")
+    found: Any = database.execute(f"SELECT {', '.join(figures)} FROM {file}").fetchone()
+    count, least, most = found[0], found[3], found[4]
+    if min(found[1], found[2], found[7] if version.timed else count) < count:
+        raise BulkError(f"{source}: account, quantity or at is missing in a row")
+    if count and least < 0:
+        raise BulkError(f"{source}: quantity {least} is negative")
+    first = from_micros(found[5]) if version.timed and count else None
+    last = from_micros(found[6]) if version.timed and count else None
+    return Uses(count, most or 0, first, last), f"(SELECT {', '.join(columns)} FROM {file})"
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
