@@ -313,6 +313,51 @@ def fleet_keys(
     _say(f"{out}: {count} terminals of seed {seed}; enrol them with `tollgate terminal import {out}`")
 
 
+@app.command("snmp-agent")
+@says_errors
+def snmp_agent(
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="TOML profile or JSON configuration; default: this machine.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to answer on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="UDP port; 0: any free one.")] = 1161,
+    interface: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interface", help="name:Mbit/s:octets in a second:octets out a second; repeat. Default: eth0 at rest."
+        ),
+    ] = None,
+    user: Annotated[str, typer.Option(help="User of SNMPv3 (SHA-256, AES-128) in place of a community.")] = "",
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(help="The community, or the two passphrases, a line each; default: the community simulator."),
+    ] = None,
+) -> None:
+    """Play a device that speaks SNMP alone: an agent with an inventory and counters that run.
+
+    Example: tollgate-terminal snmp-agent --profile gateway.toml --port 1161 --interface eth0:100:125000:40000
+    """
+    import asyncio
+
+    from terminal_sim.snmp_agent import Access, Device, Interface, parse_interface, serve
+
+    if user and secret_file is None:
+        raise ProfileError("--user: its two passphrases come from --secret-file, a line each")
+    secrets = secret_file.read_text(encoding="utf-8").splitlines() if secret_file else ["simulator"]
+    if len(secrets) < (2 if user else 1) or any(len(secret) < 8 for secret in secrets[:2] if user):
+        raise ProfileError(f"{secret_file}: two passphrases of at least 8 characters, or one community, a line each")
+    access = Access(user=user, auth_key=secrets[0], priv_key=secrets[1]) if user else Access(secrets[0])
+    try:
+        interfaces = [parse_interface(each) for each in interface or ()] or [Interface()]
+    except ValueError as error:
+        raise ProfileError(str(error)) from None
+    device = Device(_configuration(profile), interfaces)
+    try:
+        asyncio.run(serve(device, access, host, port, lambda bound: _say(f"answering SNMP on {host}:{bound}")))
+    except KeyboardInterrupt:
+        _say("stopped")
+
+
 def _show_counts(sums: Any, codes: int) -> None:
     table = Table("What", "How often", title="The fleet")
     table.add_row("distinct configuration codes", str(codes))

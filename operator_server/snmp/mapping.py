@@ -31,7 +31,12 @@ CHASSIS = 3
 
 MAX_SECTION = 3 * 1024 * 1024
 _MAX_KEY = 120
-_PERSONAL = re.compile(r"(?i)\b([0-9a-f]{2}[:-]){5}[0-9a-f]{2}\b|\b\d{1,3}(\.\d{1,3}){3}\b")
+_HARDWARE_ADDRESS = re.compile(r"(?i)(?<![0-9a-f:-])([0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![0-9a-f:-])")
+_ADDRESS = re.compile(
+    r"(?<![\d.])(10(\.\d{1,3}){3}|(127|169\.254|172\.(1[6-9]|2\d|3[01])|192\.168|192\.0\.2)(\.\d{1,3}){1,3})(?![\d.])"
+)
+"""Addresses of private networks; others cannot be told from versions."""
+
 _DEBIAN = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]+)_(?P<version>[A-Za-z0-9.+~:-]+)_(?P<arch>[a-z0-9-]+)\Z")
 _RPM = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)-(?P<version>[A-Za-z0-9.+~^]+-[A-Za-z0-9.+~^]+?)"
@@ -134,10 +139,15 @@ def clean_key(key: str) -> str:
 
 
 def clean_value(value: str) -> str:
-    """A value without control characters and addresses, at most 256 bytes."""
+    """A value without control characters, at most 256 bytes."""
     plain = "".join(" " if _is_control(letter) else letter for letter in value[:1024])
-    plain = " ".join(_PERSONAL.sub("", plain).split())
+    plain = " ".join(plain.split())
     return plain.encode("utf-8", "ignore")[:MAX_VALUE_BYTES].decode("utf-8", "ignore").strip()
+
+
+def without_addresses(description: str) -> str:
+    """A description without the addresses of one device."""
+    return _ADDRESS.sub("", _HARDWARE_ADDRESS.sub("", description[:1024]))
 
 
 def _is_control(letter: str) -> bool:
@@ -159,7 +169,7 @@ def _system(answers: Answers, hardware: _Section, firmware: _Section) -> None:
         firmware.put("system", f"{uname['system']} {uname['release']}")
         hardware.put("architecture", uname["machine"])
     elif described:
-        firmware.put("system", described)
+        firmware.put("system", without_addresses(described))
     if text(answers.model):
         hardware.put("model", text(answers.model))
     memory = _number(answers.memory_kib, 1, 2**40)
@@ -184,7 +194,7 @@ def _devices(rows: Rows, hardware: _Section) -> None:
     if processors:
         hardware.put("processors", str(len(processors)))
         if clean_value(processors[0]):
-            hardware.put("processor", processors[0])
+            hardware.put("processor", without_addresses(processors[0]))
     if networks:
         hardware.put("network_interfaces", str(networks))
     if displays:

@@ -1,0 +1,8 @@
+"""The operator of the counting tests serves here too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "counting"))
