@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -44,7 +45,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def micros(self) -> int:
-        return to_micros(datetime.now(UTC))
+        return time.time_ns() // 1000
 
 
 class SettableClock:

@@ -26,7 +26,7 @@ from operator_server.interrogation.records import (
     load_inventory,
     load_sections,
     new_codes_since,
-    record_outcomes,
+    record_batch,
     record_sections,
 )
 from operator_server.interrogation.schedule import next_interval
@@ -46,7 +46,7 @@ PAGE_BYTES = 60 * 1024
 """Offers on one page; with its envelope it fits a frame."""
 
 RECORDING_PACE = 0.003
-"""Seconds between commits of outcomes. A commit writes whole pages, so the more outcomes share one, the less each costs."""
+"""Seconds between commits of outcomes under load: a commit writes whole pages, which outcomes that share it share."""
 
 LARGE_SECTION = 32 * 1024
 """Sections from this size on are checked on another thread."""
@@ -131,7 +131,7 @@ class Interrogator:
         self._after = after
         self._new_codes = NewCodes(settings.link.new_codes_per_day)
         self._recording = Gathering(
-            lambda outcomes: store.write(lambda connection: record_outcomes(connection, outcomes)),
+            lambda outcomes: store.write_grouped(record_batch, outcomes),
             reactor,
             pace=RECORDING_PACE,
         )

@@ -69,6 +69,12 @@ _SILENT = (
 _encode = msgspec.json.Encoder().encode
 
 
+def record_batch(connection: Connection, payloads: Sequence[Sequence[Outcome]]) -> list[list[None]]:
+    """:func:`record_outcomes` as a batch of the store."""
+    record_outcomes(connection, [outcome for payload in payloads for outcome in payload])
+    return [[None] * len(payload) for payload in payloads]
+
+
 def record_outcomes(connection: Connection, outcomes: Sequence[Outcome]) -> list[None]:
     """The outcomes with all that they bring, in the caller's transaction."""
     _record_configurations(connection, outcomes)

@@ -1,8 +1,8 @@
 """Gathers what many links want of the store at the same time into one operation.
 
-One operation is under way at a time; what comes meanwhile waits for the next. Operations begin no closer together than
-a pace, so that under load many links share one hand-over between threads and one transaction, which cost more than what
-a link does in them; a link that comes alone does not wait.
+One operation is under way at a time; what comes meanwhile waits for the next. Under load operations begin no closer
+together than a pace, so that many links share one hand-over between threads and one transaction, which cost more than
+what a link does in them. Below that load nobody waits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ Done = Callable[[Any], None]
 """Gets the result of one request, or the :class:`twisted.python.failure.Failure` it ended with."""
 
 
+BUSY = 2000
+"""Requests a second from which sharing is worth a wait."""
+
+WINDOW = 0.05
+"""Seconds over which they are counted."""
+
+
 class Gathering:
     """``submit`` takes a list of at most ``most`` requests to the store; its Deferred fires with as many results.
 
-    ``pace``: seconds from the beginning of an operation to the next, by the reactor's clock.
+    ``pace``: seconds from the beginning of an operation to the next, by the reactor's clock, while more than
+    ``BUSY`` requests a second come.
 
     When an operation fails, each of its requests is tried alone, so that one that cannot be done fails alone.
     """
@@ -32,12 +40,16 @@ class Gathering:
         self._reactor = reactor
         self._pace = pace
         self._next_at = 0.0
+        self._window_end = 0.0
+        self._arrivals = 0
+        self._busy_now = False
         self._submit = submit
         self._waiting: list[tuple[Any, Done]] = []
         self._busy = False
 
     def put(self, request: Any, done: Done) -> None:
         """Have the request done with the next operation."""
+        self._arrivals += 1
         self._waiting.append((request, done))
         if not self._busy:
             self._next()
@@ -47,8 +59,12 @@ class Gathering:
             self._busy = False
             return
         self._busy = True
-        wait = self._next_at - self._reactor.seconds()
-        if wait > 0 and len(self._waiting) < self._most:
+        now = self._reactor.seconds()
+        if now >= self._window_end:
+            self._busy_now = self._arrivals > BUSY * (now - self._window_end + WINDOW)
+            self._window_end, self._arrivals = now + WINDOW, 0
+        wait = self._next_at - now
+        if self._busy_now and wait > 0 and len(self._waiting) < self._most:
             self._reactor.callLater(wait, self._begin)
         else:
             self._begin()

@@ -21,7 +21,7 @@ from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard,
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
 from operator_server.link.registry import LEASE, Registry, give_back, sent_away
 from operator_server.link.tls import LinkTls, binding_data
-from operator_server.link.visitors import LogonContext, Proof, Stranger, Visitors
+from operator_server.link.visitors import LogonContext, Proof, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
 from operator_server.settings import Settings
 from operator_server.store.feed import record
@@ -226,14 +226,15 @@ class LinkServer:
             self._refuse(link, logon.terminal, f"binding {logon.binding} may not be used here", known=False)
             return
         statement = logon_statement(event.nonce, logon.terminal, self._server_id, logon.binding, data)
-        self._visitors.read(
-            logon.terminal,
-            Proof(statement, logon.signature),
-            lambda found: self._looked_up(found, link, logon.terminal),
-        )
+        proof = Proof(statement, logon.signature)
+        self._visitors.read(logon.terminal, proof, lambda found: self._looked_up(found, link, logon.terminal, proof))
 
-    def _looked_up(self, found: LogonContext | Stranger | Failure, link: LinkProtocol, terminal: str) -> None:
+    def _looked_up(
+        self, found: LogonContext | Stranger | Failure, link: LinkProtocol, terminal: str, proof: Proof
+    ) -> None:
         machine = link.machine
+        if isinstance(found, LogonContext) and not found.proven:
+            found = checked(found, proof)
         if machine.state is not State.PROVING:
             return
         if isinstance(found, Failure):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from operator_server.store.checkpoints import Checkpointer
 from operator_server.store.engine import open_engine, writing
 from operator_server.store.writer import Batch, GroupedTransactions, one_by_one
 
@@ -23,6 +24,7 @@ class Store:
 
     def __init__(self, url: str, reactor: Any) -> None:
         self.engine: Engine = open_engine(url)
+        self._checkpointer = Checkpointer(self.engine)
         self._writer = GroupedTransactions(self.engine, deliver=reactor.callFromThread, name="writer")
         self._reader = GroupedTransactions(self.engine, deliver=reactor.callFromThread, writes=False, name="reader")
 
@@ -50,6 +52,7 @@ class Store:
         """Finish what is pending and let the database go."""
         self._writer.close()
         self._reader.close()
+        self._checkpointer.close()
         self.engine.dispose()
 
 
