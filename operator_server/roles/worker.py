@@ -1,4 +1,4 @@
-"""The worker role: the feed's sequencer, expiry of reservations, and fresh signatures of the repository."""
+"""The worker role: the feed's sequencer, expiry of reservations, fresh signatures, and messages to devices' users."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from twisted.logger import Logger
 
 from charging.ledger.book import expire_reservations
 from operator_server.context import Operator
+from operator_server.devices.messages import check_templates
+from operator_server.devices.outbox import send_due
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
 from signalling.clock import to_micros
@@ -22,6 +24,7 @@ log = Logger()
 FEED_SECONDS = 0.5
 EXPIRY_SECONDS = 5.0
 REPOSITORY_SECONDS = 5.0
+OUTBOX_SECONDS = 2.0
 
 
 class WorkerRole:
@@ -33,10 +36,12 @@ class WorkerRole:
         self._loops: list[LoopingCall] = []
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. Raises :class:`operator_server.devices.messages.TemplateError` for a template with a fault."""
+        check_templates(self._operator.settings)
         self._every(FEED_SECONDS, self._sequence)
         self._every(EXPIRY_SECONDS, self._expire)
         self._every(REPOSITORY_SECONDS, self._sign)
+        self._every(OUTBOX_SECONDS, self._send)
 
     def _every(self, seconds: float, work: Any) -> None:
         def run() -> Deferred[Any]:
@@ -65,6 +70,9 @@ class WorkerRole:
         renewed = self._operator.repository.refresh_timestamp(self._operator.clock.now())
         if renewed:
             log.info("the repository's {roles} are signed again", roles=", ".join(renewed))
+
+    def _send(self) -> None:
+        send_due(self._operator)
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:

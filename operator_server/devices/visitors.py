@@ -1,0 +1,94 @@
+"""Who negotiates for a device, and what is open to this person on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from offers.versions import compare
+from operator_server.desk import Visitor
+from operator_server.negotiation import book
+from operator_server.offering.live import LiveOffers, OpenOffer, read_configuration
+from operator_server.store.devices import Device
+from operator_server.store.parties import Account, Binding, Subscriber, Terminal
+from operator_server.store.rows import table
+
+
+class NotServed(LookupError):
+    """A terminal for which nobody can negotiate on a page; the text says why."""
+
+
+def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visitor:
+    """The subscriber that the device is bound to. Raises :class:`NotServed`."""
+    device, terminal, binding = table(Device), table(Terminal), table(Binding)
+    subscriber, account = table(Subscriber), table(Account)
+    row = connection.execute(
+        select(
+            terminal.c.status,
+            binding.c.subscriber_id,
+            subscriber.c.status.label("subscriber_status"),
+            subscriber.c.account_id,
+            subscriber.c.groups,
+            device.c.language.label("device_language"),
+            account.c.language,
+        )
+        .select_from(device)
+        .join(terminal, terminal.c.id == device.c.terminal_id)
+        .outerjoin(
+            binding,
+            (binding.c.terminal_id == terminal.c.id)
+            & (binding.c.valid_from <= now)
+            & (binding.c.valid_to.is_(None) | (binding.c.valid_to > now)),
+        )
+        .outerjoin(subscriber, subscriber.c.id == binding.c.subscriber_id)
+        .outerjoin(account, account.c.id == subscriber.c.account_id)
+        .where(device.c.terminal_id == terminal_id)
+        .order_by(binding.c.valid_from.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        raise NotServed(f"terminal {terminal_id} is not a device that is polled")
+    if row.status != "active":
+        raise NotServed(f"terminal {terminal_id} is {row.status}")
+    if row.subscriber_id is None or row.subscriber_status != "active":
+        raise NotServed(f"terminal {terminal_id} is bound to no active subscriber")
+    return Visitor(
+        terminal=terminal_id,
+        subscriber=row.subscriber_id,
+        account=row.account_id,
+        groups=frozenset(row.groups),
+        language=row.device_language or row.language,
+        public_key=b"",
+        takes_packages=False,
+    )
+
+
+def menu_of(connection: Connection, offers: LiveOffers, visitor: Visitor, now: datetime) -> list[OpenOffer]:
+    """The offers that stand in the device's menu now, in order; empty before its first interrogation.
+
+    What the configuration of a device cannot tell, that a service is there already, its agreements do.
+    """
+    learn(connection, offers, visitor)
+    code = book.last_code(connection, visitor.terminal)
+    rejections = book.rejections_of(connection, visitor.subscriber)
+    return [
+        each
+        for each in offers.open_offers(code, visitor, rejections, now)
+        if not _present(connection, visitor, each.offer.product, each.release)
+    ]
+
+
+def learn(connection: Connection, offers: LiveOffers, visitor: Visitor) -> None:
+    """See to it that the offers know the code that the device answered last."""
+    code = book.last_code(connection, visitor.terminal)
+    if code is not None and not offers.knows(code):
+        offers.learn(code, read_configuration(connection, code))
+
+
+def _present(connection: Connection, visitor: Visitor, product: str, release: str) -> bool:
+    there: Sequence[str] = book.installed_releases(connection, visitor.terminal, product)
+    return any((compare(release, each) or 0) <= 0 for each in there) or bool(
+        book.open_agreements(connection, visitor.terminal, [product])
+    )
