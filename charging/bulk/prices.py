@@ -71,14 +71,14 @@ class ByColumns:
             for units in (increments.first, increments.next)
         )
 
-    def billed(self, quantity: str) -> str:
-        """Units billed for a quantity."""
+    def billed(self, quantity: str, *, zero: bool = False) -> str:
+        """Units billed for a quantity of 1 or more; with ``zero`` of 0 or more."""
         increments = self.increments
         if increments is None:
             return quantity
         first, step = increments.first, increments.next
-        further = f"({quantity} - {first} + {step - 1}) // {step} * {step}"
-        return f"CASE WHEN {quantity} <= 0 THEN 0 WHEN {quantity} <= {first} THEN {first} ELSE {first} + {further} END"
+        units = f"{first} + (greatest({quantity} - {first}, 0) + {step - 1}) // {step} * {step}"
+        return f"CASE WHEN {quantity} > 0 THEN {units} ELSE 0 END" if zero else units
 
     def stretch(self, begin: str, end: str, band: int) -> str:
         """Cost of a use's units from one position to another, where ``end`` is an increment's; price per unit only."""

@@ -41,34 +41,42 @@ class Uses:
     largest: int
     first: datetime | None
     last: datetime | None
+    least: int = 0
+    """The smallest quantity."""
+    plus: bool = True
+    """Whether destinations usually begin with ``+``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatingQuery:
-    """``setup`` makes the tables that ``costs`` joins. ``costs``: row, account, quantity and cost (micros) of each use;
+    """``setup`` makes the tables that ``costs`` joins. ``costs``: row, account and cost (micros) of each use.
 
-    the cost is null where the tariff has no price for the destination. ``{source}`` stands for the uses' table.
+    The cost is null where the tariff has no price for the destination, which ``lacking`` says can be. ``{source}``
+    stands for the uses' table.
     """
 
     setup: Sequence[str]
     costs: str
+    lacking: bool
 
 
-def rating_query(version: TariffVersion, uses: Uses) -> RatingQuery:
+def rating_query(version: TariffVersion, uses: Uses, *, quick: bool = False) -> RatingQuery:
     """The query that rates a table of ``row``, ``account``, ``quantity``, ``micros`` and ``destination``.
 
-    Raises :class:`NotByColumns`.
+    ``quick`` expects destinations of digits alone. If there is another, or none, its use and those after it may have
+    a wrong cost or none, and one at least has none; then the query is to be made again. Raises :class:`NotByColumns`.
     """
-    return _Compiler(version, uses).compile()
+    return _Compiler(version, uses, quick).compile()
 
 
 class _Compiler:
-    def __init__(self, version: TariffVersion, uses: Uses) -> None:
+    def __init__(self, version: TariffVersion, uses: Uses, quick: bool) -> None:
         raw = json.loads(version.content)
         self._version = version
         self._uses = uses
         self._table = VersionTable.model_validate(raw)
         self._names = sorted({band.name for band in self._table.band})
+        self._quick = quick
         self._default = self._by_columns(self._table.price) if self._table.price else None
         self._prefixes = {
             prefix: price
@@ -135,15 +143,37 @@ class _Compiler:
         one = max(price.most(self._longest) * self._factor(price) for price in self._prices)
         if one // min(self._scale(price) for price in self._prices) >= MAX_MICROS:
             raise NotByColumns(f"{self._uses.largest} units may cost more than a ledger amount can be")
-        whole = max(
-            price.most(self._longest * self._uses.count) * self._factor(price) * self._uses.count
-            for price in self._prices
-        )
-        bound = 4 * (whole if self._windows else one) + 4 * max(self._scale(price) for price in self._prices)
-        bound *= self._version.rounding.step
-        if bound >= 2**125:
+        largest = max(self._most(price, self._longest * self._uses.count) for price in self._prices)
+        bound = 4 * (self._most_in_a_period() if self._windows else largest)
+        bound += 4 * largest + 4 * max(self._scale(price) for price in self._prices) * self._version.rounding.step
+        if bound >= 2**126:
             raise NotByColumns("the sums may be larger than 128 bits")
-        return "BIGINT" if bound < 2**62 else "HUGEINT"
+        return "BIGINT" if bound < 2**63 else "HUGEINT"
+
+    def _most(self, price: ByColumns, used: int) -> int:
+        """A bound of what one use adds when so many units are used in the period at last."""
+        return price.most(self._longest if price.per_session else used) * self._factor(price)
+
+    def _most_in_a_period(self) -> int:
+        """A bound of the running sums of costs; totals that rise with the units add up to the last of them."""
+        count, used = self._uses.count, self._longest * self._uses.count
+        most = used
+        for price in self._prices:
+            if price.per_session or price.price.model == "volume" or self._table.discount:
+                most += self._most(price, used) * count
+            else:
+                most += self._most(price, used) + price.most(0) * self._factor(price) * count
+        return most
+
+    @property
+    def _lacking(self) -> bool:
+        """Whether there may be uses without a price."""
+        return self._default is None or (self._quick and self._looked_up)
+
+    @property
+    def _looked_up(self) -> bool:
+        """Whether prices are found by the beginnings of numbers."""
+        return bool(self._prefixes) and self._lengths[0] <= _EXPANDED_DIGITS
 
     @property
     def _windows(self) -> bool:
@@ -160,29 +190,32 @@ class _Compiler:
         if self._prefixes:
             setup += self._prefix_tables()
         if self._intervals:
-            setup.append(f"CREATE TEMP TABLE granule AS {self._intervals.table(self._crossed)}")
+            setup.append(f"CREATE OR REPLACE TEMP TABLE granule AS {self._intervals.table(self._crossed)}")
         steps = [
             self._uses_step(),
-            f"SELECT *, {self._case(lambda price: price.billed('quantity'))} AS billed",
+            f"SELECT *, {self._case(lambda price: price.billed('quantity', zero=not self._uses.least))} AS billed",
             *self._counted_steps(),
             f"SELECT *, {self._case(self._exact)} AS exact",
             f"SELECT *, {self._case(self._total)} AS total",
             *self._cost_steps(),
             *self._due_steps(),
         ]
+        if self._lacking:
+            steps.append("SELECT * REPLACE (CASE WHEN shape IS NOT NULL THEN cost END AS cost)")
         names = [f"s{number}" for number in range(len(steps))]
         chain = [f"s0 AS ({steps[0]})"]
         chain += [
             f"{name} AS ({step} FROM {before})" for name, step, before in zip(names[1:], steps[1:], names, strict=False)
         ]
-        return RatingQuery(setup, f"WITH {', '.join(chain)} SELECT row, account, quantity, cost FROM {names[-1]}")
+        return RatingQuery(setup, f"WITH {', '.join(chain)} SELECT row, account, cost FROM {names[-1]}", self._lacking)
 
     def _case(self, expression: Callable[[ByColumns], str]) -> str:
         """The expression of each shape; those that are the same are written once."""
         texts = [expression(shape) for shape in self._shapes]
         if not self._prefixes:
             return f"({texts[0]})::{self._integer}"
-        if len(set(texts)) == 1 and self._default:
+        # A use without a price must not count, so there the shape is asked for.
+        if len(set(texts)) == 1 and (self._default or self._quick):
             return f"({texts[0]})::{self._integer}"
         parts = " ".join(f"WHEN {number} THEN {text}" for number, text in enumerate(texts))
         return f"(CASE shape {parts} END)::{self._integer}"
@@ -197,7 +230,9 @@ class _Compiler:
             joins.append(f"JOIN granule g ON g.granule = {key}")
         if self._prefixes:
             names = ["shape", *(f"a{number}" for number in range(self._width))]
-            if self._lengths[0] <= _EXPANDED_DIGITS:
+            if self._looked_up and self._quick:
+                columns += [f"b.{name}" for name in names]
+            elif self._looked_up:
                 columns += [f"CASE WHEN b.number IS NULL THEN c.{name} ELSE b.{name} END AS {name}" for name in names]
             else:
                 columns += [f"p.{name}" for name in names]
@@ -217,8 +252,8 @@ class _Compiler:
         casts = ", ".join(["number", "shape", *(f"a{n}::{self._integer} AS a{n}" for n in range(self._width))])
         keys = ", ".join(f"('{prefix}', {number})" for number, prefix in enumerate(self._prefixes, 1))
         return [
-            f"CREATE TEMP TABLE price AS SELECT {casts} FROM (VALUES {', '.join(rows)}) t({columns})",
-            f"CREATE TEMP TABLE prefix AS SELECT * FROM (VALUES {keys}) t(prefix, number)",
+            f"CREATE OR REPLACE TEMP TABLE price AS SELECT {casts} FROM (VALUES {', '.join(rows)}) t({columns})",
+            f"CREATE OR REPLACE TEMP TABLE prefix AS SELECT * FROM (VALUES {keys}) t(prefix, number)",
             *self._expanded(),
         ]
 
@@ -243,17 +278,23 @@ class _Compiler:
         joins = " ".join(f"LEFT JOIN prefix p{n} ON p{n}.prefix = left(digits, {n})" for n in self._lengths)
         number = ", ".join(f"p{n}.number" for n in self._lengths)
         found = f"SELECT digits, coalesce({number}, 0) AS number FROM ({digits} UNION ALL SELECT '') {joins}"
-        return [f"CREATE TEMP TABLE beginning AS SELECT f.digits, p.* FROM ({found}) f JOIN price p USING (number)"]
+        priced = f"SELECT f.digits, p.* FROM ({found}) f JOIN price p USING (number)"
+        return [f"CREATE OR REPLACE TEMP TABLE beginning AS {priced}"]
 
     def _prefix_joins(self) -> list[str]:
         most = self._lengths[0]
         bare = "coalesce(u.destination, '')"
         number = f"CASE WHEN starts_with({bare}, '+') THEN substr({bare}, 2, {most}) ELSE left({bare}, {most}) END"
-        if most <= _EXPANDED_DIGITS:
+        # Where '+' is rare, a number with it takes the second look, since no beginning has one.
+        quick = number if self._uses.plus else f"left(u.destination, {most})"
+        if self._looked_up:
             # What is no digit ends a beginning; hardly any number has such, so the others do not pay for the look.
             rest = f"CASE WHEN b.number IS NULL THEN regexp_extract({number}, '^[0-9]*') END"
+            first = f"LEFT JOIN beginning b ON b.digits = {quick}"
+            if self._quick:
+                return [first]
             return [
-                f"LEFT JOIN beginning b ON b.digits = {number}",
+                first,
                 f"LEFT JOIN beginning c ON c.digits = {rest}",
             ]
         joins = [f"LEFT JOIN prefix p{n} ON p{n}.prefix = left({number}, {n})" for n in self._lengths]
@@ -274,13 +315,13 @@ class _Compiler:
         if isinstance(price.price, PerUnitTable) and self._intervals:
             return self._banded(price)
         if price.per_session:
-            return price.total("(high - low)")
+            return price.total("(high - low)" if self._period else "billed")
         return f"({price.total('high')}) - ({price.total('low')})"
 
     def _banded(self, price: ByColumns) -> str:
         if not self._split:
-            return self._in_band(price, "0", "(high - low)", 0)
-        first = begin = "(billed - (high - low))"
+            return self._in_band(price, "0", "(high - low)" if self._period else "billed", 0)
+        first = begin = "(billed - (high - low))" if self._period else "0"
         whole = self._in_band(price, first, "billed", 0)
         if self._crossed == 1:
             return whole
@@ -295,7 +336,12 @@ class _Compiler:
         return f"CASE WHEN micros + billed * {SECOND} <= until0 THEN {whole} ELSE {' + '.join(parts)} END"
 
     def _in_band(self, price: ByColumns, begin: str, end: str, step: int) -> str:
-        parts = " ".join(f"WHEN {band} THEN {price.stretch(begin, end, band)}" for band in range(len(self._names)))
+        bands = range(len(self._names))
+        if self._version.rounding.place != "increment":
+            others = " ".join(f"WHEN {band} THEN a{band}" for band in bands[:-1])
+            amount = f"CASE band{step} {others} ELSE a{bands[-1]} END" if others else "a0"
+            return f"({amount}) * {end if begin == '0' else f'({end} - {begin})'}"
+        parts = " ".join(f"WHEN {band} THEN {price.stretch(begin, end, band)}" for band in bands)
         return f"CASE band{step} {parts} END"
 
     def _total(self, price: ByColumns) -> str:

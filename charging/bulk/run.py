@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from charging.bulk.query import BulkError, NotByColumns, Uses, rating_query
+from charging.bulk.query import BulkError, NotByColumns, RatingQuery, Uses, rating_query
 from charging.tariffs import TariffVersion
 from signalling.clock import from_micros
 
@@ -18,10 +18,9 @@ _WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USM
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """How many uses and accounts there were, what all cost in micros, and how many no price was found for."""
+    """How many uses there were, what all cost in micros, and how many no price was found for."""
 
     uses: int
-    accounts: int
     cost: int
     unrated: int
 
@@ -58,8 +57,10 @@ def rate_file(
 
     The file has ``account`` (text), ``quantity`` (a whole number), ``at`` (a timestamp with zone or micros, for time
     bands) and ``destination`` (text, for destinations); its uses are of one rating period and in order. ``costs``
-    gets ``row``, ``account``, ``quantity`` and ``cost`` (micros) of each use, ``totals`` the sums by account, both as
-    Parquet. Raises :class:`charging.bulk.NotByColumns` and :class:`charging.bulk.BulkError`.
+    gets ``row`` (from 0), ``account`` and ``cost`` (micros; none where there is no price) of each use, ``totals`` the
+    ``uses``, ``cost`` and ``unrated`` uses of each account, both as Parquet; without ``totals`` the first has no
+    account. Raises :class:`charging.bulk.NotByColumns` and
+    :class:`charging.bulk.BulkError`.
     """
     job = Job(
         version.tariff_id, version.content, str(source), str(costs) if costs else None,
@@ -81,25 +82,34 @@ def rate_table(
 ) -> Totals:
     """:func:`rate_file` on a database of the caller's. Leaves its tables there."""
     uses, table = _look(database, version, source)
-    query = rating_query(version, uses)
+    quick = _rate(database, rating_query(version, uses, quick=True), table, costs, totals)
+    if not quick.unrated:
+        return quick
+    return _rate(database, rating_query(version, uses), table, costs, totals)
+
+
+def _rate(
+    database: duckdb.DuckDBPyConnection, query: RatingQuery, table: str, costs: Path | None, totals: Path | None
+) -> Totals:
     for statement in query.setup:
         database.execute(statement)
     rated = query.costs.replace("{source}", table)
     if costs:
-        database.execute(f"COPY ({rated}) TO {_quoted(costs)} (FORMAT parquet)")
+        columns = "row, account, cost" if totals else "row, cost"
+        database.execute(f"COPY (SELECT {columns} FROM ({rated})) TO {_quoted(costs)} (FORMAT parquet)")
         rated = f"SELECT * FROM read_parquet({_quoted(costs)})"
-    by_account = (
-        "SELECT account, count(*) AS uses, sum(quantity)::HUGEINT AS quantity, "
-        f"coalesce(sum(cost), 0)::BIGINT AS cost, count(*) - count(cost) AS unrated FROM ({rated}) GROUP BY account"
-    )
-    database.execute(f"CREATE OR REPLACE TEMP TABLE by_account AS {by_account}")
-    if totals:
-        database.execute(f"COPY by_account TO {_quoted(totals)} (FORMAT parquet)")
-    sums = database.execute(
-        "SELECT coalesce(sum(uses), 0), count(*), coalesce(sum(cost), 0), coalesce(sum(unrated), 0) FROM by_account"
-    ).fetchone()
-    assert sums
-    return Totals(*(int(each) for each in sums))
+    unrated = "count(*) - count(cost)" if query.lacking else "0::BIGINT"
+    sums = f"count(*) AS uses, coalesce(sum(cost), 0) AS cost, {unrated} AS unrated"
+    if totals or not costs:
+        by_account = f"SELECT account, {sums} FROM ({rated}) GROUP BY account"
+        database.execute(f"CREATE OR REPLACE TEMP TABLE by_account AS {by_account}")
+        rated = "by_account"
+        sums = "coalesce(sum(uses), 0), coalesce(sum(cost), 0), coalesce(sum(unrated), 0)"
+        if totals:
+            database.execute(f"COPY by_account TO {_quoted(totals)} (FORMAT parquet)")
+    whole = database.execute(f"SELECT {sums} FROM {rated if rated == 'by_account' else f'({rated})'}").fetchone()
+    assert whole
+    return Totals(*(int(each) for each in whole))
 
 
 def _look(database: duckdb.DuckDBPyConnection, version: TariffVersion, source: Path) -> tuple[Uses, str]:
@@ -130,7 +140,14 @@ def _look(database: duckdb.DuckDBPyConnection, version: TariffVersion, source: P
         raise BulkError(f"{source}: quantity {least} is negative")
     first = from_micros(found[5]) if version.timed and count else None
     last = from_micros(found[6]) if version.timed and count else None
-    return Uses(count, most or 0, first, last), f"(SELECT {', '.join(columns)} FROM {file})"
+    plus = False
+    if "destination" in wanted:
+        some = f"SELECT destination FROM {file} LIMIT 1000"
+        plus = (
+            database.execute(f"SELECT 1 FROM ({some}) WHERE starts_with(destination, '+') LIMIT 1").fetchone()
+            is not None
+        )
+    return Uses(count, most or 0, first, last, least or 0, plus), f"(SELECT {', '.join(columns)} FROM {file})"
 
 
 def _quoted(path: Path) -> str:

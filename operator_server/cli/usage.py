@@ -9,6 +9,8 @@ import typer
 from rich.progress import Progress, TaskID
 from sqlalchemy import select
 
+from charging.bulk import BulkError, rate_file
+from charging.tariffs import TariffError
 from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
@@ -22,6 +24,7 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
+from operator_server.settings import load_settings
 from operator_server.store.accounting import Charge
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -83,6 +86,38 @@ def import_(
     refused = sum(report.refused for report in reports)
     if refused:
         raise fail(f"{refused} record(s) refused")
+
+
+@app.command()
+@says_errors(BrokenCatalogue, BulkError, TariffError)
+def rate(
+    file: Annotated[Path, typer.Argument(help="Parquet: account, quantity, at, destination; one month, in order.")],
+    tariff: Annotated[str, typer.Option(help="Tariff id; the version that holds now rates all.")],
+    costs: Annotated[Path | None, typer.Option(help="Parquet file to write with the cost of each use.")] = None,
+    totals: Annotated[Path | None, typer.Option(help="Parquet file to write with the sums by account.")] = None,
+    memory: Annotated[str, typer.Option(help="Most memory for the rating process's tables.")] = "1GB",
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Rate a large file by columns, in a process of its own. Nothing is charged or stored.
+
+    Costs are in micros. Exit code 1 when the tariff has no price for some of the uses.
+
+    Example: tollgate usage rate october.parquet --tariff voice --totals sums.parquet
+    """
+    settings = load_settings(config)
+    version = load(settings).tariffs.at(tariff, settings.make_clock().now())
+    done = rate_file(version, file, costs=costs, totals=totals, memory=memory)
+    cost = format_micros(done.cost, version.currency)
+    if as_json:
+        show_json(
+            {"uses": done.uses, "cost": cost, "currency": version.currency, "unrated": done.unrated,
+             "tariff_version": version.version_id}
+        )  # fmt: skip
+    else:
+        out.print(f"{file}: {done.uses} uses cost {cost} {version.currency} net by {version.version_id}")
+    if done.unrated:
+        raise fail(f"{done.unrated} use(s) without a price")
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import Result
 from sqlalchemy import text
@@ -180,3 +181,17 @@ def test_usage_is_listed_with_its_cost(used: Command) -> None:
     used("bill", "--period", "2026-10")
     assert all(each["billed"] for each in used.json("usage", "list"))
     assert "proven" in used("ledger", "verify").output
+
+
+def test_a_large_file_is_rated_by_columns_and_nothing_is_charged(tollgate: Command, tmp_path: Path) -> None:
+    file, totals = tmp_path / "uses.parquet", tmp_path / "totals.parquet"
+    with duckdb.connect() as database:
+        uses = "VALUES ('A', 32, '2026-10-04 09:30:00Z'::TIMESTAMPTZ), ('A', 75, '2026-10-04 10:30:00Z'::TIMESTAMPTZ)"
+        database.execute(f"COPY (FROM ({uses}) t(account, quantity, \"at\")) TO '{file}' (FORMAT parquet)")
+        rated = tollgate.json("usage", "rate", file, "--tariff", "voice", "--totals", totals)
+        assert (rated["uses"], rated["cost"], rated["unrated"]) == (2, "0.0114", 0)
+        assert database.execute(f"SELECT account, uses, cost FROM '{totals}'").fetchall() == [("A", 2, 11_400)]
+    assert tollgate.json("usage", "list") == []
+    assert "no tariff 'none'" in tollgate("usage", "rate", file, "--tariff", "none", code=1).output
+    said = tollgate("usage", "rate", tmp_path / "no.parquet", "--tariff", "voice", code=1).output
+    assert "No files found" in said

@@ -165,6 +165,18 @@ def test_each_use_costs_what_it_costs_one_by_one(tmp_path: Path, version: Tariff
     assert by_columns(version, write(tmp_path / "uses.parquet", uses)) == one_by_one(version, uses)
 
 
+@pytest.mark.parametrize("prefix", ["49", "491512"])
+def test_a_use_without_a_price_costs_nothing_and_counts_for_nothing(tmp_path: Path, prefix: str) -> None:
+    price = {"model": "per_unit", "amount": "0.05", "minimum": "0.2"}
+    version = make(price=None, destination=[{"name": "x", "prefixes": [prefix], "price": price}], included=10)
+    uses: list[Record] = [("a", 6, FIRST, to) for to in ("491512", None, "1", "+49151299", "49x", "491512")]
+    path = write(tmp_path / "u.parquet", uses)
+    expected = one_by_one(version, uses)
+    assert expected.count(None) == (2 if prefix == "49" else 3)
+    assert by_columns(version, path) == expected
+    assert rate_file(version, path).unrated == expected.count(None)
+
+
 def test_a_percentage_and_large_sums_are_exact(tmp_path: Path) -> None:
     version = make(
         unit="amount", price={"model": "percentage", "percent": "2.900001", "connect_fee": "0.30"}, spending_cap="9" * 9
@@ -197,7 +209,7 @@ def test_a_process_of_its_own_rates_a_file(tmp_path: Path, at: str) -> None:
     path = write(tmp_path / "u.parquet", uses, at)
     costs, totals = tmp_path / "costs.parquet", tmp_path / "totals.parquet"
     done = rate_file(version, path, costs=costs, totals=totals, memory="200MB")
-    assert (done.uses, done.accounts, done.cost, done.unrated) == (3, 2, 3600 + 6000 + 15_600, 0)
+    assert (done.uses, done.cost, done.unrated) == (3, 3600 + 6000 + 15_600, 0)
     with duckdb.connect() as database:
         assert database.execute(f"SELECT account, uses, cost FROM '{totals}' ORDER BY 1").fetchall() == [
             ("a", 2, 19_200),
