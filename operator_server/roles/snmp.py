@@ -169,7 +169,9 @@ class SnmpRole:
                 credentials[name] = open_credential(self._operator.vault, name, data)
             except CredentialError as error:
                 log.error("traps: {error}", error=str(error))
-        receiver = TrapReceiver(snmp.trap_host, snmp.trap_port, credentials, self._trap)
+        receiver = TrapReceiver(
+            snmp.trap_host, snmp.trap_port, credentials, self._trap, lambda address: address in self._senders
+        )
         yield in_loop(receiver.listening())
         self._receiver = receiver
 

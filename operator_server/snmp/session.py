@@ -8,10 +8,12 @@ the window to others long before its time is over.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pyasn1.error import PyAsn1Error
@@ -25,6 +27,7 @@ from pysnmp.proto import errind
 from pysnmp.proto.api import v2c
 from pysnmp.proto.error import StatusInformation
 from pysnmp.proto.rfc3412 import MsgAndPduDispatcher
+from pysnmp.proto.secmod.rfc3414.localkey import hash_passphrase
 from twisted.logger import Logger
 
 from operator_server.snmp.credentials import Community, Credential, User
@@ -244,19 +247,30 @@ class Scope:
             self._engine.close_dispatcher()
 
 
-def admit(engine: SnmpEngine, credential: Credential, name: str = "scope") -> None:
-    """Make a credential known to an engine."""
+def admit(engine: SnmpEngine, credential: Credential, name: str = "scope", engine_id: bytes | None = None) -> None:
+    """Make a credential known to an engine; a user also under another's ``engine_id``, to hear its traps."""
     if isinstance(credential, Community):
         config.add_v1_system(engine, name, credential.community, securityName=name)
         return
+    auth, priv = _master_keys(credential)
     config.add_v3_user(
         engine,
         credential.user,
         _AUTH[credential.auth],
-        credential.auth_key,
+        auth,
         config.USM_PRIV_CFB128_AES,
-        credential.priv_key,
+        priv,
+        securityEngineId=None if engine_id is None else v2c.OctetString(engine_id),
+        authKeyType=config.USM_KEY_TYPE_MASTER,
+        privKeyType=config.USM_KEY_TYPE_MASTER,
     )
+
+
+@lru_cache(maxsize=1024)
+def _master_keys(user: User) -> tuple[bytes, bytes]:
+    """The keys that a user's passphrases make (RFC 3414, A.2), before they are bound to an engine; it takes a while."""
+    hashed = getattr(hashlib, user.auth)
+    return bytes(hash_passphrase(user.auth_key, hashed)), bytes(hash_passphrase(user.priv_key, hashed))
 
 
 _NULL = v2c.Null("")

@@ -3,6 +3,9 @@
 A trap of SNMPv2c can be forged by anybody who knows or hears the community, and its sender's address too. So it never
 changes a thing by itself: the device is asked, once in ``trap_pause`` seconds at most, however many traps come. An
 inform is answered, whoever sent it with a known credential.
+
+A trap of SNMPv3 is under the key of its sender's engine (RFC 3414, 1.5.1), so the receiver has to know that engine. It
+takes the engine from the first message that a device's address sends, and then the message has to prove itself.
 """
 
 from __future__ import annotations
@@ -12,20 +15,29 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyasn1.codec.ber import decoder
+from pyasn1.error import PyAsn1Error
 from pyasn1.type import univ
 from pysnmp.carrier.asyncio.dgram import udp, udp6
 from pysnmp.entity import config
 from pysnmp.entity.engine import SnmpEngine
 from pysnmp.entity.rfc3413.ntfrcv import NotificationReceiver
+from pysnmp.error import PySnmpError
+from pysnmp.proto.mpmod.rfc3412 import SNMPv3Message
+from pysnmp.proto.secmod.rfc3414.service import UsmSecurityParameters
 from twisted.logger import Logger
 
 from operator_server.snmp import objects
-from operator_server.snmp.credentials import Community, Credential
+from operator_server.snmp.credentials import Community, Credential, User
 from operator_server.snmp.session import GuardedDispatcher, admit
 
 log = Logger()
 
 WAKING = {objects.COLD_START: "coldStart", objects.WARM_START: "warmStart", objects.LINK_UP: "linkUp"}
+
+MOST_ENGINES = 50_000
+ENGINES_OF_ADDRESS = 8
+"""A device has one engine id; it gets another when it is replaced."""
 
 OnWaking = Callable[[str, str], None]
 """Hears of a trap: address of the sender, and which trap."""
@@ -75,12 +87,58 @@ def _plain_address(host: str) -> str | None:
     return str(mapped or address)
 
 
-class TrapReceiver:
-    """Listens for notifications under all credentials that are known. One user name belongs to one credential."""
+class _Engines(GuardedDispatcher):
+    """Admits users under the engines of known devices, before their messages are checked."""
 
-    def __init__(self, host: str, port: int, credentials: Mapping[str, Credential], on_waking: OnWaking) -> None:
+    def __init__(self, knows: Callable[[str], bool]) -> None:
+        super().__init__()
+        self.users: dict[bytes, User] = {}
+        self._knows = knows
+        self._admitted: dict[tuple[bytes, bytes], None] = {}
+        self._of_address: dict[str, int] = {}
+
+    def receive_message(self, snmpEngine: Any, transportDomain: Any, transportAddress: Any, wholeMsg: bytes) -> Any:
+        address = _plain_address(str(transportAddress[0]).split("%")[0]) or ""
+        if self.users and wholeMsg[:1] == b"\x30" and self._knows(address):
+            self._admit(snmpEngine, address, wholeMsg)
+        return super().receive_message(snmpEngine, transportDomain, transportAddress, wholeMsg)
+
+    def _admit(self, engine: Any, address: str, message: bytes) -> None:
+        if len(self._admitted) >= MOST_ENGINES or self._of_address.get(address, 0) >= ENGINES_OF_ADDRESS:
+            return
+        try:
+            outer, _ = decoder.decode(message, asn1Spec=SNMPv3Message())
+            inner, _ = decoder.decode(bytes(outer[2]), asn1Spec=UsmSecurityParameters())
+        except (PyAsn1Error, PySnmpError, IndexError):
+            return  # No message of SNMPv3; whoever takes it next knows what it is.
+        engine_id, name = bytes(inner[0]), bytes(inner[3])
+        user = self.users.get(name)
+        key = (engine_id, name)
+        if user is None or key in self._admitted or not 5 <= len(engine_id) <= 32:
+            return
+        if engine_id != bytes(engine.snmpEngineID):
+            self._admitted[key] = None
+            self._of_address[address] = self._of_address.get(address, 0) + 1
+            admit(engine, user, engine_id=engine_id)
+
+
+class TrapReceiver:
+    """Listens for notifications under all credentials that are known. One user name belongs to one credential.
+
+    ``knows``: whether an address is a device's.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        credentials: Mapping[str, Credential],
+        on_waking: OnWaking,
+        knows: Callable[[str], bool],
+    ) -> None:
         self._on_waking = on_waking
-        self._engine = SnmpEngine(msgAndPduDsp=GuardedDispatcher())
+        dispatcher = _Engines(knows)
+        self._engine = SnmpEngine(msgAndPduDsp=dispatcher)
         seen: set[object] = set()
         for index, (name, credential) in enumerate(sorted(credentials.items())):
             identity = credential.community if isinstance(credential, Community) else ("user", credential.user)
@@ -89,6 +147,8 @@ class TrapReceiver:
                 continue
             seen.add(identity)
             admit(self._engine, credential, f"trap{index}")
+            if isinstance(credential, User):
+                dispatcher.users[credential.user.encode()] = credential
         v6 = ":" in host
         domain = udp6.DOMAIN_NAME if v6 else udp.DOMAIN_NAME
         transport = udp6.Udp6AsyncioTransport() if v6 else udp.UdpAsyncioTransport()
