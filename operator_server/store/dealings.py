@@ -100,7 +100,8 @@ class Agreement(SQLModel, table=True):
     standing, for one that the operator keeps and by which nothing is delivered.
 
     ``evidence_kind``: ed25519 (a terminal's signature), card_mac, web_token, operator (a standing agreement);
-    ``confirmation`` and ``proof`` are the bytes as received. ``reservation_id``: the ledger's reservation that backs it, until it is captured.
+    ``confirmation`` and ``proof`` are the bytes as received. ``reservation_id``: the ledger's reservation that
+    backs it, until it is captured.
     """
 
     __tablename__ = "agreement"
