@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -12,8 +12,9 @@ from operator_server.desk import Visitor
 from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer, read_configuration
 from operator_server.store.devices import Device
-from operator_server.store.parties import Account, Binding, Subscriber, Terminal
+from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalSession
 from operator_server.store.rows import table
+from signalling.configuration import Configuration
 
 
 class NotServed(LookupError):
@@ -85,6 +86,19 @@ def learn(connection: Connection, offers: LiveOffers, visitor: Visitor) -> None:
     code = book.last_code(connection, visitor.terminal)
     if code is not None and not offers.knows(code):
         offers.learn(code, read_configuration(connection, code))
+
+
+def device_configurations(connection: Connection) -> Iterator[tuple[bytes, Configuration]]:
+    """The configurations that devices answered last, for offers that are for devices alone."""
+    device, session = table(Device), table(TerminalSession)
+    codes = connection.execute(
+        select(session.c.code)
+        .distinct()
+        .join(device, device.c.terminal_id == session.c.terminal_id)
+        .where(session.c.code.is_not(None))
+    ).scalars()
+    for code in codes.all():
+        yield code, read_configuration(connection, code)
 
 
 def _present(connection: Connection, visitor: Visitor, product: str, release: str) -> bool:

@@ -69,13 +69,15 @@ def default_roles(operator: Operator) -> list[str]:
 
 
 def _run_web(operator: Operator, announce: Announce) -> int:
-    from operator_server.web.app import create_app
+    from operator_server.roles.web import WebRole
     from operator_server.web.server import serve
 
-    web = operator.settings.web
+    web, role = operator.settings.web, WebRole(operator)
     announce(_web_line(operator, web.port))
     certificate, key = _web_tls(operator)
-    serve(create_app(operator.repository_dir), web.host, web.port, certificate, key)
+    role.start()
+    serve(role.app, web.host, web.port, certificate, key)
+    role.stop()
     return 0
 
 
@@ -143,19 +145,20 @@ class _Running:
     def _start_web(self) -> None:
         import uvicorn
 
-        from operator_server.web.app import create_app
+        from operator_server.roles.web import WebRole
         from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
 
         web = self._operator.settings.web
         listener = bind(web.host, web.port)
         certificate, key = _web_tls(self._operator)
-        server: uvicorn.Server = EmbeddedServer(
-            make_config(create_app(self._operator.repository_dir), certificate, key)
-        )
+        role = WebRole(self._operator)
+        role.start()
+        server: uvicorn.Server = EmbeddedServer(make_config(role.app, certificate, key))
         task = asyncio.get_event_loop().create_task(serve_here(server, listener))
 
         def stop() -> Deferred[None]:
             server.should_exit = True
+            role.stop()
             return Deferred.fromFuture(task)
 
         self._stops.append(stop)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio.to_thread
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -17,8 +19,8 @@ _TIMESTAMP = "timestamp.json"
 _VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
 
 
-def create_app(repository_dir: Path) -> FastAPI:
-    """The web application over a repository folder with ``metadata`` and ``targets`` in it.
+def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = ()) -> FastAPI:
+    """The web application over a repository folder with ``metadata`` and ``targets`` in it, and the routes of pages.
 
     ``/repository/metadata/...`` and ``/repository/targets/...`` answer GET and HEAD, single and several ranges and
     If-Range (RFC 9110, section 14); ``/health`` answers 200, or 503 while no repository can be served.
@@ -34,6 +36,7 @@ def create_app(repository_dir: Path) -> FastAPI:
 
     for part in ("metadata", "targets"):
         app.mount(f"/repository/{part}", RepositoryFiles(directory=repository_dir / part, check_dir=False))
+    app.router.routes.extend(pages)
     return app
 
 

@@ -1,0 +1,42 @@
+"""The web role: the repository, and the offers page of devices' users."""
+
+from __future__ import annotations
+
+import threading
+
+from fastapi import FastAPI
+from twisted.logger import Logger
+
+from operator_server.context import Operator
+from operator_server.devices.visitors import device_configurations
+from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
+from operator_server.web.app import create_app
+from operator_server.web.offers_page import OffersPage
+
+log = Logger()
+
+
+class WebRole:
+    """Composes the application; its offers are kept up to date by a thread while the role runs."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._fresh = FreshOffers(operator, device_configurations)
+        self.app: FastAPI = create_app(operator.repository_dir, OffersPage(operator, self._fresh.live).routes())
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._refresh, name="offers", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow files and releases."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the look at hand."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _refresh(self) -> None:
+        while not self._stopping.wait(REFRESH_SECONDS):
+            try:
+                self._fresh.take_over_changes()
+            except Exception:  # noqa: BLE001 - whatever it is, the offers in force stay and the next look may do
+                log.failure("changed offers were not taken over")
