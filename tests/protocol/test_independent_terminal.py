@@ -66,7 +66,7 @@ def test_the_whole_method(server: Server) -> None:
 
     link.use("chess", 12)
     with pytest.raises(PermissionError):
-        link.use("chess", 10)
+        link.use("chess", 10_000)
     report = terminal.report(terminal.items["chess"], [])
     statuses = []
     for _ in range(2):
