@@ -24,6 +24,7 @@ from twisted.logger import (
 from operator_server.context import Operator
 
 ROLES = ("link", "web", "worker", "snmp")
+POLLER_NICENESS = 10
 Announce = Callable[[str], None]
 
 
@@ -45,6 +46,8 @@ def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> i
     """
     if tuple(roles) == ("web",):
         return _run_web(operator, announce)
+    if tuple(roles) == ("snmp",):
+        give_way()
     if "web" in roles or "snmp" in roles:
         from twisted.internet import asyncioreactor
 
@@ -58,6 +61,11 @@ def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> i
     from twisted.internet import reactor
 
     return _Running(operator, roles, announce, reactor).run()
+
+
+def give_way() -> None:
+    """Let other processes go first where the machine is short of processors: a poll can wait, a user cannot."""
+    os.nice(POLLER_NICENESS)
 
 
 def default_roles(operator: Operator) -> list[str]:

@@ -133,8 +133,7 @@ def text(value: Value) -> str:
 
 def clean_key(key: str) -> str:
     """A key in the alphabet of configurations; empty when nothing of it is left."""
-    kept = re.sub(r"[^A-Za-z0-9_.+:/~@-]+", "-", key.strip()[:400]).strip("-_.+:/~@")
-    kept = kept[:_MAX_KEY].rstrip("-_.:/~@")
+    kept = re.sub(r"[^A-Za-z0-9_.+:/~@-]+", "-", key.strip()[:400]).lstrip("-_.+:/~@")[:_MAX_KEY].rstrip("-")
     return kept[:1].lower() + kept[1:]
 
 

@@ -74,6 +74,7 @@ def test_entities_and_catalogue_items_are_taken() -> None:
     [
         ("openssl_3.0.11-1~deb12u2_amd64", "openssl", "3.0.11-1~deb12u2"),
         ("libstdc++6_12.2.0-14_arm64", "libstdc++6", "12.2.0-14"),
+        ("g++_4:12.2.0-3_amd64", "g++", "4:12.2.0-3"),
         ("bash-5.1.8-6.el9.x86_64", "bash", "5.1.8-6.el9"),
         ("Router Firmware 7.1", "Router Firmware", "7.1"),
         ("busybox", "busybox", "installed"),
@@ -81,6 +82,9 @@ def test_entities_and_catalogue_items_are_taken() -> None:
 )
 def test_names_of_packages_are_taken_apart(installed: str, package: str, version: str) -> None:
     assert package_and_version(installed) == (package, version)
+    software = map_configuration(Answers(software={(1,): {2: installed.encode()}})).configuration.base_software
+    assert software == {clean_key(package): version}
+    assert clean_key(package).lower() == package.lower().replace(" ", "-")
 
 
 def test_addresses_in_a_description_are_left_out() -> None:

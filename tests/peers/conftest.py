@@ -1,0 +1,1 @@
+"""What tests with other people's programs share lies beside them."""
