@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, tzinfo
+from decimal import Decimal
 from typing import Any
 
+from babel.numbers import format_decimal
 from sqlalchemy import Row
 
 from charging.invoices.model import TAX_CATEGORIES, InvoiceLine
 from charging.invoices.totals import round_to_unit
 from charging.periods import Period, days, period, period_of
+from charging.price_text import locale_of
 from operator_server.billing.facts import AgreementFacts, TariffFacts
 from signalling.money import format_micros, minor_unit
 
@@ -135,7 +138,10 @@ class Lines:
         if tariff is None or not tariff.exact:
             return self._texts["by_tariff"]
         price = format_micros(tariff.amount, self._currency)
-        return price if tariff.size == 1 else f"{price} / {tariff.size}"
+        if tariff.size == 1:
+            return price
+        locale = locale_of(self._language)
+        return f"{format_decimal(Decimal(price), locale=locale)} / {format_decimal(tariff.size, locale=locale)}"
 
     def _net(self, exact: int, tariff: TariffFacts | None) -> int:
         """The exact sum, or where the tariff rounds lines otherwise than invoices do, what the tariff makes of it."""
