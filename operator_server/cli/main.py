@@ -23,6 +23,7 @@ from operator_server.cli import (
     usage,
 )
 from operator_server.cli.common import CONFIG, fail, out, says_errors
+from operator_server.devices.messages import check_templates
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.settings import load_settings
 
@@ -52,11 +53,12 @@ app.command("demo")(demo.demo)
 @app.command()
 @says_errors()
 def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG) -> None:
-    """Check settings, tariffs and offers; name file, key and reason of each fault and exit 1.
+    """Check settings, tariffs, offers and templates; name file, key and reason of each fault and exit 1.
 
     Example: tollgate check configs/
     """
     settings = load_settings(folder)
+    check_templates(settings)
     try:
         loaded = load(settings)
     except BrokenCatalogue as broken:

@@ -22,6 +22,7 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.delivery.publishing import valid_releases
+from operator_server.devices.visitors import takes_packages
 from operator_server.negotiation.book import last_code, rejections_of
 from operator_server.offering.live import read_configuration
 from operator_server.offering.loading import BrokenCatalogue, load
@@ -88,8 +89,9 @@ def why(
             memory = OfferMemory(loaded.catalogue, valid_releases(connection, now))
             hidden = hidden_products(rejections_of(connection, subscriber), memory.current, now)
             explained = explain(
-                memory, read_configuration(connection, code), hidden_products=hidden, groups=groups, now=now
-            )
+                memory, read_configuration(connection, code), hidden_products=hidden, groups=groups, now=now,
+                takes_packages=takes_packages(connection, terminal),
+            )  # fmt: skip
     if as_json:
         show_json([{"offer": e.offer.id, "shown": e.shown, "reasons": list(e.reasons)} for e in explained])
         return

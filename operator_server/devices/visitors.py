@@ -12,7 +12,7 @@ from operator_server.desk import Visitor
 from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer, read_configuration
 from operator_server.store.devices import Device
-from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalSession
+from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey, TerminalSession
 from operator_server.store.rows import table
 from signalling.configuration import Configuration
 
@@ -64,6 +64,15 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
         public_key=b"",
         takes_packages=False,
     )
+
+
+def takes_packages(connection: Connection, terminal_id: str) -> bool:
+    """Whether anything can be installed on the terminal: it is no device, or it has a key of its own beside."""
+    device, key = table(Device), table(TerminalKey)
+    if connection.execute(select(device.c.terminal_id).where(device.c.terminal_id == terminal_id)).first() is None:
+        return True
+    held = select(key.c.id).where(key.c.terminal_id == terminal_id, key.c.valid_to.is_(None))
+    return connection.execute(held).first() is not None
 
 
 def menu_of(connection: Connection, offers: LiveOffers, visitor: Visitor, now: datetime) -> list[OpenOffer]:

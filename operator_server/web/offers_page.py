@@ -386,6 +386,7 @@ class OffersPage:
             "document": base64.urlsafe_b64encode(document).decode(),
             "seal": stamp(call.cookie, CONFIRMATION, document),
             "note": view.text(f"quote_{call.note}") if call.note in ("accepted", "countered") else "",
+            "countered": call.note == "countered",
             "problem": problem,
             "quote": view.quote(quote),
             "modes": view.modes(modes),

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time
 from babel.numbers import format_decimal
 from sqlalchemy import Connection, select
 
@@ -48,8 +48,8 @@ class View:
 
     def when(self, at: datetime) -> str:
         """An instant in the operator's zone."""
-        local = at.astimezone(self._settings.operator.zone)
-        return str(format_datetime(local, "d MMMM y, HH:mm z", locale=locale_of(self.language)))
+        local, locale = at.astimezone(self._settings.operator.zone), locale_of(self.language)
+        return f"{format_date(local, 'long', locale=locale)}, {format_time(local, 'HH:mm z', locale=locale)}"
 
     def money(self, micros: int, currency: str) -> str:
         """An amount."""

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 from device_samples import DeviceHouse
-from operator_samples import DAY, HOUR
+from operator_samples import DAY, HOUR, PLAIN
 
+from offers.selection import NEEDS_PACKAGE, explain
 from operator_server import parties
 from operator_server.delivery.desk import BY_SERVER
 from operator_server.devices.evidence import decode_proof
 from operator_server.devices.outbox import send_due
+from operator_server.devices.visitors import takes_packages
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, Delivery, Installation, QuoteRow, Rejection
 from operator_server.store.devices import WebToken
@@ -144,6 +146,20 @@ def test_only_what_needs_no_package_is_in_the_menu(house: DeviceHouse) -> None:
     assert [form.fields["offer"] for form in menu.forms if "request" in form.buttons] == [
         "volume", "news", "hotline", "yen",
     ]  # fmt: skip
+
+
+def test_why_a_device_is_not_offered_a_package_is_said(house: DeviceHouse) -> None:
+    with house.engine.connect() as connection:
+        told = {
+            each.offer.id: each.reasons
+            for each in explain(
+                house.offers.memory, PLAIN, hidden_products=(), groups=(), now=house.clock.now(),
+                takes_packages=takes_packages(connection, "D-1"),
+            )
+        }  # fmt: skip
+        assert takes_packages(connection, "T-1")
+    assert told["hotline"] == ()
+    assert told["game"] == (NEEDS_PACKAGE,)
 
 
 def test_an_offer_with_a_package_is_refused_even_if_it_is_asked_for(house: DeviceHouse) -> None:
