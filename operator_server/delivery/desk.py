@@ -30,7 +30,7 @@ from operator_server.store.store import Store
 from signalling.clock import Clock, to_micros
 from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
 from signalling.ids import new_id
-from signalling.messages import Agreed, DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted
+from signalling.messages import Agreed, DeliveryGrantMessage, DeliveryRequest, Message, Receipt, ReceiptNoted, Refusal
 from signalling.proof import check, sign
 from signalling.sealing import grant_info, wrap_key
 
@@ -49,7 +49,7 @@ class Deliveries:
 
     def order(
         self, connection: Connection, visitor: Visitor, message: DeliveryRequest, now: datetime
-    ) -> DeliveryGrantMessage:
+    ) -> DeliveryGrantMessage | Refusal:
         """Grant the delivery that an agreement calls for; the first grant charges it.
 
         A repeated order, perhaps with another key after a crash, gets a grant for that key and charges nothing.
@@ -65,6 +65,11 @@ class Deliveries:
         if lapsed(agreement, self._settings.delivery.grant_validity, now):
             raise Refused("agreement_lapsed", f"agreement {order.agreement} was not ordered in time; make a new one")
         installation = self._installation(connection, agreement, now)
+        no = undeliverable(release_row(connection, agreement.product, agreement.release), now)
+        if no is not None and agreement.state == "granted":
+            # The grant was charged and perhaps never arrived: what cannot be delivered any more is not paid for.
+            self._call_off(connection, visitor, agreement, installation, no[1], now)
+            return Refusal(*no)
         grant = self._grant(connection, agreement, installation, order.wrap_key, now)
         signed = sign(self._keys.signing, DeliveryGrant.PURPOSE, grant.encode())
         first = agreement.state == "agreed"
@@ -111,17 +116,11 @@ class Deliveries:
                 state=receipt.outcome,
             )
         )
-        installations = table(Installation)
         installed = receipt.outcome == "installed"
         if installed:
             self._install(connection, agreement, receipt.installation, now)
         else:
-            connection.execute(
-                update(installations).where(installations.c.id == receipt.installation).values(removed_at=now)
-            )
-            set_agreement_state(connection, agreement.id, "failed")
-            self._reverse(connection, agreement, now)
-            self._usage.release(connection, receipt.installation, now)
+            self._fail(connection, agreement, receipt.installation, now)
         record(
             connection, now, "delivered" if installed else "delivery_failed", terminal=visitor.terminal,
             subscriber=visitor.subscriber, account=visitor.account, reference=agreement.id,
@@ -178,6 +177,29 @@ class Deliveries:
         set_agreement_state(connection, agreement.id, "installed")
         for older in _supersede(connection, agreement, installation, now):
             self._usage.release(connection, older, now)
+
+    def _call_off(
+        self, connection: Connection, visitor: Visitor, agreement: Row[Any], installation: str, why: str, now: datetime
+    ) -> None:
+        """End a delivery that was granted and cannot be made."""
+        delivery = table(Delivery)
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.agreement_id == agreement.id)
+            .values(reason=why[:256], finished_at=now, state="failed")
+        )
+        self._fail(connection, agreement, installation, now)
+        record(
+            connection, now, "delivery_failed", terminal=visitor.terminal, subscriber=visitor.subscriber,
+            account=visitor.account, reference=agreement.id, product=agreement.product, reason=why,
+        )  # fmt: skip
+
+    def _fail(self, connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
+        installations = table(Installation)
+        connection.execute(update(installations).where(installations.c.id == installation).values(removed_at=now))
+        set_agreement_state(connection, agreement.id, "failed")
+        self._reverse(connection, agreement, now)
+        self._usage.release(connection, installation, now)
 
     def _installation(self, connection: Connection, agreement: Row[Any], now: datetime) -> str:
         installations = table(Installation)

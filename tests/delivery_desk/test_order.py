@@ -15,7 +15,7 @@ from operator_server.store.dealings import Agreement, Delivery, Installation, Re
 from operator_server.store.parties import Event
 from signalling.configuration import Configuration
 from signalling.documents import DeliveryGrant, DeliveryOrder
-from signalling.messages import Agreed, DeliveryRequest, Receipt
+from signalling.messages import Agreed, DeliveryRequest, Receipt, Refusal
 from signalling.proof import sign
 from signalling.sealing import grant_info, open_seal, unwrap_key
 
@@ -107,6 +107,18 @@ def test_a_release_withdrawn_since_the_agreement_is_not_delivered_and_not_charge
     assert user.refused(user.order, agreed) == "release_revoked"
     assert not house.rows(Charge)
     assert not house.rows(Installation)
+
+
+def test_a_grant_that_was_charged_is_taken_back_when_its_release_is_withdrawn(house: House, user: User) -> None:
+    agreed = user.agree("game", "buy")
+    user.granted(agreed)
+    house.change(lambda c: withdraw(c, "game", "1.0", "a fault", house.clock.now()))
+    answer = user.order(agreed)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "release_revoked"
+    assert sum(charge.net for charge in house.rows(Charge)) == 0
+    assert house.unbilled().balance == 0
+    assert user.refused(user.order, agreed) == "agreement_closed"
 
 
 def test_a_release_that_expired_since_the_agreement_is_not_delivered(house: House, user: User) -> None:
