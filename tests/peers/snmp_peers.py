@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -141,8 +142,6 @@ class Operator:
         return shown
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        import sqlite3
-
         with sqlite3.connect(self.folder / "var" / "tollgate.sqlite", timeout=20) as connection:
             return connection.execute(sql).fetchall()
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from counting_samples import SETTINGS, SIGNING, add_customer
+from counting_samples import SETTINGS, SIGNING, add_customer, tariff
 from sqlalchemy import Connection, select
 from sqlmodel import SQLModel
 
-from charging.tariffs import TariffBook
+from charging.tariffs import Tariff, TariffBook
 from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.vault import KeyVault
@@ -69,6 +69,7 @@ class PollingHouse:
         self.settings: Settings = SETTINGS.model_copy(update={"snmp": SETTINGS.snmp.model_copy(update=values)})
         self.menus: list[str] = []
         self.offering = Offering()
+        self.version = tariff()
         self.write(add_customer)
 
     def write(self, operation: Callable[[Connection], T]) -> T:
@@ -98,7 +99,8 @@ class PollingHouse:
 
         async def run() -> T:
             store = Store(self.url, _Reactor(asyncio.get_running_loop()))
-            tariffs = TariffVersions(lambda: TariffBook([]))
+            book = TariffBook([Tariff("games", {}, (self.version,))])
+            tariffs = TariffVersions(lambda: book)
             grants = UsageGrants(tariffs, SIGNING, self.settings)
             metering = DeviceMetering(tariffs, grants, SIGNING, self.settings.operator.zone)
             manager = Manager(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from snmp_devices import ACCESS, COMMUNITY, USER, device_tree
+from counting_samples import AGREED, add_installation
+from snmp_devices import ACCESS, COMMUNITY, GATEWAY, USER, device_tree
 from snmp_operator import PollingHouse
 from sqlalchemy import update
 
@@ -15,11 +17,14 @@ from operator_server.delivery.vault import KeyVault
 from operator_server.snmp.credentials import Community
 from operator_server.snmp.manager import Manager
 from operator_server.snmp.records import bring_forward
+from operator_server.store.accounting import Charge, CounterReportRow
 from operator_server.store.configurations import ConfigurationRow, Interrogation, InterrogationOrder, Section
-from operator_server.store.devices import Device, DeviceCounterReading, DeviceCredential
+from operator_server.store.dealings import Installation
+from operator_server.store.devices import Device, DeviceCounterReading, DeviceCredential, DeviceSample
 from operator_server.store.parties import Event, TerminalSession
 from operator_server.store.rows import add, table
-from terminal_sim.snmp_agent import Agent
+from terminal_sim.snmp_agent import Agent, Interface, Tree
+from terminal_sim.snmp_agent import Device as GatewayDevice
 
 
 @pytest.fixture
@@ -165,3 +170,54 @@ def test_a_paused_device_is_left_alone(house: PollingHouse) -> None:
 
     house.polling(use)
     assert house.rows(Interrogation) == []
+
+
+def test_what_brings_a_poll_forward_makes_it_an_interrogation_and_never_delays_it(house: PollingHouse) -> None:
+    house.device("soon", 9, "v2")
+    house.device("late", 9, "v2")
+    house.device("paused", 9, "v2")
+    now = house.clock.now()
+    device = table(Device)
+    late = update(device).where(device.c.terminal_id == "late").values(next_poll_at=now + timedelta(days=1))
+    house.write(lambda c: c.execute(late))
+    house.write(lambda c: c.execute(update(device).values(trigger="interval")))
+    paused = update(device).where(device.c.terminal_id == "paused").values(state="paused", next_poll_at=None)
+    house.write(lambda c: c.execute(paused))
+    before = house.shown("soon").next_poll_at
+    at = now + timedelta(minutes=5)
+    house.write(lambda c: bring_forward(c, dict.fromkeys(["soon", "late", "paused"], at), "calendar", now))
+    assert (house.shown("soon").next_poll_at, house.shown("soon").trigger) == (before, "calendar")
+    assert (house.shown("late").next_poll_at, house.shown("late").trigger) == (at, "calendar")
+    assert house.shown("paused").next_poll_at is None
+
+
+def test_use_on_a_device_is_charged_from_poll_to_poll(tmp_path: Path) -> None:
+    house = PollingHouse(tmp_path)
+    house.credential("v2", COMMUNITY)
+    shown = GatewayDevice(GATEWAY, [Interface("eth0")])
+
+    async def use(manager: Manager) -> None:
+        agent = Agent(Tree(shown.objects()), ACCESS)
+        house.device("T-1", await agent.listen("127.0.0.1", 0), "v2", "uses=ifHCInOctets.1/1000", poll_seconds=5)
+        house.write(lambda c: add_installation(c, house.version, state="installed"))
+        house.write(lambda c: c.execute(update(table(Installation)).values(installed_at=AGREED)))
+        due = update(table(Device)).values(next_poll_at=AGREED)
+
+        async def poll() -> None:
+            count = len(house.rows(DeviceSample))
+            house.write(lambda c: c.execute(due))
+            await house.until(lambda: len(house.rows(DeviceSample)) > count)
+
+        await house.until(lambda: len(house.rows(DeviceSample)) == 1)
+        await poll()
+        shown.interfaces[0].octets_in += 25_000
+        await poll()
+        shown.interfaces[0].octets_in = 3_000  # It was started anew.
+        await poll()
+        await house.until(lambda: sum(row.quantity for row in house.rows(Charge)) == 28)
+        agent.close()
+
+    house.polling(use)
+    # Ten uses a month are included, five cents each after that.
+    assert sum(row.net for row in house.rows(Charge)) == 18 * 50_000
+    assert {row.status for row in house.rows(CounterReportRow)} == {"accepted"}
