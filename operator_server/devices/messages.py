@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time
 
 from charging.price_text import locale_of
 from operator_server.settings import Settings, SettingsError
@@ -46,15 +46,14 @@ class Letter:
 def compose(settings: Settings, letter: Letter) -> EmailMessage:
     """The message, ready to be sent. Raises :class:`TemplateError`."""
     place, template = _template(settings, letter.language)
+    until, locale = letter.until.astimezone(settings.operator.zone), locale_of(letter.language)
     values = {
         "operator": settings.operator.name,
         "contact": settings.operator.email,
         "device": _one_line(letter.device),
         "offers": "\n".join(f"- {_one_line(title)}" for title in letter.titles),
         "link": letter.link,
-        "until": format_datetime(
-            letter.until.astimezone(settings.operator.zone), "long", locale=locale_of(letter.language)
-        ),
+        "until": f"{format_date(until, 'long', locale=locale)}, {format_time(until, 'HH:mm z', locale=locale)}",
     }
     subject, text = parse(place, template)
     message = EmailMessage()
@@ -65,8 +64,8 @@ def compose(settings: Settings, letter: Letter) -> EmailMessage:
     message["Date"] = letter.written
     message["Message-ID"] = f"<{letter.id}@{settings.operator.server_id}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = letter.language
     message.set_content(text.substitute(values), cte="quoted-printable")
+    message["Content-Language"] = letter.language
     return message
 
 

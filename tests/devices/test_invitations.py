@@ -74,6 +74,7 @@ def test_a_message_names_device_offers_link_and_last_day(house: DeviceHouse) -> 
     assert mail["To"] == "a-2@users.example"
     assert mail["Subject"] == "Operator: Angebote für Gateway D-2"
     assert mail["Message-ID"] == f"<{message}@op.example>"
+    assert mail["Content-Language"] == "de"
     text = mail.get_content()
     for part in ("- Datenvolumen", "https://localhost:7780/o/", "16. November 2026"):
         assert part in text

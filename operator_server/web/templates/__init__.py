@@ -1,0 +1,1 @@
+"""The offers page: its templates and its style sheet."""
