@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import os
 import socket
 from collections.abc import Generator
@@ -20,6 +18,7 @@ from twisted.logger import Logger
 from operator_server.context import Operator
 from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
+from operator_server.devices.invitations import offer_menu
 from operator_server.interrogation.schedule import Agenda, offset
 from operator_server.offering.watching import WatchedOffers
 from operator_server.snmp.credentials import Credential, CredentialError, open_credential
@@ -39,7 +38,6 @@ REFRESH_SECONDS = 1.0
 PLAN_SECONDS = 1.0
 DEVICES_SECONDS = 5.0
 BUSY = timedelta(seconds=1)
-INVITATIONS = "operator_server.devices.invitations"
 
 
 class SnmpRole:
@@ -122,10 +120,7 @@ class SnmpRole:
     # After an interrogation: the device's user may be sent a link.
 
     def on_device_menu(self, terminal: str) -> None:
-        """A device was interrogated and its menu is recorded."""
-        if importlib.util.find_spec("operator_server.devices") is None or not importlib.util.find_spec(INVITATIONS):
-            return
-        offer_menu = importlib.import_module(INVITATIONS).offer_menu
+        """A device was interrogated and its menu is recorded: its user may be sent a link."""
         now, operator, offers = self._clock.now(), self._operator, self._offers.live
         done = self._store.write(lambda connection: offer_menu(connection, operator, terminal, now, offers))
         done.addErrback(lambda failure: log.failure("no link was sent for {terminal}", failure, terminal=terminal))
