@@ -22,6 +22,9 @@ from snmp_devices import COMMUNITY, USER
 
 from operator_server.snmp.traps import Sender, TrapPace, TrapReceiver, by_address
 
+# pysnmp calls pysmi, which the recordings of devices need, by its old names.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pysnmp")
+
 COLD_START = "1.3.6.1.6.3.1.1.5.1"
 LINK_DOWN = "1.3.6.1.6.3.1.1.5.3"
 Heard = list[tuple[str, str]]
