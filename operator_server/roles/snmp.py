@@ -20,7 +20,7 @@ from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.devices.invitations import offer_menu
 from operator_server.interrogation.schedule import Agenda, offset
-from operator_server.offering.watching import WatchedOffers
+from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.snmp.credentials import Credential, CredentialError, open_credential
 from operator_server.snmp.manager import Manager, in_loop
 from operator_server.snmp.metering import DeviceMetering
@@ -34,7 +34,6 @@ from signalling.clock import from_micros, to_micros
 
 log = Logger()
 
-REFRESH_SECONDS = 1.0
 PLAN_SECONDS = 1.0
 DEVICES_SECONDS = 5.0
 BUSY = timedelta(seconds=1)
@@ -51,7 +50,7 @@ class SnmpRole:
         self._operator = operator
         self._reactor = reactor
         self._clock = clock
-        self._offers = WatchedOffers(operator)
+        self._offers = FreshOffers(operator)
         self._store = Store(settings.database_url(), reactor)
         tariffs = TariffVersions(lambda: self._offers.live.tariffs)
         grants = UsageGrants(tariffs, operator.keys.signing, settings)
@@ -115,7 +114,7 @@ class SnmpRole:
             self._refreshing = False
             return result
 
-        return deferToThread(self._offers.refresh).addBoth(refreshed)
+        return deferToThread(self._offers.take_over_changes).addBoth(refreshed)
 
     # After an interrogation: the device's user may be sent a link.
 
