@@ -57,7 +57,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def polled(port: int, recording: str, use: Callable[[Scope, Target], Awaitable[T]]) -> T:
     async def run() -> T:
-        scope = Scope("recordings", Community(recording), Window(16), Timing(10, 0))
+        scope = Scope("recordings", Community(recording), Window(16), Timing(10, 2))
         try:
             return await use(scope, await scope.target("127.0.0.1", port))
         finally:
