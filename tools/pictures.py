@@ -16,7 +16,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 def main() -> None:
     """Run the demo, keep its console output and the page of an invoice with use and deliveries on it."""
     IMAGES.mkdir(exist_ok=True)
-    console = Console(record=True, width=84)
+    console = Console(record=True, width=100)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "demo"
         folder.mkdir()
