@@ -152,7 +152,7 @@ def _waiting(connection: Connection, end: datetime) -> Sequence[tuple[str, str]]
     charge = table(Charge)
     rows = connection.execute(
         select(charge.c.account_id, charge.c.currency)
-        .where(charge.c.invoice_id.is_(None), charge.c.effective_at < end)
+        .where(charge.c.invoice_id.is_(None), charge.c.pays == UNBILLED, charge.c.effective_at < end)
         .distinct()
         .order_by(charge.c.account_id, charge.c.currency)
     )
@@ -177,6 +177,7 @@ def _bill(
         .where(
             charge.c.account_id == account,
             charge.c.invoice_id.is_(None),
+            charge.c.pays == UNBILLED,
             charge.c.effective_at < billed.end,
             charge.c.currency == currency,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, func, select
 
-from charging.ledger.tables import RECEIVABLE, UNBILLED, LedgerAccount, Posting
+from charging.ledger.tables import PREPAID, RECEIVABLE, UNBILLED, LedgerAccount, Posting
 from charging.ledger.verify import Finding
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.rows import table
@@ -33,15 +33,17 @@ def _debited(kind: str):  # type: ignore[no-untyped-def]  # a Core subquery
 
 
 def _charges(connection: Connection) -> Iterator[Finding]:
-    charge, debited = table(Charge), _debited(UNBILLED)
-    rows = connection.execute(
-        select(charge.c.id, charge.c.net, charge.c.transfer_id, debited.c.amount)
-        .outerjoin(debited, debited.c.transfer_id == charge.c.transfer_id)
-        .where(func.coalesce(debited.c.amount, 0) != charge.c.net)
-    )
-    for row in rows:
-        what = f"says {row.net} micros, transfer {row.transfer_id} says {row.amount or 0}"
-        yield Finding(what, f"charge {row.id}")
+    charge = table(Charge)
+    for kind, amount in ((UNBILLED, charge.c.net), (PREPAID, charge.c.net + charge.c.paid_tax)):
+        debited = _debited(kind)
+        rows = connection.execute(
+            select(charge.c.id, amount.label("says"), charge.c.transfer_id, debited.c.amount)
+            .outerjoin(debited, debited.c.transfer_id == charge.c.transfer_id)
+            .where(charge.c.pays == kind, func.coalesce(debited.c.amount, 0) != amount)
+        )
+        for row in rows:
+            what = f"says {row.says} micros, transfer {row.transfer_id} says {row.amount or 0}"
+            yield Finding(what, f"charge {row.id}")
 
 
 def _invoices(connection: Connection) -> Iterator[Finding]:

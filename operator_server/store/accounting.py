@@ -78,7 +78,10 @@ class RatingStateRow(SQLModel, table=True):
 
 
 class UsageGrantRow(SQLModel, table=True):
-    """Use granted ahead to an installation's counter, and the reservation behind it. ``state``: open or replaced."""
+    """Use granted ahead to an installation's counter, and the reservation behind it. ``state``: open or replaced.
+
+    ``cost``: micros net that the granted use costs at most.
+    """
 
     __tablename__ = "usage_grant"
     __table_args__ = (Index("usage_grant_counter", "installation_id", "counter"),)
@@ -94,6 +97,7 @@ class UsageGrantRow(SQLModel, table=True):
     report_by: datetime = Field(sa_type=Instant)
     reservation_id: str | None = Field(default=None, sa_type=Identifier)
     state: str = "open"
+    cost: int = Field(default=0, sa_type=Micros, sa_column_kwargs={"server_default": "0"})
 
 
 class Charge(SQLModel, table=True):
@@ -102,6 +106,10 @@ class Charge(SQLModel, table=True):
     ``period``: the month of use in the operator's zone; ``transfer_id``: its ledger transfer; ``invoice_id``: the
     invoice that billed it. ``counter_from`` is exclusive, ``counter_to`` inclusive. ``included``: units of ``quantity``
     that the agreement contains without a further charge.
+
+    ``pays``: ``unbilled`` for what the next invoice bills; ``prepaid`` for what was taken from money paid ahead, with
+    ``paid_tax`` micros of tax, and is on no invoice; ``none`` for what is rated and never charged, which has no
+    transfer. ``service_from`` and ``service_to`` (exclusive): the time that a charge for a period is for.
     """
 
     __tablename__ = "charge"
@@ -130,6 +138,10 @@ class Charge(SQLModel, table=True):
     reverses_id: str | None = Field(default=None, sa_type=Identifier)
     invoice_id: str | None = Field(default=None, index=True, sa_type=Identifier)
     invoice_line: int | None = None
+    pays: str = Field(default="unbilled", max_length=16, sa_column_kwargs={"server_default": "unbilled"})
+    paid_tax: int = Field(default=0, sa_type=Micros, sa_column_kwargs={"server_default": "0"})
+    service_from: datetime | None = Field(default=None, sa_type=Instant)
+    service_to: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class BillRun(SQLModel, table=True):

@@ -51,6 +51,7 @@ from operator_server.store.parties import (
     TerminalKey,
     TerminalSession,
 )
+from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
 from operator_server.store.usage import UsageRecord, UsageState
 
 metadata = SQLModel.metadata
@@ -58,6 +59,8 @@ metadata = SQLModel.metadata
 __all__ = [
     "Account",
     "Agreement",
+    "AgreementPrice",
+    "AgreementTerm",
     "BillRun",
     "Binding",
     "Charge",
@@ -87,6 +90,7 @@ __all__ = [
     "Release",
     "Section",
     "Subscriber",
+    "SubscriberLimit",
     "TariffVersionRow",
     "Terminal",
     "TerminalKey",
