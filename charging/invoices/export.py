@@ -33,6 +33,10 @@ _CSV_COLUMNS = (
     "currency",
     "tax_category",
     "tax_rate_bp",
+    "tax_reason",
+    "gross",
+    "kind",
+    "subscriber",
     "charge_ids",
 )
 
@@ -70,7 +74,7 @@ def _amounts_as_text(value: Any, currency: str) -> Any:
     if isinstance(value, dict):
         return {
             key.removesuffix("_micros"): format_micros(item, currency)
-            if key.endswith("_micros")
+            if key.endswith("_micros") and item is not None
             else _amounts_as_text(item, currency)
             for key, item in value.items()
         }

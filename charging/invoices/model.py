@@ -7,6 +7,7 @@ Amounts are whole micros (``signalling.money``). Field names follow the business
 from __future__ import annotations
 
 from datetime import date
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +21,16 @@ TAX_CATEGORIES = {
     "O": "outside the scope of tax",
 }
 """Tax category codes of EN 16931 (BT-151, UNCL5305). Only ``S`` has a rate above zero."""
+
+TAX_REASON_CODES = {
+    "E": "",
+    "AE": "VATEX-EU-AE",
+    "K": "VATEX-EU-IC",
+    "G": "VATEX-EU-G",
+    "O": "VATEX-EU-O",
+}
+"""Categories that need a reason why no tax is charged (BR-E-10, BR-AE-10, BR-IC-10, BR-G-10, BR-O-10), and the code of
+that reason where VATEX has one for every case (BT-121)."""
 
 
 class InvoiceError(ValueError):
@@ -54,6 +65,10 @@ class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
     is shown in the customer's number format, or words (``"by tier"``), which are shown as they are. ``included`` is
     the part of ``quantity`` that the agreement contains without a further charge. ``charge_ids`` lead through the
     ledger to the evidence of ``agreement_id``.
+
+    ``gross_micros``: where the price includes tax, the exact sum with tax; ``net_micros`` is what is left without it.
+    ``tax_reason``: why no tax is charged, for categories that need one (BT-120). ``kind`` is the kind of the charges
+    (delivery, use, reversal, recurring, commitment); ``subscriber`` who used it, for the breakdown by subscriber.
     """
 
     line_id: str
@@ -74,14 +89,22 @@ class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
     counter_name: str = ""
     counter_from: int | None = None
     counter_to: int | None = None
+    kind: str = ""
+    subscriber: str = ""
+    gross_micros: int | None = None
+    tax_reason: str = ""
 
 
 class LineNet(msgspec.Struct, frozen=True):
-    """A line's amount as invoiced (BT-131), in whole minor units, beside the exact one."""
+    """A line's amount as invoiced (BT-131), in whole minor units, beside the exact one.
+
+    ``gross_micros``: where the price includes tax, the line with tax in whole minor units.
+    """
 
     line_id: str
     exact_micros: int
     net_micros: int
+    gross_micros: int | None = None
 
     @property
     def rounding_micros(self) -> int:
@@ -90,19 +113,25 @@ class LineNet(msgspec.Struct, frozen=True):
 
 
 class TaxTotal(msgspec.Struct, frozen=True):
-    """The tax of one category and rate (BG-23): ``tax_micros`` is the rounded product of base and rate."""
+    """The tax of one category and rate (BG-23): ``tax_micros`` is the rounded product of base and rate.
+
+    ``reason`` (BT-120) and ``reason_code`` (BT-121) say why none is charged.
+    """
 
     category: str
     rate_bp: int
     net_micros: int
     tax_micros: int
+    reason: str = ""
+    reason_code: str = ""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of an invoice (BG-22), all in whole minor units except ``rounding_micros``.
 
     net = sum of ``lines``; tax = sum of ``taxes``; gross = net + tax; net - ``rounding_micros`` = sum of the exact
-    line amounts.
+    line amounts. ``paid_micros`` (BT-113) was paid before; ``payable_rounding_micros`` (BT-114) makes up for a minor
+    unit where prices include tax and no net has their sum as its gross.
     """
 
     net_micros: int
@@ -111,6 +140,13 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     rounding_micros: int
     lines: tuple[LineNet, ...]
     taxes: tuple[TaxTotal, ...]
+    paid_micros: int = 0
+    payable_rounding_micros: int = 0
+
+    @property
+    def payable_micros(self) -> int:
+        """What is to be paid (BT-115, BR-CO-16)."""
+        return self.gross_micros - self.paid_micros + self.payable_rounding_micros
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +154,10 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
 
     ``language`` is the customer's, a BCP 47 tag such as ``de`` or ``fr-CH``. Amounts of a credit note are positive,
     as EN 16931 has them for document type 381.
+
+    ``account``: the customer's number. ``carried_forward_micros``: the part of the exact net that earlier cycles left,
+    since it was below the least amount that is billed. ``time_zone``: the zone of its days. ``tax_country``: the
+    country whose rates hold. ``final_bill``: the last one of an account that is closed.
     """
 
     number: str
@@ -135,3 +175,10 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     payment_reference: str = ""
     corrects: str = ""
+    corrects_date: date | None = None
+    kind: Literal["invoice", "credit_note"] = "invoice"
+    account: str = ""
+    carried_forward_micros: int = 0
+    time_zone: str = ""
+    tax_country: str = ""
+    final_bill: bool = False

@@ -23,7 +23,9 @@ def test_json_carries_amounts_as_exact_text_and_leads_to_the_charges() -> None:
         "tax": "1.03",
         "gross": "6.47",
         "rounding": "-0.0024",
-        "taxes": [{"category": "S", "rate_bp": 1900, "net": "5.44", "tax": "1.03"}],
+        "paid": "0.00",
+        "payable_rounding": "0.00",
+        "taxes": [{"category": "S", "rate_bp": 1900, "net": "5.44", "tax": "1.03", "reason": "", "reason_code": ""}],
     }
 
 

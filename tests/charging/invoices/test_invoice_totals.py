@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from invoice_samples import per_use
 
 from charging.invoices.model import InvoiceError, InvoiceLine
-from charging.invoices.totals import totals
+from charging.invoices.totals import totals, without_tax
 from signalling.money import MoneyError, minor_unit
 
-_TAXES = st.sampled_from([("S", 1900), ("S", 700), ("S", 550), ("S", 1), ("Z", 0), ("E", 0), ("AE", 0), ("O", 0)])
+_TAXES = st.sampled_from([("S", 1900), ("S", 700), ("S", 550), ("S", 1), ("Z", 0), ("E", 0), ("AE", 0), ("G", 0)])
 _AMOUNTS = st.one_of(
     st.integers(-(10**13), 10**13),
     st.integers(-(10**7), 10**7).map(lambda half: half * 5_000),
@@ -111,6 +111,7 @@ def test_two_rates_of_one_category_are_taxed_apart() -> None:
         ([per_use(tax_category="AE", tax_rate_bp=1900)], "1900 basis points does not go with tax category AE"),
         ([per_use(tax_category="S", tax_rate_bp=0)], "0 basis points does not go with tax category S"),
         ([per_use(tax_category="S", tax_rate_bp=-700)], "-700 basis points"),
+        ([per_use(1), per_use(2, tax_category="O", tax_rate_bp=0)], "O .outside the scope of tax. stands beside S"),
     ],
 )
 def test_what_the_norm_refuses_is_named(lines: list[InvoiceLine], words: str) -> None:
@@ -121,3 +122,91 @@ def test_what_the_norm_refuses_is_named(lines: list[InvoiceLine], words: str) ->
 def test_an_unknown_currency_is_refused() -> None:
     with pytest.raises(MoneyError, match="XXZ"):
         totals([per_use()], "XXZ")
+
+
+def priced(at: int, gross: int, rate: int) -> InvoiceLine:
+    """A line whose price includes tax."""
+    category = "S" if rate else "Z"
+    net = without_tax(gross, rate)
+    return per_use(at, gross_micros=gross, net_micros=net, tax_category=category, tax_rate_bp=rate)
+
+
+@given(
+    st.lists(
+        st.tuples(_AMOUNTS, st.booleans(), st.sampled_from([0, 250, 700, 770, 1900, 2700])), min_size=1, max_size=20
+    ),
+    st.sampled_from(["EUR", "JPY", "KWD"]),
+)
+def test_prices_with_tax_are_paid_as_they_stand_and_every_sum_keeps_its_rule(
+    parts: list[tuple[int, bool, int]], currency: str
+) -> None:
+    unit = minor_unit(currency)
+    lines = [
+        priced(at, amount, rate)
+        if inclusive
+        else per_use(at, net_micros=amount, tax_category="S" if rate else "Z", tax_rate_bp=rate)
+        for at, (amount, inclusive, rate) in enumerate(parts)
+    ]
+    sums = totals(lines, currency)
+    by_id = {net.line_id: net for net in sums.lines}
+    assert sums.net_micros == sum(net.net_micros for net in sums.lines)
+    assert sums.gross_micros == sums.net_micros + sums.tax_micros
+    wanted = 0
+    for tax in sums.taxes:
+        own = [line for line in lines if (line.tax_category, line.tax_rate_bp) == (tax.category, tax.rate_bp)]
+        assert tax.net_micros == sum(by_id[line.line_id].net_micros for line in own)
+        assert _nearest(Fraction(tax.net_micros * tax.rate_bp, 10_000), tax.tax_micros, unit)
+        beside = sum(by_id[line.line_id].net_micros for line in own if line.gross_micros is None)
+        wanted += beside + _half_away(Fraction(beside * tax.rate_bp, 10_000), unit)
+        wanted += sum(_half_away(Fraction(line.gross_micros), unit) for line in own if line.gross_micros is not None)
+    assert sums.payable_micros == wanted
+    assert abs(sums.payable_rounding_micros) <= 2 * unit * len(sums.taxes)
+    for line in lines:
+        assert by_id[line.line_id].net_micros % unit == 0
+        assert abs(by_id[line.line_id].net_micros - line.net_micros) <= 2 * unit
+    back = totals(
+        [
+            per_use(
+                at,
+                net_micros=-line.net_micros,
+                gross_micros=None if line.gross_micros is None else -line.gross_micros,
+                tax_category=line.tax_category,
+                tax_rate_bp=line.tax_rate_bp,
+            )
+            for at, line in enumerate(lines)
+        ],
+        currency,
+    )
+    assert (back.net_micros, back.payable_micros) == (-sums.net_micros, -sums.payable_micros)
+
+
+def _half_away(exact: Fraction, unit: int) -> int:
+    rounded = int((abs(exact) + Fraction(unit, 2)) // unit) * unit
+    return -rounded if exact < 0 else rounded
+
+
+def test_a_price_with_tax_that_no_net_has_as_its_gross_is_made_up_for_by_the_payable_rounding() -> None:
+    sums = totals([priced(1, 30_000, 1900)], "EUR")
+    assert (sums.net_micros, sums.tax_micros, sums.gross_micros) == (30_000, 10_000, 40_000)
+    assert (sums.payable_rounding_micros, sums.payable_micros) == (-10_000, 30_000)
+
+
+def test_prices_with_tax_have_their_sum_as_the_gross_where_a_net_allows_it() -> None:
+    sums = totals([priced(at, 4_990_000, 1900) for at in range(3)], "EUR")
+    assert (sums.net_micros, sums.tax_micros, sums.gross_micros) == (12_580_000, 2_390_000, 14_970_000)
+    assert [net.net_micros for net in sums.lines] == [4_200_000, 4_190_000, 4_190_000]
+    assert (sums.payable_rounding_micros, sums.lines[0].gross_micros) == (0, 4_990_000)
+
+
+def test_what_was_paid_before_is_not_to_be_paid_again() -> None:
+    sums = totals([per_use(net_micros=10_000_000)], "EUR", paid_micros=5_000_000)
+    assert (sums.gross_micros, sums.payable_micros) == (11_900_000, 6_900_000)
+
+
+def test_reverse_charge_says_why_no_tax_is_charged() -> None:
+    lines = [per_use(tax_category="AE", tax_rate_bp=0, tax_reason="Steuerschuldnerschaft des Leistungsempfängers")]
+    [tax] = totals(lines, "EUR").taxes
+    assert (tax.reason, tax.reason_code) == ("Steuerschuldnerschaft des Leistungsempfängers", "VATEX-EU-AE")
+    [tax] = totals([per_use(tax_category="E", tax_rate_bp=0)], "EUR").taxes
+    assert (tax.reason, tax.reason_code) == ("Exempt", "")
+    assert totals([per_use(1)], "EUR").taxes[0].reason == ""
