@@ -6,12 +6,12 @@ writes with one statement a table. What it wrote is sealed as one group of its w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from charging.ledger.decision import AccountState, Decision
+from charging.ledger.decision import AccountState, Decision, spendable
 from charging.ledger.decision import available as _available
 from charging.ledger.operations import Operation, Outcome
 from charging.ledger.reading import open_missing, read
@@ -21,6 +21,12 @@ from charging.ledger.tables import CUSTOMER_KINDS, OPERATOR, PREPAID, RECEIVABLE
 from signalling.clock import Clock, from_micros
 from signalling.money import MAX_MICROS, checked_currency
 
+ON_CROSSING = "on_crossing"
+"""The execution option of an engine that holds a :data:`Told`, where thresholds are kept."""
+
+Told = Callable[[Connection, Sequence[tuple[str, str, int]], int], None]
+"""Gets the connection; owner, currency and what is left, of each whose money crossed a threshold; the micros now."""
+
 
 def apply(
     connection: Connection, operations: Sequence[Operation], now_micros: int, *, writer: str = "main"
@@ -29,6 +35,9 @@ def apply(
 
     Several processes on PostgreSQL each take a writer name of their own. A balance that would leave the 64 bits of an
     amount raises ``OverflowError``; then the caller must roll back.
+
+    Whose money crosses a threshold is told, in the same transaction, to the connection's execution option
+    :data:`ON_CROSSING`.
     """
     sql = statements(connection)
     decision = Decision(now_micros, group_ids(now_micros))
@@ -36,6 +45,8 @@ def apply(
     outcomes = [decision.decide(operation) for operation in operations]
     if decision.transfers:
         _write(connection, sql, decision, writer)
+        if decision.watched:
+            _tell(connection, decision.crossings(), now_micros)
     return outcomes
 
 
@@ -96,6 +107,28 @@ def available(connection: Connection, owner: str, currency: str) -> int | None:
 
     Raises ``LookupError`` when the customer has no account in the currency.
     """
+    return _available(*_customer(connection, owner, currency))
+
+
+def recheck(connection: Connection, keys: Iterable[tuple[str, str]], now_micros: int) -> None:
+    """Tell thresholds that were crossed by something else than operations, such as another credit limit.
+
+    ``keys``: owners and currencies, each with an account.
+    """
+    watched = select(accounts.c.watch_low, accounts.c.watch_high).where(
+        accounts.c.kind == UNBILLED, accounts.c.watch_low.is_not(None)
+    )
+    crossings = []
+    for owner, currency in sorted(keys):
+        row = connection.execute(watched.where(accounts.c.owner == owner, accounts.c.currency == currency)).first()
+        if row is not None:
+            left = spendable(*_customer(connection, owner, currency))
+            if not row.watch_low <= left < row.watch_high:
+                crossings.append((owner, currency, left))
+    _tell(connection, crossings, now_micros)
+
+
+def _customer(connection: Connection, owner: str, currency: str) -> tuple[AccountState, AccountState, AccountState]:
     rows = connection.execute(
         select(accounts.c.kind, accounts.c.id, accounts.c.balance, accounts.c.reserved, accounts.c.credit_limit).where(
             accounts.c.owner == owner, accounts.c.currency == currency, accounts.c.kind.in_(CUSTOMER_KINDS)
@@ -104,25 +137,38 @@ def available(connection: Connection, owner: str, currency: str) -> int | None:
     found = {kind: AccountState(id, (owner, kind, currency), *rest) for kind, id, *rest in rows}
     if len(found) < len(CUSTOMER_KINDS):
         raise LookupError(f"account {owner}: it has no {currency} account in the ledger")
-    return _available(found[UNBILLED], found[RECEIVABLE], found[PREPAID])
+    return found[UNBILLED], found[RECEIVABLE], found[PREPAID]
 
 
 def expire_reservations(connection: Connection, now_micros: int, most: int = 10_000) -> list[str]:
     """Close at most ``most`` open reservations whose time is over and free what they held; their ids."""
     rows = connection.execute(
-        select(reservations.c.id, reservations.c.ledger_account_id, reservations.c.remaining)
+        select(
+            reservations.c.id,
+            reservations.c.ledger_account_id,
+            reservations.c.remaining,
+            reservations.c.owner,
+            reservations.c.currency,
+        )
         .where(reservations.c.state == "open", reservations.c.expires_at <= from_micros(now_micros))
         .order_by(reservations.c.id)
         .limit(most)
         .with_for_update()
     ).all()
     freed: dict[int, int] = {}
-    for _, account, remaining in rows:
+    for _, account, remaining, _, _ in rows:
         freed[account] = freed.get(account, 0) + remaining
     sql = statements(connection)
-    sql.change_reservation.each(connection, [(remaining, "expired", id) for id, _, remaining in rows])
+    sql.change_reservation.each(connection, [(remaining, "expired", id) for id, _, remaining, _, _ in rows])
     sql.change_balance.each(connection, [(0, -held, account) for account, held in sorted(freed.items())])
-    return [id for id, _, _ in rows]
+    recheck(connection, {(owner, currency) for _, _, _, owner, currency in rows}, now_micros)
+    return [row.id for row in rows]
+
+
+def _tell(connection: Connection, crossings: Sequence[tuple[str, str, int]], now_micros: int) -> None:
+    told: Told | None = connection.get_execution_options().get(ON_CROSSING)
+    if told is not None and crossings:
+        told(connection, crossings, now_micros)
 
 
 def _write(connection: Connection, sql: Statements, decision: Decision, writer: str) -> None:

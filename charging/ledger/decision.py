@@ -27,7 +27,7 @@ from charging.ledger.operations import (
     request_digest,
 )
 from charging.ledger.seal import Leg, leaf
-from charging.ledger.tables import OPERATOR, PREPAID, RECEIVABLE, UNBILLED
+from charging.ledger.tables import OPERATOR, PREPAID, PSEUDO_PREPAID, RECEIVABLE, UNBILLED
 from signalling.clock import to_micros
 from signalling.money import MAX_MICROS, format_micros
 
@@ -94,10 +94,17 @@ def available(unbilled: AccountState, receivable: AccountState, prepaid: Account
     return unbilled.credit_limit - owed - unbilled.reserved - receivable.reserved - prepaid.reserved
 
 
+def spendable(unbilled: AccountState, receivable: AccountState, prepaid: AccountState) -> int:
+    """What thresholds watch: what is available; without a limit, what would be with a limit of zero."""
+    owed = unbilled.balance + receivable.balance + prepaid.balance
+    return (unbilled.credit_limit or 0) - owed - unbilled.reserved - receivable.reserved - prepaid.reserved
+
+
 class Decision:
     """Decides a group of operations; afterwards its lists and changed states are what is to be written.
 
-    Whoever makes it fills ``accounts``, ``reservations``, ``charged`` and ``known`` with all that the operations touch.
+    Whoever makes it fills ``accounts``, ``reservations``, ``charged`` and ``known`` with all that the operations touch,
+    ``barred`` with the reason by owner, and ``watched`` with the bounds of what is available by owner and currency.
     """
 
     def __init__(self, now_micros: int, ids: Iterator[str]) -> None:
@@ -107,6 +114,8 @@ class Decision:
         self.reservations: dict[str, ReservationState] = {}
         self.charged: dict[str, ChargedState] = {}
         self.known: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.barred: dict[str, str] = {}
+        self.watched: dict[tuple[str, str], tuple[int, int]] = {}
         self.transfers: list[tuple[Any, ...]] = []
         self.postings: list[tuple[str, int, int, str, int]] = []
         self.reserved: list[tuple[Any, ...]] = []
@@ -136,6 +145,15 @@ class Decision:
                 changes.append((account.added, account.reserved_more, account.id))
         changes.sort(key=itemgetter(2))
         return changes
+
+    def crossings(self) -> list[tuple[str, str, int]]:
+        """Owner, currency and what is left, of those whose money has crossed a threshold."""
+        found = []
+        for (owner, currency), (low, high) in self.watched.items():
+            left = spendable(*self._customer(owner, currency))
+            if not low <= left < high:
+                found.append((owner, currency, left))
+        return found
 
     def _reserve(self, operation: Reserve, digest: bytes) -> Outcome:
         payer = self._payer(operation.owner, operation.pays, operation.currency, operation.amount, checked=True)
@@ -207,7 +225,7 @@ class Decision:
             self._record(
                 operation,
                 digest,
-                "charge",
+                "charge" if operation.checked or operation.pays != PSEUDO_PREPAID else "overdraw",
                 to_micros(operation.effective_at),
                 agreement_id=operation.agreement_id,
                 tariff_version_id=operation.tariff_version_id,
@@ -295,6 +313,8 @@ class Decision:
         unbilled, _, prepaid = trio
         payer = unbilled if kind == UNBILLED else prepaid
         if checked:
+            if owner in self.barred:
+                return Declined("barred", f"account {owner} is barred: {self.barred[owner]}")
             if payer is prepaid and -prepaid.balance - prepaid.reserved < amount:
                 return _beyond(payer, amount, -prepaid.balance - prepaid.reserved)
             left = available(*trio)

@@ -17,10 +17,14 @@ import msgspec
 from charging.ledger.tables import REVENUE
 from signalling.money import MAX_MICROS, checked_currency
 
-Pays = Literal["unbilled", "prepaid"]
-"""The customer's account that a charge is debited to: on the next invoice, or from money paid ahead."""
+Pays = Literal["unbilled", "prepaid", "pseudo_prepaid"]
+"""The customer's account that a charge is debited to: on the next invoice, or from money paid ahead.
 
-OWN_KINDS = frozenset({"reserve", "capture", "release", "charge", "reverse"})
+``pseudo_prepaid`` is money paid ahead that is authorised first, by a reservation or an enquiry, and charged
+afterwards: a charge that is not ``checked`` may take it below zero. ``prepaid`` never goes there.
+"""
+
+OWN_KINDS = frozenset({"reserve", "capture", "release", "charge", "overdraw", "reverse"})
 """Kinds of transfer that are the ledger's own; a :class:`Post` takes another name."""
 
 LONGEST_NAME = 64
@@ -81,7 +85,10 @@ class Release(_Named, frozen=True, kw_only=True):
 
 
 class Charge(_Named, frozen=True, kw_only=True):
-    """Charge ``amount`` at once. With ``checked`` it is declined when less is available."""
+    """Charge ``amount`` at once. With ``checked`` it is declined when less is available, or the customer is barred.
+
+    What ``prepaid`` pays is always checked; otherwise raises ``ValueError``.
+    """
 
     owner: str
     amount: int
@@ -98,6 +105,10 @@ class Charge(_Named, frozen=True, kw_only=True):
         _check_amount(self, self.amount)
         checked_currency(self.currency)
         _check_instant(self, self.effective_at)
+        if self.pays == "prepaid" and not self.checked:
+            raise ValueError(
+                f"operation {self.source} {self.op_id}: what prepaid pays is checked; pseudo_prepaid may end below zero"
+            )
 
 
 class Reverse(_Named, frozen=True, kw_only=True):
@@ -175,7 +186,7 @@ class Duplicate(msgspec.Struct, frozen=True):
 class Declined(msgspec.Struct, frozen=True):
     """Not done and not recorded: sent again, it is decided again.
 
-    ``code``: unknown_account, limit, unknown_reservation, reservation_closed, reservation_expired,
+    ``code``: unknown_account, barred, limit, unknown_reservation, reservation_closed, reservation_expired,
     exceeds_reservation, unknown_transfer, not_reversible, exceeds_charge.
     """
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from charging.ledger.decision import AccountKey, AccountState, ChargedState, Decision, ReservationState
 from charging.ledger.operations import Capture, Charge, Operation, Post, Release, Reserve, Reverse
 from charging.ledger.statements import Statements
-from charging.ledger.tables import OPERATOR, UNBILLED
+from charging.ledger.tables import CHARGES, OPERATOR, UNBILLED
 
 _OPEN = text(
     "INSERT INTO ledger_account (owner, kind, currency, balance, reserved)"
@@ -43,7 +43,7 @@ def read(connection: Connection, sql: Statements, decision: Decision, operations
             for capture in touched.captures
             if capture.reservation_id in currencies
         )
-    _read_accounts(connection, sql, decision.accounts, touched, operator=bool(touched.wanted or charged))
+    _read_accounts(connection, sql, decision, touched, operator=bool(touched.wanted or charged))
     if rows:
         by_id = {account.id: account for account in decision.accounts.values()}
         for id, account, _, _, remaining, agreement, expires_at, state in rows:
@@ -87,16 +87,22 @@ def _touched(operations: Sequence[Operation]) -> _Touched:
 def _read_accounts(
     connection: Connection,
     sql: Statements,
-    found: dict[AccountKey, AccountState],
+    decision: Decision,
     touched: _Touched,
     *,
     operator: bool,
 ) -> None:
+    found = decision.accounts
+
     def look() -> None:
         rows = sql.accounts_of(connection, touched.customers, operator=operator)
-        for id, owner, kind, currency, balance, reserved, credit_limit in rows:
+        for id, owner, kind, currency, balance, reserved, credit_limit, barred, low, high in rows:
             key = (owner, kind, currency)
             found[key] = AccountState(id, key, balance, reserved, credit_limit)
+            if barred is not None:
+                decision.barred[owner] = barred
+            if low is not None:
+                decision.watched[owner, currency] = (low, high)
 
     look()
     missing = sorted(key for key in touched.wanted if key not in found and _may_open(key, found))
@@ -126,7 +132,7 @@ class _Charged:
     def states(self, accounts: dict[AccountKey, AccountState]) -> dict[str, ChargedState]:
         found = {}
         for id, kind, agreement in self._transfers:
-            if kind in ("charge", "capture"):
+            if kind in CHARGES:
                 (payer, amount), (earner, _) = self._legs[id]
                 left = amount + self._reversed.get(id, 0)
                 found[id] = ChargedState(id, kind, agreement, accounts[payer], accounts[earner], amount, left)

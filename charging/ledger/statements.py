@@ -132,6 +132,9 @@ class Statements:
             accounts.c.balance,
             accounts.c.reserved,
             accounts.c.credit_limit,
+            accounts.c.barred,
+            accounts.c.watch_low,
+            accounts.c.watch_high,
         )
         self.customers = self._prepare(
             self._locked(balances.where(self._among(accounts.c.owner)), accounts.c.id), "names"

@@ -20,10 +20,16 @@ OPERATOR = "(operator)"
 UNBILLED = "unbilled"
 RECEIVABLE = "receivable"
 PREPAID = "prepaid"
+PSEUDO_PREPAID = "pseudo_prepaid"
+"""A way to pay from ``prepaid``, no account of its own."""
+
 DEFERRED = "deferred"
 REVENUE = "revenue"
 ROUNDING = "rounding"
 CASH = "cash"
+
+CHARGES = frozenset({"charge", "capture", "overdraw"})
+"""Kinds of transfer that took money for something, and that can be reversed."""
 
 CUSTOMER_KINDS = (UNBILLED, RECEIVABLE, PREPAID)
 """The ledger accounts that every customer has in a currency; together they make what is available."""
@@ -38,7 +44,9 @@ class LedgerAccount(SQLModel, table=True):
     """One balance: the sum of the account's postings.
 
     ``reserved``: the sum of what is left of its open reservations. ``credit_limit`` stands on a customer's
-    ``unbilled`` account and holds for all of the customer's accounts in the currency; null is no limit.
+    ``unbilled`` account and holds for all of the customer's accounts in the currency; null is no limit. So do
+    ``barred``, why the customer may reserve and spend nothing, and ``watch_low`` and ``watch_high``: whoever changes
+    what is available to less than the one or to the other and more has crossed a threshold; null is no threshold.
     """
 
     __tablename__ = "ledger_account"
@@ -50,10 +58,16 @@ class LedgerAccount(SQLModel, table=True):
     balance: int = Field(default=0, sa_type=Micros)
     reserved: int = Field(default=0, sa_type=Micros)
     credit_limit: int | None = Field(default=None, sa_type=Micros)
+    barred: str | None = None
+    watch_low: int | None = Field(default=None, sa_type=Micros)
+    watch_high: int | None = Field(default=None, sa_type=Micros)
 
 
 class Transfer(SQLModel, table=True):
-    """One operation that took effect. ``kind``: reserve, capture, release, charge, reverse, or a posting's own.
+    """One operation that took effect.
+
+    ``kind``: reserve, capture, release, charge, overdraw (a charge that may take prepaid money below zero), reverse,
+    or a posting's own.
 
     ``(source, op_id)`` is the client's name of the operation, ``request_digest`` the SHA-256 of what it asked for.
     ``pending_id``: the reservation that it captures or releases; ``reverses_id``: the transfer that it reverses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import SQLModel
 
+from charging.balances import tables as balance_tables
 from charging.ledger import tables as ledger_tables
 from operator_server.store.accounting import (
     BillRun,
@@ -100,6 +101,7 @@ __all__ = [
     "UsageState",
     "WebSession",
     "WebToken",
+    "balance_tables",
     "ledger_tables",
     "metadata",
 ]

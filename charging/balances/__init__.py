@@ -1,0 +1,1 @@
+"""What an account has beside its ledger accounts: prepaid credit that expires, buckets of units, shares, thresholds."""
