@@ -332,6 +332,7 @@ def snmp_agent(
         Path | None,
         typer.Option(help="The community, or the two passphrases, a line each; default: the community simulator."),
     ] = None,
+    clock: ClockOption = "system",
 ) -> None:
     """Play a device that speaks SNMP alone: an agent with an inventory and counters that run.
 
@@ -352,6 +353,9 @@ def snmp_agent(
     except ValueError as error:
         raise ProfileError(str(error)) from None
     device = Device(_configuration(profile), interfaces)
+    if clock != "system":
+        told = _clock(clock)
+        device = Device(device.configuration, interfaces, clock=lambda: told.micros() / 1e6)
     try:
         asyncio.run(serve(device, access, host, port, lambda bound: _say(f"answering SNMP on {host}:{bound}")))
     except KeyboardInterrupt:

@@ -26,6 +26,9 @@ def demo(
     kills: Annotated[
         int, typer.Option("--kills", min=0, max=1000, help="SIGKILL the server so often, at random, and go on.")
     ] = 0,
+    simulated_device: Annotated[
+        bool, typer.Option("--simulated-device", help="The SNMP device is our own agent even where there is snmpd.")
+    ] = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Run the whole method once on real input: a fleet, two simulated months, bills, and a second opinion on them.
@@ -45,7 +48,7 @@ def demo(
         raise CommandError(f"--out {folder}: is not empty; name another folder")
     console = err if as_json else Console(highlight=False)
     try:
-        figures, verdict = run_demo(Options(config, folder, terminals, seed, kills, as_json), console)
+        figures, verdict = run_demo(Options(config, folder, terminals, seed, kills, as_json, simulated_device), console)
     except (DemoFailed, ServerFailed) as error:
         raise CommandError(str(error)) from None
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,15 @@ Journals = Mapping[str, Sequence[AnyEntry]]
 """Terminal to the lines of its journal."""
 
 
-def audit(connection: Connection, journals: Journals, subscriber_of: Mapping[str, str]) -> list[str]:
-    """In words, every acknowledgement that the operator does not know of, and every charge that is there twice."""
+def audit(
+    connection: Connection, journals: Journals, subscriber_of: Mapping[str, str], by_page: Collection[str] = ()
+) -> list[str]:
+    """In words, every acknowledgement that the operator does not know of, and every charge that is there twice.
+
+    ``by_page``: agreements that the offers page acknowledged.
+    """
     return [
-        *_agreements(connection, journals),
+        *_agreements(connection, journals, by_page),
         *_receipts(connection, journals),
         *_reports(connection, journals),
         *_rejections(connection, journals, subscriber_of),
@@ -36,7 +41,7 @@ def audit(connection: Connection, journals: Journals, subscriber_of: Mapping[str
     ]
 
 
-def _agreements(connection: Connection, journals: Journals) -> Iterator[str]:
+def _agreements(connection: Connection, journals: Journals, by_page: Collection[str]) -> Iterator[str]:
     agreements = table(Agreement)
     stored = {row.id: row.digest for row in connection.execute(select(agreements.c.id, agreements.c.digest))}
     wanted: set[str] = set()
@@ -46,7 +51,9 @@ def _agreements(connection: Connection, journals: Journals) -> Iterator[str]:
                 wanted.add(entry.agreement)
             elif isinstance(entry, lines.AgreementMade) and stored.get(entry.agreement) != entry.digest:
                 yield f"{terminal}: agreement {entry.agreement} was acknowledged, the operator does not have it"
-    for agreement in sorted(set(stored) - wanted):
+    for agreement in sorted(set(by_page) - set(stored)):
+        yield f"agreement {agreement} was acknowledged by the page, the operator does not have it"
+    for agreement in sorted(set(stored) - wanted - set(by_page)):
         yield f"agreement {agreement}: no terminal's user ever confirmed it"
 
 

@@ -19,10 +19,13 @@ from twisted.internet.threads import deferToThread
 
 from operator_server.billing.bill_run import run_bills
 from operator_server.delivery.publishing import withdraw
+from operator_server.demo import gateway
+from operator_server.demo.gateway import Agreed, Gateway
 from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning import Run
 from operator_server.demo.timeline import Step, timeline
 from operator_server.demo.world import World
+from operator_server.devices.page_user import PageError
 from operator_server.interrogation.schedule import next_occurrence
 from operator_server.offering.loading import load
 from operator_server.store.configurations import InterrogationOrder
@@ -55,10 +58,20 @@ _RETRY_SECONDS = 0.2
 _RETRIES = 300
 _ASKED_SECONDS = 5.0
 _PLAN_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 _STILL_SECONDS = 0.8
 """Real seconds without a further inquiry after which no more is waited for."""
 _TAKE_OVER_SECONDS = 1.3
 """The server looks for changed releases once a second."""
+
+ATTACHED_AT = 1
+"""The step at which the gateway is made known to the server that runs: half the fleet has been there."""
+
+FETCHING_EVERY = 4
+"""Steps of sessions from one fetch of the gateway's user to the next."""
+
+_LETTER_SECONDS = 8.0
+_READING_SECONDS = 5.0
 
 
 class DemoFailed(RuntimeError):
@@ -70,6 +83,7 @@ class Course:
     """What happened, beside what the terminals count themselves.
 
     ``sections_in_kills``: sections sent by terminals whose link a kill broke: the server may not have kept them.
+    ``agreed``: what the gateway's user took on the page.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -77,6 +91,7 @@ class Course:
     retries: int = 0
     sections_in_kills: int = 0
     kills_under_load: int = 0
+    agreed: Agreed | None = None
 
 
 class Driver:
@@ -87,12 +102,14 @@ class Driver:
         world: World,
         server: ServerProcess,
         fleet: Sequence[SimulatedTerminal],
+        device: Gateway,
         seed: int,
         kills: int,
         reactor: Any,
         tell: Callable[[Step, int, int], None],
     ) -> None:
         self.course = Course()
+        self._device = device
         self._world, self._server, self._fleet, self._reactor, self._tell = world, server, fleet, reactor, tell
         self._chance = random.Random(f"{seed} course")
         self._steps = timeline(world.operator.settings.operator.zone, seed)
@@ -115,8 +132,12 @@ class Driver:
             self._sign_repository(step)
             if passed:
                 yield deferLater(self._reactor, _PLAN_SECONDS)
+            if number == ATTACHED_AT:
+                self._device.attach(self._world)
             work = getattr(self, f"_{step.work}")
             yield work(number, step)
+            if number >= ATTACHED_AT and self.course.agreed is None:
+                yield self._agree(_LETTER_SECONDS if number == ATTACHED_AT else 0.0)
             for terminal in self._staying:
                 yield terminal.quiet()
         yield self._leave(0, self._steps[-1])
@@ -147,6 +168,8 @@ class Driver:
         places = DeferredSemaphore(PARALLEL)
         yield _all(places.run(self._session, terminal) for terminal in chosen)
         yield killing
+        if self.course.agreed is not None and number % FETCHING_EVERY == 0:
+            yield deferToThread(self._device.fetch)
         yield self._connect_again()
         if kills:
             for each in self._fleet:
@@ -253,6 +276,34 @@ class Driver:
             yield deferLater(self._reactor, 0.03)
             if count() != last:
                 last, still_since = count(), seconds()
+
+    # The gateway and its user.
+
+    @inlineCallbacks
+    def _agree(self, seconds: float) -> Steps:
+        """The user follows the link that was sent, once it is there; who was interrupted tries again later."""
+        end = self._reactor.seconds() + seconds
+        while True:
+            try:
+                self.course.agreed = yield deferToThread(gateway.agree, self._world)
+            except (PageError, OSError) as trouble:
+                if not self.course.kills_under_load:
+                    raise DemoFailed(f"the gateway's user gives up: {trouble}") from None
+                return
+            if self.course.agreed is not None or self._reactor.seconds() > end:
+                return
+            yield deferLater(self._reactor, _LOOK_SECONDS)
+
+    @inlineCallbacks
+    def _month_end(self, number: int, step: Step) -> Steps:
+        """The month ends, and the gateway's counter is read."""
+        end = self._reactor.seconds() + _READING_SECONDS
+        while not self._read_at(step) and self._reactor.seconds() < end:
+            yield deferLater(self._reactor, _LOOK_SECONDS)
+
+    def _read_at(self, step: Step) -> bool:
+        with self._world.operator.engine.connect() as connection:
+            return any(each.at == step.at for each in gateway.samples(connection))
 
     # The operator.
 

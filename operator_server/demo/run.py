@@ -33,15 +33,17 @@ from twisted.python.failure import Failure
 from charging.ledger.verify import verify as verify_ledger
 from operator_server.billing.invoices import each_invoice, export_invoices
 from operator_server.billing.proof import verify_billing
-from operator_server.demo import reckoning
+from operator_server.demo import gateway, gateway_journal, reckoning
 from operator_server.demo.audit import audit, shown_too_early
 from operator_server.demo.driver import Course, Driver
+from operator_server.demo.gateway import Gateway
 from operator_server.demo.process import ServerProcess
-from operator_server.demo.summary import Verdict, gather, show
+from operator_server.demo.summary import Verdict, gather, sections_fetched, show
 from operator_server.demo.timeline import Step
-from operator_server.demo.world import Customers, World, draw_customers
+from operator_server.demo.world import GATEWAY_USER, Customers, World, draw_customers
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.configurations import Section
+from operator_server.store.devices import DeviceMeter
 from operator_server.store.rows import table
 from terminal_sim.fleet import SimulatedTerminal, make_fleet, total
 from terminal_sim.host import read_host
@@ -76,6 +78,7 @@ class Options:
     seed: int = 7
     kills: int = 0
     json: bool = False
+    simulated_device: bool = False
 
 
 def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdict]:
@@ -89,14 +92,15 @@ def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdic
     customers = draw_customers(options.terminals, options.seed)
     world.settle(customers, options.terminals, options.seed)
     world.publish_all()
-    fleet, course = _walk(options, world, customers, console)
+    with gateway.running(world, simulated=options.simulated_device) as device:
+        fleet, course = _walk(options, world, device, console)
     journals = _dump(fleet, world.folder / "journals")
     invoices = world.folder / "invoices"
     with world.operator.engine.connect() as connection:
         export_invoices(each_invoice(connection), invoices, "pdf")
         export_invoices(each_invoice(connection), invoices, "json")
-        verdict = _check(connection, world, customers, fleet, course, journals, invoices)
-        figures = gather(connection, world, fleet, course, verdict)
+        verdict = _check(connection, world, customers, fleet, device, course, journals, invoices)
+        figures = gather(connection, world, fleet, device, course, verdict)
     if options.kills:
         figures |= {"kills": options.kills, "kills_under_load": course.kills_under_load}
     world.operator.engine.dispose()
@@ -116,9 +120,7 @@ def _log_to(path: Path) -> None:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
-def _walk(
-    options: Options, world: World, customers: Customers, console: Console
-) -> tuple[list[SimulatedTerminal], Course]:
+def _walk(options: Options, world: World, device: Gateway, console: Console) -> tuple[list[SimulatedTerminal], Course]:
     from twisted.internet import reactor
 
     loop: Any = reactor
@@ -139,7 +141,7 @@ def _walk(
     server = ServerProcess(world.config, world.environment, world.ports, world.folder / "server.log", loop)
     failures: list[Failure] = []
     with Teller(console, fleet) as teller:
-        driver = Driver(world, server, fleet, options.seed, options.kills, loop, teller.tell)
+        driver = Driver(world, server, fleet, device, options.seed, options.kills, loop, teller.tell)
 
         def start() -> None:
             driver.run().addErrback(failures.append).addBoth(lambda _: loop.stop())
@@ -213,6 +215,7 @@ def _check(
     world: World,
     customers: Customers,
     fleet: list[SimulatedTerminal],
+    device: Gateway,
     course: Course,
     journals: dict[str, list[AnyEntry]],
     invoices: Path,
@@ -220,17 +223,36 @@ def _check(
     subscriber_of = {
         fleet[number - 1].terminal: person.subscriber for person in customers.people for number in person.terminals
     }
+    of_gateway, faults = _gateway(connection, world, device, course)
     verdict = Verdict(
-        differences=_differences(connection, world, customers, course, journals, invoices),
+        differences=_differences(connection, world, customers, course, journals, of_gateway, invoices),
         too_early=shown_too_early(journals, subscriber_of, world.config / "offers"),
-        lost=audit(connection, journals, subscriber_of),
+        lost=audit(connection, journals, subscriber_of, [] if course.agreed is None else [course.agreed.agreement]),
+        gateway=faults,
         ledger=[f"{each.where}: {each.what}" for each in (*verify_ledger(connection), *verify_billing(connection))],
     )
-    sent = total(fleet).sections_sent.total()
+    sent = sections_fetched(connection, fleet)
     distinct = connection.execute(select(func.count()).select_from(table(Section))).scalar_one()
     if sent - course.sections_in_kills > distinct:
         verdict.sections.append(f"{sent} sections were fetched, {distinct} are distinct")
     return verdict
+
+
+def _gateway(connection: Connection, world: World, device: Gateway, course: Course) -> tuple[list[AnyEntry], list[str]]:
+    """What the gateway's readings amount to as a journal, and what is wrong with them."""
+    if course.agreed is None:
+        return [], ["its user never came to agree on anything"]
+    meter = table(DeviceMeter)
+    begun = connection.execute(select(meter.c.begun_at).where(meter.c.terminal_id == gateway.GATEWAY)).scalar()
+    if begun is None:
+        return [], ["its counter was never read after the agreement"]
+    operator, readings = world.operator.settings.operator, gateway.samples(connection)
+    yes = gateway_journal.confirmed(course.agreed, GATEWAY_USER.subscriber, operator.currency)
+    entries = gateway_journal.journal(yes, readings, begun, operator.zone)
+    counted = gateway_journal.octets_counted(readings, begun)
+    if counted < device.fetched:
+        return entries, [f"{counted} octets were counted, its user fetched {device.fetched}"]
+    return entries, []
 
 
 def _differences(
@@ -239,6 +261,7 @@ def _differences(
     customers: Customers,
     course: Course,
     journals: dict[str, list[AnyEntry]],
+    of_gateway: list[AnyEntry],
     invoices: Path,
 ) -> list[str]:
     rows = connection.execute(
@@ -246,7 +269,10 @@ def _differences(
     ).all()
     try:
         expected = reckoning.reckon(
-            journals.values(), reckoning.Prices.read(world.config), customers.account_of(), course.runs
+            [*journals.values(), of_gateway],
+            reckoning.Prices.read(world.config),
+            customers.account_of(),
+            course.runs,
         )
         found = dict(
             reckoning.read_invoice(

@@ -14,11 +14,14 @@ from sqlalchemy import Connection, func, select
 from offers.memory import OfferMemory
 from operator_server.delivery.publishing import valid_releases
 from operator_server.demo.driver import Course
+from operator_server.demo.gateway import GATEWAY, OFFER, Gateway
 from operator_server.demo.world import World
 from operator_server.offering.live import read_configurations
 from operator_server.offering.loading import load
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.configurations import ConfigurationRow, Interrogation, Section
+from operator_server.store.dealings import Installation
+from operator_server.store.devices import DeviceSample
 from operator_server.store.rows import table
 from signalling.money import format_micros
 from terminal_sim.fleet import SimulatedTerminal, total
@@ -35,6 +38,7 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     ledger: list[str] = field(default_factory=list)
     sections: list[str] = field(default_factory=list)
+    gateway: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -47,7 +51,12 @@ class Verdict:
 
 
 def gather(
-    connection: Connection, world: World, fleet: Sequence[SimulatedTerminal], course: Course, verdict: Verdict
+    connection: Connection,
+    world: World,
+    fleet: Sequence[SimulatedTerminal],
+    device: Gateway,
+    course: Course,
+    verdict: Verdict,
 ) -> dict[str, Any]:
     """The figures of the JSON object."""
     counts = total(fleet)
@@ -59,7 +68,7 @@ def gather(
         "terminals": len(fleet),
         "distinct_codes": _count(connection, ConfigurationRow),
         "offer_classes": _classes(connection, world),
-        "sections_fetched": counts.sections_sent.total(),
+        "sections_fetched": sections_fetched(connection, fleet),
         "distinct_sections": _count(connection, Section),
         "interrogations": _interrogations(connection),
         "offers_shown": counts.offers_shown,
@@ -79,6 +88,7 @@ def gather(
         "invoices": _count(connection, InvoiceRow),
         "invoice_total": {currency: format_micros(int(micros), currency) for currency, micros in sums},
         "notices": counts.notices,
+        "snmp_device": _gateway(connection, device),
         "sessions": course.sessions,
         "links_lost": counts.links_lost,
         "reconciled": not verdict.differences,
@@ -89,6 +99,34 @@ def gather(
 
 def _count(connection: Connection, model: Any) -> int:
     return connection.execute(select(func.count()).select_from(table(model))).scalar_one()
+
+
+def sections_fetched(connection: Connection, fleet: Sequence[SimulatedTerminal]) -> int:
+    """Sections that terminals sent, and those that the gateway brought as the first."""
+    section = table(Section)
+    first = select(func.count()).select_from(section).where(section.c.first_terminal == GATEWAY)
+    return total(fleet).sections_sent.total() + connection.execute(first).scalar_one()
+
+
+def _gateway(connection: Connection, device: Gateway) -> dict[str, Any]:
+    """The device that is read by SNMP: which agent it is, what it answered, what was counted and charged."""
+    rows, readings, charges = table(Interrogation), table(DeviceSample), table(Charge)
+    answered = select(func.count()).select_from(rows).where(
+        rows.c.terminal_id == GATEWAY, rows.c.outcome == "answered"
+    )  # fmt: skip
+    read = select(func.count()).select_from(readings).where(readings.c.terminal_id == GATEWAY)
+    installations = select(table(Installation).c.id).where(table(Installation).c.product == OFFER)
+    used = select(func.sum(charges.c.quantity), func.sum(charges.c.net)).where(
+        charges.c.installation_id.in_(installations)
+    )
+    quantity, net = connection.execute(used).one()
+    return {
+        "agent": device.kind,
+        "interrogations": connection.execute(answered).scalar_one(),
+        "readings": connection.execute(read).scalar_one(),
+        "MiB charged": int(quantity or 0),
+        "net": format_micros(int(net or 0), "EUR"),
+    }
 
 
 def _interrogations(connection: Connection) -> dict[str, int]:

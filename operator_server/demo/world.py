@@ -91,8 +91,15 @@ class Customers:
         return {person.subscriber: person.account for person in self.people}
 
 
+GATEWAY_ACCOUNT = NewAccount(
+    "A-90001", "Hafenkontor Kiel e. K.", ["Schifferstraße 2", "24143 Kiel"], "DE", language="de"
+)
+GATEWAY_USER = Person("A-90001", "A-90001", ("fixed-line",), ())
+"""Who has the gateway that is read by SNMP."""
+
+
 def draw_customers(terminals: int, seed: int) -> Customers:
-    """People and firms that share ``terminals`` terminals; the same for the same seed."""
+    """People and firms that share ``terminals`` terminals, and the gateway's user; the same for the same seed."""
     chance = random.Random(f"{seed} customers")
     accounts: list[NewAccount] = []
     people: list[Person] = []
@@ -111,7 +118,7 @@ def draw_customers(terminals: int, seed: int) -> Customers:
             number += held
             if number > terminals:
                 break
-    return Customers(accounts, people)
+    return Customers([*accounts, GATEWAY_ACCOUNT], [*people, GATEWAY_USER])
 
 
 def _account(account: str, firm: bool, chance: random.Random) -> NewAccount:

@@ -29,7 +29,7 @@ from operator_server.link.visitors import LogonContext
 from operator_server.settings import Settings
 from operator_server.snmp.credentials import CredentialError, open_credential
 from operator_server.snmp.mapping import Mapped
-from operator_server.snmp.metering import DeviceMetering
+from operator_server.snmp.metering import DeviceMetering, next_cut_over
 from operator_server.snmp.polling import Counter, CounterFault, Polled, interrogate, read_counters
 from operator_server.snmp.records import (
     DueDevice,
@@ -235,14 +235,17 @@ class Manager:
         return outcome
 
     def _next_poll(self, due: DueDevice, now: datetime, next_due: datetime | None) -> datetime | None:
-        """When the counters are due, or the next interrogation if that is sooner; polls keep their rhythm."""
+        """When the counters are due, at the latest at the end of the billing period, or the next interrogation if that
+        is sooner; polls keep their rhythm."""
         next_due = next_due or due.interrogation_due
         if not due.counters:
             return next_due
+        cut_over = next_cut_over(now, self._settings.operator.zone)
         step = timedelta(seconds=due.poll_seconds)
         next_poll = due.due_at + step
         if next_poll <= now or due.trigger != "interval" or next_poll > now + step:
             next_poll = now + step
+        next_poll = min(next_poll, cut_over)
         return next_poll if next_due is None else min(next_poll, max(next_due, now))
 
     async def _describe(self, outcome: Outcome, mapped: Mapped, context: LogonContext) -> list[NewSection]:
@@ -313,6 +316,8 @@ class Manager:
         wait = min(snmp.backoff_most, snmp.backoff * 2 ** min(due.failures, 20))
         spread = timedelta(microseconds=offset(due.terminal, max(1, wait // 8)))
         next_poll = now + timedelta(seconds=wait) + spread
+        if due.counters:
+            next_poll = min(next_poll, next_cut_over(now, self._settings.operator.zone))
         outcome: Outcome | None = None
         if whole:
             context = await self._read(lambda connection: device_context(connection, due.terminal, now))

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from charging.periods import period, period_of
 from operator_server.counting.book import Counted, counted, states
 from operator_server.counting.grants import UsageGrants
 from operator_server.counting.intake import Presented, take_reports
@@ -34,6 +35,9 @@ from signalling.proof import sign
 PURPOSE = "device-reading"
 """What the server's signature under a report of a device is for."""
 
+CLOSES = timedelta(minutes=1)
+"""How long after the end of a billing period the first reading still tells where a counter stood at that end."""
+
 _reading = table(DeviceCounterReading)
 _meter = table(DeviceMeter)
 
@@ -42,9 +46,13 @@ Readings = Mapping[str, tuple[Counter, Reading]]
 
 @dataclass(slots=True)
 class _Interval:
-    """What one application counter used since the poll before, over all objects that feed it."""
+    """What one application counter used since the poll before, over all objects that feed it.
+
+    ``since``: the reading before.
+    """
 
     unit_octets: int
+    since: datetime
     octets: int = 0
     gap: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -71,7 +79,8 @@ class DeviceMetering:
         if not intervals:
             return []
         at = max(reading.at for _, reading in readings.values())
-        reports = self._reports(connection, visitor.terminal, intervals, at)
+        cut_over = closed(min(each.since for each in intervals.values()), at, self._zone)
+        reports = self._reports(connection, visitor.terminal, intervals, at, cut_over)
         if not reports:
             return []
         noted = take_reports(connection, self._tariffs, self._grants, self._zone, [(visitor, reports)], now)
@@ -89,7 +98,9 @@ class DeviceMetering:
                 continue  # Another poll was faster.
             use = used(None if before is None else _before(before, reading), reading)
             self._keep(connection, terminal, poll, oid, counter, reading, use, before, now)
-            interval = intervals.setdefault(counter.counter, _Interval(counter.unit_octets))
+            since = reading.at if before is None else before.last_at
+            interval = intervals.setdefault(counter.counter, _Interval(counter.unit_octets, since))
+            interval.since = min(interval.since, since)
             interval.octets += use.octets
             interval.gap |= use.verdict == "gap"
         return intervals
@@ -139,7 +150,12 @@ class DeviceMetering:
         )
 
     def _reports(
-        self, connection: Connection, terminal: str, intervals: Mapping[str, _Interval], at: datetime
+        self,
+        connection: Connection,
+        terminal: str,
+        intervals: Mapping[str, _Interval],
+        at: datetime,
+        cut_over: datetime | None,
     ) -> list[Presented]:
         installation = table(Installation)
         ids = connection.execute(
@@ -178,22 +194,43 @@ class DeviceMetering:
             value = octets // interval.unit_octets
             if value > (known.value if known else 0) or interval.gap:
                 sequence, digest = (known.sequence, known.digest) if known else (0, NO_REPORT)
-                reports.append(self._report(item, sequence, digest, value, interval.gap, at))
+                reports.append(self._report(item, sequence, digest, value, interval.gap, at, cut_over))
         return reports
 
-    def _report(self, item: Counted, sequence: int, previous: bytes, value: int, gap: bool, at: datetime) -> Presented:
+    def _report(
+        self,
+        item: Counted,
+        sequence: int,
+        previous: bytes,
+        value: int,
+        gap: bool,
+        at: datetime,
+        cut_over: datetime | None,
+    ) -> Presented:
+        value = min(value, 2**53 - 1)
         report = CounterReport(
             installation=item.installation,
             counter=item.counter,
             epoch=0,
             sequence=sequence + (2 if gap else 1),
-            value=min(value, 2**53 - 1),
-            samples=[],
+            value=value,
+            samples=[] if cut_over is None else [(to_micros(cut_over), value)],
             previous=previous,
             at=to_micros(at),
         )
         document = report.encode()
         return Presented(report, sign(self._signing, PURPOSE, document), document_digest(document), proven=True)
+
+
+def closed(since: datetime, at: datetime, zone: tzinfo) -> datetime | None:
+    """The end of the billing period that a reading closes: it is the first after that end, and close behind it."""
+    end = period(period_of(at, zone), zone).start
+    return end if since < end <= at <= end + CLOSES else None
+
+
+def next_cut_over(now: datetime, zone: tzinfo) -> datetime:
+    """The next end of a billing period, at which counters are read."""
+    return period(period_of(now, zone), zone).end
 
 
 def _before(row: Row[Any], now: Reading) -> Reading:
