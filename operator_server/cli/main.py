@@ -9,6 +9,7 @@ import typer
 
 from operator_server.cli import (
     account,
+    audit,
     bill,
     db,
     demo,
@@ -20,7 +21,9 @@ from operator_server.cli import (
     serve,
     tariff,
     terminal,
+    token,
     usage,
+    user,
 )
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.devices.messages import check_templates
@@ -42,6 +45,9 @@ app.add_typer(invoice.app, name="invoice")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
 app.add_typer(usage.app, name="usage")
+app.add_typer(user.app, name="user")
+app.add_typer(token.app, name="token")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 app.command("publish")(release.publish)
 app.command("bill")(bill.bill)

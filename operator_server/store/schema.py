@@ -53,6 +53,7 @@ from operator_server.store.parties import (
     TerminalSession,
 )
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
+from operator_server.store.people import AnsweredRequest, ApiToken, AuditEntry, Person, PersonSession
 from operator_server.store.usage import UsageRecord, UsageState
 
 metadata = SQLModel.metadata
@@ -62,6 +63,9 @@ __all__ = [
     "Agreement",
     "AgreementPrice",
     "AgreementTerm",
+    "AnsweredRequest",
+    "ApiToken",
+    "AuditEntry",
     "BillRun",
     "Binding",
     "Charge",
@@ -85,6 +89,8 @@ __all__ = [
     "Notice",
     "OfferVersion",
     "OutgoingMessage",
+    "Person",
+    "PersonSession",
     "QuoteRow",
     "RatingStateRow",
     "Rejection",

@@ -1,0 +1,117 @@
+"""The audit trail: who changed what, when, from what to what. An entry is written in the transaction of its change.
+
+Entries are a chain: each carries a digest over the one before and itself. Whoever changes or removes an old entry has
+to make all that follow anew; to see that too, keep the last digest that ``tollgate audit verify`` tells elsewhere.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, text
+
+from operator_server.store.people import AuditEntry
+from operator_server.store.rows import table
+from signalling.clock import to_micros
+
+_LOCK = 0x70_11_A0_D1
+_FIRST = bytes(32)
+_SECRET = ("password", "secret", "token", "digest", "hash", "key")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFault:
+    """An entry whose digest does not follow from the one before it and what it says."""
+
+    entry: int
+    reason: str
+
+
+def cli_actor() -> str:
+    """How the trail names whoever runs a command on this machine."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "cli:unknown"
+
+
+def audited(
+    connection: Connection,
+    actor: str,
+    action: str,
+    reference: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    now: datetime,
+) -> None:
+    """Write that ``actor`` did ``action`` to ``reference``; call it in the transaction of the change.
+
+    ``actor``: ``person:NAME``, ``token:ID (NAME)``, ``cli:USER`` or ``system``. ``reference``: kind and id, such as
+    ``account/A-1``. ``before`` is ``None`` for what was made, ``after`` for what is gone. Values become JSON; one whose
+    key speaks of a password, secret, token, key or hash is left out.
+    """
+    entry = table(AuditEntry)
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    last = connection.execute(select(entry.c.id, entry.c.digest).order_by(entry.c.id.desc()).limit(1)).first()
+    number, previous = (last.id + 1, bytes(last.digest)) if last else (1, _FIRST)
+    values = {
+        "id": number, "at": now, "actor": actor[:160], "action": action, "reference": reference[:320],
+        "before": _plain(before), "after": _plain(after),
+    }  # fmt: skip
+    connection.execute(insert(entry).values(**values, digest=_digest(previous, values)))
+
+
+def verify_audit(connection: Connection) -> tuple[int, bytes, list[AuditFault]]:
+    """How many entries there are, the digest of the last, and every fault in the chain."""
+    entry, previous, count, faults = table(AuditEntry), _FIRST, 0, []
+    for row in connection.execution_options(stream_results=True).execute(select(entry).order_by(entry.c.id)):
+        count += 1
+        if row.id != count:
+            faults.append(AuditFault(row.id, f"entry {count} is missing before it"))
+            count = row.id
+        values = {name: getattr(row, name) for name in ("id", "at", "actor", "action", "reference", "before", "after")}
+        if _digest(previous, values) != bytes(row.digest):
+            faults.append(AuditFault(row.id, "its content or the entry before it was changed"))
+        previous = bytes(row.digest)
+    return count, previous, faults
+
+
+def entries(
+    connection: Connection, *, actor: str = "", reference: str = "", before: int | None = None, most: int = 100
+) -> Iterator[Row[Any]]:
+    """Entries, newest first, those of ``actor`` or about ``reference`` alone; ``before``: older than this entry."""
+    entry = table(AuditEntry)
+    query = select(entry).order_by(entry.c.id.desc()).limit(most)
+    if actor:
+        query = query.where(entry.c.actor == actor)
+    if reference:
+        query = query.where(entry.c.reference == reference)
+    if before is not None:
+        query = query.where(entry.c.id < before)
+    yield from connection.execute(query)
+
+
+def _digest(previous: bytes, values: Mapping[str, Any]) -> bytes:
+    told = {**values, "at": to_micros(values["at"])}
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(previous + canonical.encode()).digest()
+
+
+def _plain(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    kept = {key: each for key, each in value.items() if not any(word in key.lower() for word in _SECRET)}
+    return json.loads(json.dumps(kept, default=_text))  # type: ignore[no-any-return]  # a mapping stays one
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)
