@@ -32,7 +32,7 @@ def period(name: str, zone: tzinfo) -> Period:
     if match is None or not 1970 <= year < 9999:
         raise PeriodError(f"{name!r} is not a billing period; write year and month, such as 2026-10")
     first = date(year, int(match[2]), 1)
-    return Period(name, _begin(first, zone), _begin(_next_month(first), zone))
+    return Period(name, begin_of(first, zone), begin_of(_next_month(first), zone))
 
 
 def period_of(instant: datetime, zone: tzinfo) -> str:
@@ -58,7 +58,8 @@ def days(start: datetime, end: datetime, zone: tzinfo) -> tuple[date, date]:
     return start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
 
 
-def _begin(day: date, zone: tzinfo) -> datetime:
+def begin_of(day: date, zone: tzinfo) -> datetime:
+    """The first instant of a local day, UTC."""
     # A midnight that the clocks skip is read with the offset before the change (PEP 495), which is the change itself;
     # of one that comes twice this is the first.
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""Billing rules without storage: cycles, proration, commitments, taxes."""
