@@ -291,6 +291,65 @@ class OutletSettings(Section):
         return self
 
 
+class ReminderLevel(Section):
+    """A step of dunning."""
+
+    days: Annotated[int, Field(ge=0, le=365, description="Days after the due day; from the second on, after the last")]
+    fee: Annotated[str, Field(description="Charged with the letter, in the operator's currency")] = "0.00"
+    text: Annotated[dict[str, str], Field(description="Language to what the letter says at this level")] = {}
+
+    @field_validator("fee")
+    @classmethod
+    def _fee(cls, value: str) -> str:
+        return _not_below_zero(value)
+
+
+def _not_below_zero(value: str) -> str:
+    if decimal_micros(value) < 0:
+        raise ValueError(f"{value!r} is below zero")
+    return value
+
+
+class ReceivablesSettings(Section):
+    """Credit notes, payments, direct debits and reminders."""
+
+    credit_note_series: Annotated[
+        str, Field(pattern=r"^[A-Z0-9-]{1,16}$", description="Prefix of credit note numbers; not that of invoices")
+    ] = "G"
+    fee_series: Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,16}$", description="Prefix of fees' numbers")] = "F"
+    bank_accounts: Annotated[
+        list[str], Field(description="IBANs whose statements are taken in; empty: the operator's alone")
+    ] = []
+    statement_bytes: Annotated[int, Field(ge=1_000, description="Largest statement file")] = 20_000_000
+    creditor_id: Annotated[str, Field(description="SEPA creditor identifier; direct debits need it")] = ""
+    return_fee: Annotated[str, Field(description="Charged when a direct debit comes back")] = "0.00"
+    fee_days: Annotated[int, Field(ge=0, le=365, description="Days to pay that a reminder leaves")] = 7
+    approve_own: Annotated[bool, Field(description="Whoever asks for a write-off may approve it too")] = False
+    reminders: Annotated[
+        list[ReminderLevel], Field(description="Levels, each a [[receivables.reminders]]; none: nobody is reminded")
+    ] = [
+        ReminderLevel(days=3),
+        ReminderLevel(days=14, fee="2.50"),
+        ReminderLevel(days=14, fee="5.00"),
+    ]
+
+    @field_validator("return_fee")
+    @classmethod
+    def _fee(cls, value: str) -> str:
+        return _not_below_zero(value)
+
+
+class FinanceSettings(Section):
+    """What the books hand over to the operator's accountants."""
+
+    accounts: Annotated[
+        dict[str, str],
+        Field(
+            description="Code of the chart of accounts by kind of ledger account; adds to the ones of docs/finance.md"
+        ),
+    ] = {}
+
+
 class StoreSettings(Section):
     """Where everything is kept."""
 
@@ -325,6 +384,8 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     invitations: InvitationSettings = InvitationSettings()
     outlet: OutletSettings = OutletSettings()
+    receivables: ReceivablesSettings = ReceivablesSettings()
+    finance: FinanceSettings = FinanceSettings()
     store: StoreSettings = StoreSettings()
     clock: Annotated[
         str,

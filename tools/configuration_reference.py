@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from operator_server.settings import CalendarPlan, Settings
+from operator_server.settings import CalendarPlan, ReminderLevel, Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 NOT_SET_BY_HAND = "config_dir"
@@ -41,6 +41,8 @@ def page() -> str:
             parts.append(_section(f"[{name}]", model, f"TOLLGATE_{name.upper()}__"))
             if name == "interrogation":
                 parts.append(_section("[[interrogation.calendar]]", CalendarPlan, ""))
+            if name == "receivables":
+                parts.append(_section("[[receivables.reminders]]", ReminderLevel, ""))
         elif name != NOT_SET_BY_HAND:
             single[name] = field
     parts.append("## Outside of sections\n\nThese stand at the top of the file, before the first section.\n")
@@ -68,7 +70,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _value(value: Any) -> str:
-    return json.dumps(str(value) if isinstance(value, Path | SecretStr) else value)
+    return json.dumps(str(value) if isinstance(value, Path | SecretStr) else value, default=BaseModel.model_dump)
 
 
 def _type(field: FieldInfo) -> str:
