@@ -145,7 +145,11 @@ class Charge(SQLModel, table=True):
 
 
 class BillRun(SQLModel, table=True):
-    """A bill run over one period; ``until_at`` is exclusive. ``state``: running or done."""
+    """A bill run over one period; ``until_at`` is exclusive. ``state``: running, drafted, approved or done.
+
+    ``scope``: ``all`` accounts, or those whose cycle is ``due`` at ``until_at``. ``approved_by``: who approved the
+    drafts, whose figures ``approved_digest`` stands for.
+    """
 
     __tablename__ = "bill_run"
     id: str = Field(primary_key=True, sa_type=Identifier)
@@ -155,10 +159,17 @@ class BillRun(SQLModel, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
     state: str = "running"
     invoices: int = 0
+    scope: str = Field(default="all", max_length=16, sa_column_kwargs={"server_default": "all"})
+    approved_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    approved_at: datetime | None = Field(default=None, sa_type=Instant)
+    approved_digest: bytes | None = Field(default=None, sa_type=Digest)
 
 
 class InvoiceRow(SQLModel, table=True):
-    """A final invoice; ``document`` is the whole of it as :class:`charging.invoices.model.Invoice` encodes it."""
+    """A final invoice; ``document`` is the whole of it as :class:`charging.invoices.model.Invoice` encodes it.
+
+    ``total`` is what is to be paid; ``digest`` the SHA-256 of the document.
+    """
 
     __tablename__ = "invoice"
     __table_args__ = (UniqueConstraint("series", "number_in_series", name="invoice_number_once"),)
@@ -176,3 +187,4 @@ class InvoiceRow(SQLModel, table=True):
     issued_at: datetime = Field(sa_type=Instant)
     document: bytes
     transfer_id: str = Field(sa_type=Identifier)
+    digest: bytes | None = Field(default=None, sa_type=Digest)

@@ -12,7 +12,12 @@ from charging.columns import Identifier, Instant, Json, Micros
 
 
 class Account(SQLModel, table=True):
-    """Who pays: name and address stand on the invoice; ``credit_limit`` in micros of ``currency``."""
+    """Who pays: name and address stand on the invoice; ``credit_limit`` in micros of ``currency``.
+
+    ``cycle_day``: the day of the month at which a billing cycle begins, in ``time_zone`` (empty: the operator's).
+    ``tax_country``: where the account is taxed (empty: ``country``); ``tax_status``: exempt or reverse_charge, for
+    ``tax_reason``. ``minimum_amount``: micros below which no bill is made (null: the operator's).
+    """
 
     __tablename__ = "account"
     id: str = Field(primary_key=True, sa_type=Identifier)
@@ -26,6 +31,12 @@ class Account(SQLModel, table=True):
     credit_limit: int = Field(sa_type=Micros)
     status: str = "active"
     created_at: datetime = Field(sa_type=Instant)
+    cycle_day: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    time_zone: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    tax_country: str = Field(default="", max_length=2, sa_column_kwargs={"server_default": ""})
+    tax_status: str = Field(default="", max_length=16, sa_column_kwargs={"server_default": ""})
+    tax_reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    minimum_amount: int | None = Field(default=None, sa_type=Micros)
 
 
 class Subscriber(SQLModel, table=True):

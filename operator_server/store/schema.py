@@ -16,6 +16,7 @@ from operator_server.store.accounting import (
     RatingStateRow,
     UsageGrantRow,
 )
+from operator_server.store.billing import BillOutcome, Commitment, InvoiceDraft, PeriodLock
 from operator_server.store.configurations import (
     ConfigurationRow,
     Interrogation,
@@ -52,6 +53,7 @@ from operator_server.store.parties import (
     TerminalKey,
     TerminalSession,
 )
+from operator_server.store.people import AnsweredRequest, ApiToken, AuditEntry, Person, PersonSession
 from operator_server.store.receivables import (
     BankStatement,
     CollectedItem,
@@ -67,7 +69,6 @@ from operator_server.store.receivables import (
     WriteOff,
 )
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
-from operator_server.store.people import AnsweredRequest, ApiToken, AuditEntry, Person, PersonSession
 from operator_server.store.usage import UsageRecord, UsageState
 
 metadata = SQLModel.metadata
@@ -81,11 +82,13 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "BankStatement",
+    "BillOutcome",
     "BillRun",
     "Binding",
     "Charge",
     "CollectedItem",
     "Collection",
+    "Commitment",
     "ConfigurationRow",
     "CounterGap",
     "CounterReportRow",
@@ -104,6 +107,7 @@ __all__ = [
     "InterrogationOrder",
     "InterrogationPlan",
     "Invitation",
+    "InvoiceDraft",
     "InvoiceRow",
     "ItemAllocation",
     "Mandate",
@@ -111,6 +115,7 @@ __all__ = [
     "OfferVersion",
     "OutgoingMessage",
     "PaymentRow",
+    "PeriodLock",
     "Person",
     "PersonSession",
     "QuoteRow",
