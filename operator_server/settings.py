@@ -59,6 +59,13 @@ class OperatorSettings(Section):
     credit_limit: Annotated[str, Field(description="Default credit limit of an account, in its currency")] = "200.00"
     payment_days: Annotated[int, Field(ge=0, le=365, description="Days until an invoice is due")] = 14
     invoice_series: Annotated[str, Field(pattern=r"^[A-Z0-9-]{0,16}$", description="Prefix of invoice numbers")] = "R"
+    minimum_amount: Annotated[
+        str,
+        Field(description="Bills below this are left to the next one, in each bill's currency; 0: every bill is made"),
+    ] = "0"
+    bill_approval: Annotated[
+        bool, Field(description="Bill runs make drafts, which somebody approves before they are final")
+    ] = False
     tax_rates: Annotated[dict[str, str], Field(description="Tax category to percentage")] = {"S": "19", "Z": "0"}
 
     @field_validator("currency")
@@ -76,7 +83,7 @@ class OperatorSettings(Section):
             raise ValueError(f"{value!r} is not a zone of the IANA time zone database")
         return value
 
-    @field_validator("credit_limit")
+    @field_validator("credit_limit", "minimum_amount")
     @classmethod
     def _limit(cls, value: str) -> str:
         if decimal_micros(value) < 0:
@@ -251,6 +258,15 @@ class WebSettings(Section):
         int,
         Field(ge=0, description="Of the offers page, from one address; 0: no limit, for a proxy that has its own"),
     ] = 240
+    session_idle: Annotated[int, Field(ge=60, description="Seconds without a request until a person is logged off")] = (
+        1_800
+    )
+    session_validity: Annotated[int, Field(ge=60, description="Seconds until a person has to log on again anyway")] = (
+        43_200
+    )
+    logons_per_minute: Annotated[
+        int, Field(ge=1, description="Tries to log on from one address; a third of it for one user name")
+    ] = 12
 
 
 class InvitationSettings(Section):
