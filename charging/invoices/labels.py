@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 
 import msgspec
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_interval
+from babel.dates import format_date, format_interval, format_skeleton
 from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, parse_pattern
 
 from signalling.money import exponent
+
+from .units import measured, singular_word
 
 FALLBACK = "en"
 
@@ -52,8 +55,26 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str
     continued: str
     page: str
+    customer_number: str
+    subscriber: str
+    no_subscriber: str
+    subtotal: str
+    carried: str
+    paid: str
+    rounding: str
+    final_bill: str
+    with_tax: str
+    corrected_of: str
+    use_by_day: str
+    use_by_month: str
+    items: str
+    item_time: str
+    item_what: str
+    item_by: str
+    untaxed_line: str
     untaxed: dict[str, str]
     modes: dict[str, str]
+    units: dict[str, dict[str, str]]
 
     def mode(self, code: str) -> str:
         """The name of a charging mode; the code itself where the table has none."""
@@ -102,6 +123,31 @@ class Formats:
     def number(self, value: int) -> str:
         """A whole number with the locale's grouping."""
         return _integer(value, self._locale)
+
+    def exact_amount(self, micros: int, currency: str) -> str:
+        """An amount with all the decimals it has, and its currency: ``€0.0036``."""
+        return _exact_amount(micros, currency, self._locale)
+
+    def measured(self, quantity: int, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
+        """A quantity with its unit: in ``words`` by their plural forms, else as CLDR has it, else as it is."""
+        if unit not in words and singular_word(unit) in words:
+            unit = singular_word(unit)
+        if unit in words:
+            forms = words[unit]
+            return f"{self.number(quantity)} {forms.get(self._locale.plural_form(quantity), forms['other'])}"
+        return measured(quantity, unit, self._locale) or f"{self.number(quantity)} {unit}".rstrip()
+
+    def time(self, moment: datetime) -> str:
+        """A day and a time of day, short: ``02.10.26, 14:05:09``."""
+        return _time(moment.date(), self._locale) + f" {moment:%H:%M:%S}"
+
+    def short_day(self, day: date) -> str:
+        """A day without its year: ``2.10.``"""
+        return str(format_skeleton("Md", day, locale=self._locale))
+
+    def short_month(self, day: date) -> str:
+        """A month, short: ``Okt. 26``."""
+        return str(format_skeleton("yyMMM", day, locale=self._locale))
 
     def price(self, text: str, currency: str) -> str:
         """A plain decimal with all its digits and at least the currency's; other text as it is."""
@@ -152,6 +198,18 @@ def _money_pattern(locale: Locale, currency: str, with_currency: bool) -> tuple[
     if get_currency_symbol(currency, locale)[-1:].isalpha():
         pattern = pattern.replace("¤#", "¤\xa0#")
     return parse_pattern(pattern.replace(".00", decimals)), digits
+
+
+@lru_cache(maxsize=4096)
+def _exact_amount(micros: int, currency: str, locale: Locale) -> str:
+    pattern, _ = _money_pattern(locale, currency, True)
+    value = Decimal(micros).scaleb(-6)
+    return str(pattern.apply(value, locale, currency=currency, currency_digits=False, decimal_quantization=False))
+
+
+@lru_cache(maxsize=512)
+def _time(day: date, locale: Locale) -> str:
+    return format_date(day, "short", locale=locale)
 
 
 # The same few days, numbers and rates come again on every line and every invoice of a run.

@@ -16,9 +16,10 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from . import fonts
-from .labels import Formats, Labels, formats_for, labels_for
+from .labels import Formats, Labels
 from .layout import Block, Fill, Run, Strip, Style, draw, fitted, paginate, shortened, width_of, wrap
 from .model import Invoice, InvoiceLine, Party, Totals
+from .wording import Wording
 
 _INK = HexColor(0x1F2933)
 _GREY = HexColor(0x66727F)
@@ -47,13 +48,7 @@ def render_pdf(
 
     Deterministic: the creation date is the issue date. Raises ``ValueError`` if a total is not in whole minor units.
     """
-    page = _Page(
-        invoice,
-        labels or labels_for(invoice.language),
-        formats or formats_for(invoice.language),
-        _styles(typeface or fonts.shipped()),
-    )
-    return page.render()
+    return _Page(Wording(invoice, labels, formats), _styles(typeface or fonts.shipped())).render()
 
 
 class _Styles:
@@ -85,9 +80,9 @@ class _Columns:
             return min(max(widest + 1, least), most)
 
         lines = page.invoice.lines
-        self.net = need((page.bare(net.net_micros) for net in page.invoice.totals.lines), 56, 100)
-        self.price = need((page.price(line) for line in lines), 50, 78)
-        self.quantity = need((page.quantity(line) for line in lines), 50, 84)
+        self.net = need((page.wording.bare(net.net_micros) for net in page.invoice.totals.lines), 56, 100)
+        self.price = need((page.wording.price(line) for line in lines), 50, 78)
+        self.quantity = need((page.wording.quantity(line) for line in lines), 50, 84)
         self.rate = 36.0
         self.net_end = _RIGHT - 4
         self.rate_end = self.net_end - self.net - _GAP
@@ -101,10 +96,11 @@ class _Columns:
 class _Page:
     """One invoice under way to its PDF."""
 
-    def __init__(self, invoice: Invoice, labels: Labels, formats: Formats, styles: _Styles) -> None:
-        self.invoice = invoice
-        self.labels = labels
-        self.formats = formats
+    def __init__(self, wording: Wording, styles: _Styles) -> None:
+        self.invoice = wording.invoice
+        self.labels = wording.labels
+        self.formats = wording.formats
+        self.wording = wording
         self.styles = styles
         self.columns = _Columns(self)
 
@@ -122,7 +118,7 @@ class _Page:
             initialFontName=self.styles.body.font,
             lang=self.formats.tag,
         )
-        canvas.setTitle(self._title())
+        canvas.setTitle(self.wording.title)
         canvas.setAuthor(invoice.seller.name)
         canvas.setSubject(f"{invoice.number}, {invoice.customer.name}")
         canvas.setCreator("Tollgate")
@@ -134,24 +130,6 @@ class _Page:
             canvas.showPage()
         canvas.save()
         return out.getvalue()
-
-    def bare(self, micros: int) -> str:
-        return self.formats.bare_amount(micros, self.invoice.currency)
-
-    def amount(self, micros: int) -> str:
-        return self.formats.amount(micros, self.invoice.currency)
-
-    def price(self, line: InvoiceLine) -> str:
-        return self.formats.price(line.unit_price, self.invoice.currency)
-
-    def quantity(self, line: InvoiceLine) -> str:
-        return f"{self.formats.number(line.quantity)} {line.unit}".rstrip()
-
-    def _kind(self) -> str:
-        return self.labels.credit_note if self.invoice.corrects else self.labels.invoice
-
-    def _title(self) -> str:
-        return f"{self._kind()} {self.invoice.number}"
 
     def _address(self, party: Party) -> list[str]:
         lines = [party.name, *party.address]
@@ -180,7 +158,7 @@ class _Page:
         if number == 1:
             strip.fills.append(Fill(0, 0, _PAGE_WIDTH, 8, _ACCENT))
         else:
-            text = f"{self._title()} · {self.labels.continued} · {self.invoice.customer.name}"
+            text = f"{self.wording.title} · {self.labels.continued} · {self.invoice.customer.name}"
             strip.runs.append(Run(_LEFT, 42, shortened(text, style, _WIDTH), style))
             strip.fills.append(Fill(_LEFT, 48, _WIDTH, 0.5, _HAIR))
         return strip
@@ -200,7 +178,7 @@ class _Page:
         for left, right in zip_longest(address, self._facts()):
             yield Block([Strip(12.5, ([left] if left else []) + (right or []))])
         yield Block([Strip(max(0.0, 12.5 * (6 - len(address))) + 14)])
-        for title in wrap(self._title(), styles.title, _WIDTH):
+        for title in wrap(self.wording.title, styles.title, _WIDTH):
             yield Block([Strip(24, [Run(_LEFT, 14, title, styles.title)])])
         yield Block([Strip(4)])
 
@@ -227,12 +205,12 @@ class _Page:
         gross = invoice.totals.gross_micros
         cells = [
             (
-                labels.amount_credited if invoice.corrects else labels.amount_due,
-                self.amount(gross),
+                labels.amount_credited if self.wording.is_credit_note else labels.amount_due,
+                self.wording.amount(gross),
                 styles.big,
             )
         ]
-        if self._payable():
+        if self.wording.payable:
             cells.append((labels.due, self.formats.day(invoice.due_date), styles.strong))
             if invoice.payment_reference:
                 cells.append((labels.reference, invoice.payment_reference, styles.strong))
@@ -245,9 +223,6 @@ class _Page:
             runs += [Run(x, 31 + 12 * at, text, style) for at, text in enumerate(texts)]
             height = max(height, 41 + 12.0 * (len(texts) - 1))
         return Block([Strip(height + 16, runs, [Fill(_LEFT, 0, _WIDTH, height, _TINT)])])
-
-    def _payable(self) -> bool:
-        return self.invoice.totals.gross_micros > 0 and not self.invoice.corrects
 
     def _table_head(self) -> Strip:
         labels, columns, style = self.labels, self.columns, self.styles.column
@@ -273,16 +248,16 @@ class _Page:
         """Left the texts under one another, right the numbers on the same strips."""
         columns, styles = self.columns, self.styles
         texts = [(text, styles.body, 11.5) for text in wrap(line.offer, styles.body, columns.text_width)]
-        for part in self._details(line):
+        for part in self.wording.details(line):
             texts += [(text, styles.detail, 9.0) for text in wrap(part, styles.detail, columns.text_width)]
         strips = [Strip(height, [Run(columns.text, 9, text, style)]) for text, style, height in texts]
         strips[0].height += 3
         strips[0].runs[0] = strips[0].runs[0]._replace(down=12)
         for end, width, cell in (
-            (columns.quantity_end, columns.quantity, self.quantity(line)),
-            (columns.price_end, columns.price, self.price(line)),
+            (columns.quantity_end, columns.quantity, self.wording.quantity(line)),
+            (columns.price_end, columns.price, self.wording.price(line)),
             (columns.rate_end, columns.rate, self.formats.percent(line.tax_rate_bp)),
-            (columns.net_end, columns.net, self.bare(net_micros)),
+            (columns.net_end, columns.net, self.wording.bare(net_micros)),
         ):
             self._fill_cell(strips, cell, end, width, right=True)
         self._fill_cell(strips, line.line_id, _LEFT + 4, columns.position, right=False)
@@ -295,42 +270,21 @@ class _Page:
         for at, part in enumerate(parts):
             strips[at].runs.append(Run(x, 9 if at else 12, part, style, right))
 
-    def _details(self, line: InvoiceLine) -> Iterator[str]:
-        labels, formats = self.labels, self.formats
-        if line.description != line.offer:
-            yield line.description
-        parts = [labels.mode(line.charging_mode), formats.days(line.period_from, line.period_to)]
-        if line.included:
-            parts.append(labels.included.format(count=formats.number(line.included)))
-        yield " · ".join(parts)
-        if line.counter_from is not None and line.counter_to is not None:
-            yield labels.counter.format(
-                name=line.counter_name or line.unit,
-                first=formats.number(line.counter_from),
-                last=formats.number(line.counter_to),
-            )
-        yield f"{labels.agreement} {line.agreement_id}"
-
     def _sums(self, totals: Totals) -> list[Strip]:
         labels, styles = self.labels, self.styles
         strips = [Strip(8), *self._sum(labels.net_total, totals.net_micros)]
         for tax in totals.taxes:
-            base = self.amount(tax.net_micros)
-            if tax.category == "S":
-                label = labels.tax_line.format(rate=self.formats.percent(tax.rate_bp), base=base)
-            else:
-                label = labels.untaxed[tax.category].format(base=base)
-            strips += self._sum(label, tax.tax_micros)
-        due = labels.amount_credited if self.invoice.corrects else labels.amount_due
+            strips += self._sum(self.wording.tax_line(tax), tax.tax_micros)
+        due = labels.amount_credited if self.wording.is_credit_note else labels.amount_due
         runs = [
             Run(_SUMS + 8, 17, shortened(due, styles.due, 120), styles.due),
-            Run(_RIGHT - 4, 17, self.amount(totals.gross_micros), styles.due, right=True),
+            Run(_RIGHT - 4, 17, self.wording.amount(totals.gross_micros), styles.due, right=True),
         ]
         strips.append(Strip(46, runs, [Fill(_SUMS, 3, _RIGHT - _SUMS, 21, _ACCENT)]))
         return strips
 
     def _sum(self, label: str, micros: int) -> list[Strip]:
-        text = self.bare(micros)
+        text = self.wording.bare(micros)
         room = _RIGHT - 4 - width_of(text, self.styles.body) - 12 - _SUMS - 8
         strips = [
             Strip(13, [Run(_SUMS + 8, 9, part, self.styles.body)]) for part in wrap(label, self.styles.body, room)
@@ -340,18 +294,9 @@ class _Page:
 
     def _how_to_pay(self) -> list[Strip]:
         invoice, labels, styles = self.invoice, self.labels, self.styles
-        if not self._payable():
-            text = labels.credited if invoice.totals.gross_micros else labels.pay_nothing
-            return self._paragraph(text, styles.body, 12.5)
-        strips = self._paragraph(
-            labels.pay.format(
-                amount=self.amount(invoice.totals.gross_micros),
-                date=self.formats.day(invoice.due_date),
-                reference=invoice.payment_reference or invoice.number,
-            ),
-            styles.body,
-            12.5,
-        )
+        strips = self._paragraph(self.wording.to_pay(), styles.body, 12.5)
+        if not self.wording.payable:
+            return strips
         if bank := invoice.seller.bank:
             parts = [bank.holder, f"IBAN {_grouped(bank.iban)}", f"BIC {bank.bic}" if bank.bic else "", bank.bank]
             strips[-1].height -= 4
