@@ -1,0 +1,204 @@
+"""What the applet on a card and the server tell each other, inside secured packets.
+
+Each message is a MessagePack array: a number that names its kind, then its fields in order; absent ones at the end may
+be left out. Offers are named by their place in a menu, so that a message is short: a packet that fits into one short
+message has about 100 bytes for it. Amounts are micros, instants microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from signalling.card.tlv import CardError
+from signalling.messages import Digest, Id, Micros
+
+TAR = bytes.fromhex("B00010")
+"""The applet's toolkit application reference."""
+
+MAX_MESSAGE = 8 * 1024
+
+Ref = Annotated[int, Meta(ge=1, le=255)]
+Menu = Annotated[int, Meta(ge=0, le=65535)]
+Short = Annotated[str, Meta(max_length=160)]
+Long = Annotated[str, Meta(max_length=1000)]
+
+
+class MessageError(CardError):
+    """Bytes that are no message of this dialogue."""
+
+
+class CardMessage(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Base of the messages."""
+
+
+# From the server.
+
+
+class Inquire(CardMessage, frozen=True, array_like=True, tag=1):
+    """What is your configuration code? (claim 15, first step)"""
+
+    trigger: Literal["logon", "calendar", "interval", "manual"] = "logon"
+
+
+class SendSections(CardMessage, frozen=True, array_like=True, tag=2):
+    """This code was never seen: send what it is made of."""
+
+
+class ShowMenu(CardMessage, frozen=True, array_like=True, tag=3):
+    """The offers: titles, whose place (from 1) names them in ``menu``."""
+
+    menu: Menu
+    titles: Annotated[list[Short], Meta(max_length=100)]
+
+
+class ModeLine(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A charging mode as it stands on the screen. ``limit``: a spending limit can be set."""
+
+    mode: Id
+    text: Short
+    limit: bool = False
+
+
+class ShowOffer(CardMessage, frozen=True, array_like=True, tag=4):
+    """An offer's own screen: its text and its charging modes with their prices (claim 4)."""
+
+    menu: Menu
+    offer: Ref
+    text: Long
+    modes: Annotated[list[ModeLine], Meta(max_length=16)]
+
+
+class ShowQuote(CardMessage, frozen=True, array_like=True, tag=5):
+    """A quote to be confirmed. ``digest``: SHA-256 of the quote document; ``text``: price and terms as shown."""
+
+    quote: Id
+    digest: Digest
+    mode: Id
+    text: Long
+    currency: Annotated[str, Meta(min_length=3, max_length=3)]
+    limit: Micros | None = None
+    may_limit: bool = False
+
+
+class Tell(CardMessage, frozen=True, array_like=True, tag=6):
+    """A text for the user. ``kind``: done and noted close what was asked, refused is a no, notice came unasked."""
+
+    kind: Literal["done", "noted", "refused", "notice"]
+    text: Long
+
+
+# From the card.
+
+
+class Hello(CardMessage, frozen=True, array_like=True, tag=32):
+    """The card is there; its user wants to see the offers (``asked``), or its phone was switched on."""
+
+    asked: bool = True
+
+
+class MyCode(CardMessage, frozen=True, array_like=True, tag=33):
+    """The configuration code (claim 21)."""
+
+    code: Digest
+
+
+class MySections(CardMessage, frozen=True, array_like=True, tag=34):
+    """The four sections in canonical form, in the order of ``signalling.configuration.SECTIONS``."""
+
+    sections: Annotated[list[Annotated[bytes, Meta(max_length=2048)]], Meta(min_length=4, max_length=4)]
+
+
+class WantOffer(CardMessage, frozen=True, array_like=True, tag=35):
+    """The user looks at an offer: send its screen."""
+
+    menu: Menu
+    offer: Ref
+
+
+class Take(CardMessage, frozen=True, array_like=True, tag=36):
+    """The request signal for an offer in one of its modes (claims 2 and 22)."""
+
+    menu: Menu
+    offer: Ref
+    mode: Id
+
+
+class RejectOffer(CardMessage, frozen=True, array_like=True, tag=37):
+    """The reject signal (claims 3 and 17)."""
+
+    menu: Menu
+    offer: Ref
+
+
+class Postpone(CardMessage, frozen=True, array_like=True, tag=38):
+    """Neither taken nor rejected."""
+
+    menu: Menu
+    offer: Ref
+
+
+class Propose(CardMessage, frozen=True, array_like=True, tag=39):
+    """Not that quote; rather this mode, or no more than this limit a period (claims 4 and 23)."""
+
+    quote: Id
+    mode: Id
+    limit: Micros | None = None
+
+
+class Yes(CardMessage, frozen=True, array_like=True, tag=40):
+    """The user's confirmation: a :class:`signalling.documents.Confirmation` and the card's MAC on it.
+
+    The MAC is :func:`signalling.card.keys.agreement_mac` over the document and the :func:`shown_digest` of the quote.
+    """
+
+    document: Annotated[bytes, Meta(max_length=512)]
+    mac: Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class No(CardMessage, frozen=True, array_like=True, tag=41):
+    """The user leaves the negotiation."""
+
+    quote: Id
+
+
+FromServer = Inquire | SendSections | ShowMenu | ShowOffer | ShowQuote | Tell
+FromCard = Hello | MyCode | MySections | WantOffer | Take | RejectOffer | Postpone | Propose | Yes | No
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_server = msgspec.msgpack.Decoder(FromServer)
+_from_card = msgspec.msgpack.Decoder(FromCard)
+
+
+def encode_message(message: CardMessage) -> bytes:
+    """The bytes of a message, before they are sealed."""
+    return _encode(message)
+
+
+def decode_from_server(data: bytes) -> FromServer:
+    """What the server says. Raises :class:`MessageError`."""
+    message: FromServer = _decode(_from_server, data)
+    return message
+
+
+def decode_from_card(data: bytes) -> FromCard:
+    """What the card says. Raises :class:`MessageError`."""
+    message: FromCard = _decode(_from_card, data)
+    return message
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
+    if len(data) > MAX_MESSAGE:
+        raise MessageError(f"a message has at most {MAX_MESSAGE} bytes, here are {len(data)}")
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"no message of the card's dialogue: {error}") from None
+
+
+def shown_digest(quote: ShowQuote) -> bytes:
+    """SHA-256 of a quote as the card was sent it, with every word that stood on the screen."""
+    return hashlib.sha256(_encode(quote)).digest()

@@ -1,0 +1,499 @@
+"""The applet on a card: the user's dialogue, by what the phone can do.
+
+The dialogue is written as it runs (a generator that yields a command and goes on with its answer), so that screens
+read in the order in which a person sees them. Between two commands the card is free; what comes from the server
+meanwhile is kept for the dialogue that waits for it, or answered without the user.
+
+What an answer of the phone means (ETSI TS 102 223, 6.11): 22, or the reject line, on an offer's own screen rejects it;
+10, 12, 20 and what the phone cannot do postpone it; 11 goes back; 13 shows help. Away from an offer's own screen
+nothing is ever rejected, so that the red key buries no list.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from signalling.card import dialogue as d
+from signalling.card import usat
+from signalling.card.configuration import card_configuration
+from signalling.card.keys import agreement_mac
+from signalling.card.profile import Ability, Profile
+from signalling.card.text import encode_text_string
+from signalling.card.tlv import CardError
+from signalling.card.usat import Command, Item, Response, Result
+from signalling.clock import to_micros
+from signalling.configuration import SECTIONS
+from signalling.documents import Confirmation
+from signalling.money import MoneyError, decimal_micros
+
+SLOTS = 8
+SCREEN_BYTES = 200
+"""Of text in one command, so that the whole stays within what a phone can fetch."""
+
+OFFERS_LINE, AGAIN_LINE = 1, 2
+MORE, BEFORE, LATER, REJECT, AGAIN = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4
+
+WORDS = {
+    "menu": "Services", "offers": "Offers", "again": "Ask for offers", "wait": "Please wait", "none": "No offers now",
+    "more": "More", "before": "Back", "later": "Later", "reject": "Not interested", "rejected": "Not shown again",
+    "ok": "OK", "confirm": "Agree?", "yes": "Yes", "no": "No", "limit": "Set a limit", "how_much": "Limit in {0}:",
+    "not_sent": "Message not sent. Try again later.", "bad_limit": "Write an amount such as 5.00",
+    "help": "Choose an offer to see its price. Not interested hides it, Later keeps it.",
+}  # fmt: skip
+
+
+class AppletMemory(msgspec.Struct):
+    """What the applet keeps: the last menu, the phone it was in last, and what lies in its slots.
+
+    ``slots``: product to version and content; a slot a product.
+    """
+
+    menu: int = 0
+    titles: list[str] = []
+    gone: list[int] = []
+    tac: str = ""
+    slots: dict[str, tuple[str, bytes]] = {}
+
+
+class Outcome(Enum):
+    """What the user did at a screen."""
+
+    CHOSE = "chose"
+    BACK = "back"
+    ENDED = "ended"
+    REFUSED = "refused"
+    HELP = "help"
+    POSTPONED = "postponed"
+
+
+def outcome_of(result: int) -> Outcome:
+    """The meaning of a general result."""
+    if result < 0x10:
+        return Outcome.CHOSE
+    meanings = {
+        Result.SESSION_ENDED: Outcome.ENDED,
+        Result.BACK: Outcome.BACK,
+        Result.HELP: Outcome.HELP,
+        Result.USER_REFUSED: Outcome.REFUSED,
+    }
+    return meanings.get(Result(result), Outcome.POSTPONED) if result in set(Result) else Outcome.POSTPONED
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The dialogue goes on with a message of one of these kinds, or with ``None`` when nothing could be sent."""
+
+    kinds: tuple[type[d.CardMessage], ...]
+
+
+Steps = Generator[Command | Wait, Any, Any]
+
+
+class Applet:
+    """The applet, from power on. ``send`` seals a message and gives its counter; ``changed``: the memory did."""
+
+    def __init__(
+        self,
+        memory: AppletMemory,
+        iccid: str,
+        key: bytes,
+        firmware: Mapping[str, str],
+        send: Callable[[d.CardMessage], int],
+        changed: Callable[[], None],
+    ) -> None:
+        self.profile = Profile(b"")
+        self.imei = ""
+        self._memory = memory
+        self._iccid, self._key, self._firmware = iccid, key, firmware
+        self._send, self._changed = send, changed
+        self._now = 0
+        self._running: Steps | None = None
+        self._wanted: Command | None = None
+        self._waits: tuple[type[d.CardMessage], ...] = ()
+        self._next: deque[Steps] = deque()
+
+    # What the card calls.
+
+    def started(self, profile: Profile) -> None:
+        """The phone is on and told what it can do."""
+        self.profile = profile
+        self._running, self._wanted, self._waits = None, None, ()
+        self._next.clear()
+        self._begin(self._start())
+
+    def selected(self, item: int, *, asks_help: bool) -> None:
+        """The user chose a line of the card's menu; a dialogue that waits for the server is left for it."""
+        if self._running is not None and self._wanted is not None:
+            return
+        self._running, self._waits = None, ()
+        if asks_help:
+            self._begin(self._show(WORDS["help"]))
+        elif item == AGAIN_LINE:
+            self._begin(self._ask_and_browse())
+        else:
+            self._begin(self._browse() if self._open_refs() else self._ask_and_browse())
+
+    def heard(self, message: d.FromServer, at: datetime) -> None:
+        """A message of the server, opened and checked; ``at``: the time that it came with, the card's only clock."""
+        self._now = max(self._now, to_micros(at))
+        if isinstance(message, d.Inquire):
+            self._send(d.MyCode(self._configuration().code()))
+        elif isinstance(message, d.SendSections):
+            canonical = self._configuration().canonical()
+            self._send(d.MySections([canonical[name] for name in SECTIONS]))
+        else:
+            if isinstance(message, d.ShowMenu):
+                self._keep_menu(message)
+            unasked = isinstance(message, d.Tell) and message.kind == "notice"
+            if isinstance(message, self._waits) and not unasked:
+                self._go_on(message)
+            elif isinstance(message, d.ShowMenu):
+                # A phone that has no menu of the card can show the offers only when they come.
+                if message.titles and not self._has_menu():
+                    self._begin(self._browse())
+            elif isinstance(message, d.Tell):
+                self._begin(self._show(message.text))
+
+    def not_sent(self) -> None:
+        """A message could not be sent."""
+        if self._waits:
+            self._go_on(None)
+
+    def wanted(self) -> Command | None:
+        """The command that the phone is to carry out now."""
+        return self._wanted
+
+    def answered(self, response: Response) -> None:
+        """The phone has carried it out."""
+        self._wanted = None
+        self._go_on(response)
+
+    # The machine under the dialogues.
+
+    def _begin(self, steps: Steps) -> None:
+        if self._running is not None:
+            self._next.append(steps)
+            return
+        self._running = steps
+        self._go_on(None, first=True)
+
+    def _go_on(self, value: Any, *, first: bool = False) -> None:
+        self._waits = ()
+        while self._running is not None:
+            try:
+                step = next(self._running) if first else self._running.send(value)
+            except StopIteration:
+                self._running = None
+                if not self._next:
+                    return
+                self._running, first, value = self._next.popleft(), True, None
+                continue
+            first = False
+            if isinstance(step, Wait):
+                self._waits = step.kinds
+                return
+            try:
+                usat.encode_command(step)
+            except CardError:
+                value = Response(1, step.TYPE, 0, Result.BEYOND_CAPABILITY)
+                continue
+            self._wanted = step
+            return
+
+    def _can(self, ability: Ability) -> bool:
+        return self.profile.can(ability)
+
+    def _has_menu(self) -> bool:
+        return self._can(Ability.SET_UP_MENU) and self._can(Ability.MENU_SELECTION)
+
+    def _configuration(self) -> Any:
+        items = {product: version for product, (version, _) in self._memory.slots.items()}
+        return card_configuration(self.imei, self.profile, self._firmware, items, SLOTS)
+
+    def _keep_menu(self, message: d.ShowMenu) -> None:
+        self._memory.menu, self._memory.titles, self._memory.gone = message.menu, list(message.titles), []
+        self._changed()
+
+    def _open_refs(self) -> list[int]:
+        return [ref for ref in range(1, len(self._memory.titles) + 1) if ref not in self._memory.gone]
+
+    # Power on.
+
+    def _start(self) -> Steps:
+        if self._has_menu():
+            lines = (Item(OFFERS_LINE, WORDS["offers"]), Item(AGAIN_LINE, WORDS["again"]))
+            yield usat.SetUpMenu(WORDS["menu"], lines, help=True)
+        if self._can(Ability.LOCAL_INFORMATION):
+            response: Response = yield usat.ProvideLocalInformation(usat.Local.IMEI)
+            self.imei = response.imei or ""
+        if not self._can(Ability.SEND_SHORT_MESSAGE):
+            return
+        if not self._memory.tac or self.imei[:8] != self._memory.tac:
+            self._memory.tac = self.imei[:8] or "unknown"
+            self._changed()
+            self._send(d.Hello(asked=False))
+
+    # Offers.
+
+    def _ask_and_browse(self) -> Steps:
+        if not self._can(Ability.SEND_SHORT_MESSAGE):
+            return
+        menu = yield from self._ask(d.Hello(), d.ShowMenu, d.Tell)
+        if isinstance(menu, d.Tell):
+            yield from self._show(menu.text)
+        elif menu is not None:
+            yield from self._browse()
+
+    def _ask(self, message: d.CardMessage, *kinds: type[d.CardMessage]) -> Steps:
+        """Send and wait; ``None`` where it could not be sent, which the user is told."""
+        self._send(message)
+        if self._can(Ability.DISPLAY_TEXT):
+            yield usat.DisplayText(WORDS["wait"], wait=False)
+        answer = yield Wait(kinds)
+        if answer is None:
+            yield from self._show(WORDS["not_sent"])
+        return answer
+
+    def _browse(self) -> Steps:
+        while True:
+            refs = self._open_refs()
+            if not refs:
+                yield from self._show(WORDS["none"])
+                return
+            menu = self._memory.menu
+            items = [Item(ref, self._memory.titles[ref - 1]) for ref in refs]
+            outcome, ref = yield from self._choose(WORDS["offers"], items)
+            if outcome is Outcome.CHOSE and menu != self._memory.menu:
+                # Another menu came while the user looked at this one: its places mean other offers.
+                continue
+            if outcome is Outcome.HELP:
+                yield from self._show(WORDS["help"])
+            elif outcome is not Outcome.CHOSE or not (yield from self._offer(ref)):
+                return
+
+    def _offer(self, ref: int) -> Steps:
+        """An offer's own screens; whether the list comes again."""
+        menu = self._memory.menu
+        title = self._memory.titles[ref - 1]
+        shown = yield from self._ask(d.WantOffer(menu, ref), d.ShowOffer, d.Tell)
+        while isinstance(shown, d.ShowOffer) and (shown.menu, shown.offer) != (menu, ref):
+            shown = yield Wait((d.ShowOffer, d.Tell))
+        if not isinstance(shown, d.ShowOffer):
+            if shown is not None:
+                yield from self._show(shown.text)
+            return False
+        tell = True
+        while True:
+            outcome = (yield from self._show(shown.text)) if tell and shown.text else Outcome.CHOSE
+            tell, line = False, 0
+            if outcome is Outcome.CHOSE:
+                lines = [Item(number, mode.text) for number, mode in enumerate(shown.modes, 1)]
+                lines += [Item(LATER, WORDS["later"]), Item(REJECT, WORDS["reject"])]
+                outcome, line = yield from self._choose(title, lines)
+            if outcome is Outcome.HELP:
+                tell = True
+            elif outcome is Outcome.BACK:
+                return True
+            elif outcome is Outcome.REFUSED or line == REJECT:
+                self._forget(menu, ref)
+                yield from self._ask(d.RejectOffer(menu, ref), d.Tell)
+                return line == REJECT
+            elif outcome is not Outcome.CHOSE or line == LATER:
+                self._send(d.Postpone(menu, ref))
+                return line == LATER
+            else:
+                after = yield from self._negotiate(d.Take(menu, ref, shown.modes[line - 1].mode))
+                if after is not Outcome.BACK:
+                    return after is Outcome.CHOSE
+
+    def _forget(self, menu: int, ref: int) -> None:
+        """Take an offer out of the menu, if that still stands."""
+        if menu == self._memory.menu:
+            self._memory.gone.append(ref)
+            self._changed()
+
+    def _negotiate(self, wish: d.Take) -> Steps:
+        """From a request to an agreement: CHOSE goes to the list, BACK to the offer's screen, ENDED away."""
+        answer = yield from self._ask(wish, d.ShowQuote, d.Tell)
+        while isinstance(answer, d.ShowQuote):
+            quote = answer
+            outcome = yield from self._show(quote.text)
+            choice = 0
+            if outcome is Outcome.CHOSE:
+                outcome, choice = yield from self._confirm(quote)
+            if outcome is Outcome.HELP:
+                continue
+            if outcome is Outcome.CHOSE and choice == 1:
+                done = yield from self._ask(self._yes(quote), d.Tell)
+                if done is None:
+                    return Outcome.ENDED
+                if done.kind == "done":
+                    self._forget(wish.menu, wish.offer)
+                return (yield from self._end(done))
+            if outcome is Outcome.CHOSE and choice == 2:
+                limit = yield from self._limit(quote)
+                if limit is not None:
+                    answer = yield from self._ask(d.Propose(quote.quote, quote.mode, limit), d.ShowQuote, d.Tell)
+                continue
+            self._send(d.No(quote.quote))
+            return Outcome.BACK if outcome in (Outcome.CHOSE, Outcome.BACK, Outcome.REFUSED) else Outcome.ENDED
+        if answer is None:
+            return Outcome.ENDED
+        yield from self._show(answer.text)
+        return Outcome.BACK
+
+    def _end(self, told: d.Tell) -> Steps:
+        yield from self._show(told.text)
+        return Outcome.CHOSE if self._open_refs() else Outcome.ENDED
+
+    def _yes(self, quote: d.ShowQuote) -> d.Yes:
+        """The confirmation; its agreement's id is made from what no other confirmation has."""
+        document = Confirmation(
+            agreement=f"c{self._iccid}-{quote.quote}"[:64],
+            quote=quote.quote,
+            quote_digest=quote.digest,
+            mode=quote.mode,
+            at=self._now,
+            spending_limit=quote.limit,
+        ).encode()
+        return d.Yes(document, agreement_mac(self._key, document, d.shown_digest(quote)))
+
+    # Screens, by what the phone can do.
+
+    def _show(self, text: str) -> Steps:
+        """Show a text, in as many screens as it takes."""
+        for page in pages(text, SCREEN_BYTES):
+            if self._can(Ability.DISPLAY_TEXT):
+                response: Response = yield usat.DisplayText(page)
+            elif self._can(Ability.SELECT_ITEM):
+                response = yield usat.SelectItem(page, (Item(1, WORDS["ok"]),))
+            elif self._can(Ability.GET_INKEY):
+                response = yield usat.GetInkey(f"{page}\n1 {WORDS['ok']}")
+            else:
+                return Outcome.POSTPONED
+            if (outcome := outcome_of(response.result)) is not Outcome.CHOSE:
+                return outcome
+        return Outcome.CHOSE
+
+    def _choose(self, title: str, items: Sequence[Item]) -> Steps:
+        """Outcome and the line that was chosen; a list too long for one command comes in pages."""
+        if self._can(Ability.SELECT_ITEM):
+            return (yield from self._paged(title, items, self._select))
+        if self._can(Ability.GET_INKEY):
+            return (yield from self._paged(title, items, self._by_digit))
+        return Outcome.POSTPONED, 0
+
+    def _paged(self, title: str, items: Sequence[Item], ask: Callable[[str, list[Item]], Steps]) -> Steps:
+        fits = self._fits_select if ask == self._select else self._fits_digits
+        starts = [0]
+        while True:
+            start = starts[-1]
+            lines, end = list(items[start:]), len(items)
+            front = [Item(BEFORE, WORDS["before"])] if len(starts) > 1 else []
+            more = [Item(MORE, WORDS["more"])]
+            while not fits(title, shown := lines + (more if end < len(items) else []) + front):
+                if len(lines) > 1:
+                    lines.pop()
+                    end -= 1
+                elif len(lines[0].text) > 4:
+                    lines[0] = Item(lines[0].id, lines[0].text[:-4].rstrip() + "...")
+                elif len(title) > 4:
+                    title = title[:-4].rstrip() + "..."
+                else:
+                    return Outcome.POSTPONED, 0
+            outcome, line = yield from ask(title, shown)
+            if outcome is Outcome.CHOSE and line == MORE:
+                starts.append(end)
+            elif (outcome is Outcome.CHOSE and line == BEFORE) or (outcome is Outcome.BACK and len(starts) > 1):
+                starts.pop()
+            else:
+                return outcome, line
+
+    def _fits_select(self, title: str, items: list[Item]) -> bool:
+        try:
+            usat.encode_command(usat.SelectItem(title, tuple(items), help=True))
+        except CardError:
+            return False
+        return True
+
+    def _select(self, title: str, items: list[Item]) -> Steps:
+        response: Response = yield usat.SelectItem(title, tuple(items), help=True)
+        outcome = outcome_of(response.result)
+        if outcome is Outcome.CHOSE and response.item not in [item.id for item in items]:
+            return Outcome.POSTPONED, 0
+        return outcome, response.item or 0
+
+    def _fits_digits(self, title: str, items: list[Item]) -> bool:
+        if len(items) > 9:
+            return False
+        try:
+            usat.encode_command(self._digit_screen(title, items))
+        except CardError:
+            return False
+        return True
+
+    def _digit_screen(self, title: str, items: list[Item]) -> usat.GetInkey:
+        lines = [f"{digit} {item.text}" for digit, item in enumerate(items, 1)]
+        return usat.GetInkey("\n".join([title, *lines]), help=True)
+
+    def _by_digit(self, title: str, items: list[Item]) -> Steps:
+        response: Response = yield self._digit_screen(title, items)
+        outcome = outcome_of(response.result)
+        if outcome is not Outcome.CHOSE:
+            return outcome, 0
+        digit = int(response.text) if response.text and response.text.isascii() and response.text.isdigit() else 0
+        return (Outcome.CHOSE, items[digit - 1].id) if 1 <= digit <= len(items) else (Outcome.HELP, 0)
+
+    def _confirm(self, quote: d.ShowQuote) -> Steps:
+        """Yes (1), a limit (2) or no (3)."""
+        lines = [Item(1, WORDS["yes"])]
+        if quote.may_limit and self._can(Ability.GET_INPUT):
+            lines.append(Item(2, WORDS["limit"]))
+        lines.append(Item(3, WORDS["no"]))
+        if self._can(Ability.GET_INKEY):
+            return (yield from self._by_digit(WORDS["confirm"], lines))
+        return (yield from self._choose(WORDS["confirm"], lines))
+
+    def _limit(self, quote: d.ShowQuote) -> Steps:
+        """A spending limit in micros; ``None`` where the user gives none."""
+        while True:
+            asked = usat.GetInput(WORDS["how_much"].format(quote.currency), 1, 10, characters=True)
+            response: Response = yield asked
+            if outcome_of(response.result) is not Outcome.CHOSE:
+                return None
+            try:
+                limit = decimal_micros((response.text or "").strip().replace(",", "."))
+            except MoneyError:
+                limit = -1
+            if limit >= 0:
+                return limit
+            if (yield from self._show(WORDS["bad_limit"])) is not Outcome.CHOSE:
+                return None
+
+
+def pages(text: str, most: int) -> list[str]:
+    """The text in pieces of at most ``most`` bytes as a text string, broken between words where that is possible."""
+    found: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        candidate = f"{line} {word}" if line else word
+        if _size(candidate) > most and line:
+            found.append(line)
+            candidate = word
+        while _size(candidate) > most:
+            cut = most // 2 - 1
+            found.append(candidate[:cut])
+            candidate = candidate[cut:]
+        line = candidate
+    return [*found, line] if line else found
+
+
+def _size(text: str) -> int:
+    return len(encode_text_string(text))

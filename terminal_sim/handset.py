@@ -1,0 +1,299 @@
+"""The phone around a card: it gives commands to the card, fetches what the card wants, draws it, and tells the result.
+
+It knows nothing of offers. :attr:`Handset.screen` is what its user sees; :meth:`Handset.press` and the methods beside
+it are what he can do. Messages of the card go to ``network``, messages for it come by :meth:`Handset.deliver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from signalling.card import apdu, usat
+from signalling.card.apdu import Apdu, Reply
+from signalling.card.profile import Ability, Profile, make_profile
+from signalling.card.tlv import CardError
+from signalling.card.usat import Command, Fetched, Item, Response, Result
+
+Transmit = Callable[[bytes], bytes]
+Network = Callable[[bytes], bool]
+Trace = Callable[[str, bytes], None]
+"""Told each command to the card (``>``) and each answer (``<``)."""
+
+MODERN = make_profile(
+    (
+        Ability.PROFILE_DOWNLOAD, Ability.SMS_PP_DOWNLOAD, Ability.MENU_SELECTION, Ability.DISPLAY_TEXT,
+        Ability.GET_INKEY, Ability.GET_INPUT, Ability.REFRESH, Ability.SELECT_ITEM, Ability.SEND_SHORT_MESSAGE,
+        Ability.SET_UP_MENU, Ability.LOCAL_INFORMATION,
+    ),
+    (8, 24),
+)  # fmt: skip
+IMEI = "352099001761481"
+
+_NEEDS = {
+    usat.SetUpMenu: Ability.SET_UP_MENU,
+    usat.SelectItem: Ability.SELECT_ITEM,
+    usat.DisplayText: Ability.DISPLAY_TEXT,
+    usat.GetInkey: Ability.GET_INKEY,
+    usat.GetInput: Ability.GET_INPUT,
+    usat.ProvideLocalInformation: Ability.LOCAL_INFORMATION,
+    usat.SendShortMessage: Ability.SEND_SHORT_MESSAGE,
+    usat.Refresh: Ability.REFRESH,
+}
+
+
+class Key(Enum):
+    """Keys beside digits and letters."""
+
+    UP = "up"
+    DOWN = "down"
+    OK = "ok"
+    BACK = "back"
+    RED = "red"
+    HELP = "help"
+    DELETE = "delete"
+    REFUSE = "refuse"
+
+
+class CardFault(RuntimeError):
+    """The card answered what no card may; the text says what."""
+
+
+@dataclass
+class Screen:
+    """What the user sees. ``kind``: idle, menu, list, text, key or input; ``lines``: to choose from, one is marked."""
+
+    kind: str = "idle"
+    title: str = ""
+    lines: tuple[Item, ...] = ()
+    marked: int = 0
+    typed: str = ""
+    least: int = 0
+    most: int = 0
+    digits: bool = False
+    hidden: bool = False
+    help: bool = False
+
+
+class Handset:
+    """A phone with a card in it. Make it, then :meth:`power_on`."""
+
+    def __init__(
+        self,
+        transmit: Transmit,
+        network: Network,
+        *,
+        profile: Profile = MODERN,
+        imei: str = IMEI,
+        location: usat.Location | None = None,
+        language: str = "en",
+        trace: Trace = lambda direction, data: None,
+    ) -> None:
+        self.profile, self.imei, self.location, self.language = profile, imei, location, language
+        self.screen = Screen()
+        self.iccid = ""
+        self.menu: usat.SetUpMenu | None = None
+        self.in_call = False
+        self.said: str = ""
+        self._transmit, self._network, self._trace = transmit, network, trace
+        self._asked: Fetched | None = None
+
+    # Power and network.
+
+    def power_on(self) -> None:
+        """Read the card's number and tell it what this phone can do. Raises :class:`CardFault`."""
+        self.screen, self.menu, self._asked = Screen(), None, None
+        self._exchange(Apdu(apdu.CLA_ISO, apdu.SELECT, 0, 4, apdu.EF_ICCID.to_bytes(2, "big")))
+        content = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, expected=10))
+        self.iccid = apdu.unswap_digits(content.data)
+        if self.profile.can(Ability.PROFILE_DOWNLOAD):
+            self._go_on(self._exchange(Apdu(apdu.CLA_CAT, apdu.TERMINAL_PROFILE, data=self.profile.data)))
+
+    def deliver(self, tpdu: bytes) -> None:
+        """A message for the card came from the network."""
+        if self.profile.can(Ability.SMS_PP_DOWNLOAD):
+            self._go_on(self._envelope(usat.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
+
+    # The user.
+
+    def press(self, key: Key | str) -> None:
+        """A key, a digit or a letter."""
+        screen = self.screen
+        if key is Key.RED:
+            self._leave(Result.SESSION_ENDED)
+        elif key is Key.BACK:
+            self._leave(Result.BACK)
+        elif key is Key.REFUSE:
+            self._leave(Result.USER_REFUSED)
+        elif key is Key.HELP:
+            self._help()
+        elif key in (Key.UP, Key.DOWN) and screen.lines:
+            screen.marked = (screen.marked + (1 if key is Key.DOWN else -1)) % len(screen.lines)
+        elif key is Key.OK:
+            self._ok()
+        elif key is Key.DELETE:
+            screen.typed = screen.typed[:-1]
+        elif isinstance(key, str):
+            self._typed(key)
+
+    def enter(self, text: str) -> None:
+        """Type a line and press OK."""
+        for char in text:
+            self._typed(char)
+        self._ok()
+
+    def choose(self, line: str) -> None:
+        """Choose the first line that begins so. Raises ``LookupError`` where there is none."""
+        for place, item in enumerate(self.screen.lines):
+            if item.text.startswith(line):
+                self.screen.marked = place
+                self._ok()
+                return
+        raise LookupError(f"no line {line!r} among {[item.text for item in self.screen.lines]}")
+
+    def wait(self) -> None:
+        """The user does nothing until the phone gives up."""
+        if self._asked is not None:
+            self._answer(Result.NO_RESPONSE)
+
+    def open_menu(self) -> None:
+        """Open the card's menu in the phone's menu."""
+        if self._asked is None and self.menu is not None and self.menu.items:
+            self.screen = Screen("menu", self.menu.title, self.menu.items, help=self.menu.help)
+
+    # What keys mean.
+
+    def _leave(self, result: Result) -> None:
+        if self._asked is not None:
+            self._answer(result)
+        else:
+            self.screen = Screen()
+
+    def _help(self) -> None:
+        screen = self.screen
+        if not screen.help:
+            return
+        if screen.kind == "menu":
+            item = screen.lines[screen.marked].id
+            self.screen = Screen()
+            self._go_on(self._envelope(usat.MenuSelection(item, help=True).encode()))
+        else:
+            self._answer(Result.HELP, item=screen.lines[screen.marked].id if screen.lines else None)
+
+    def _ok(self) -> None:
+        screen = self.screen
+        if screen.kind == "menu":
+            item = screen.lines[screen.marked].id
+            self.screen = Screen()
+            self._go_on(self._envelope(usat.MenuSelection(item).encode()))
+        elif screen.kind == "list":
+            self._answer(Result.OK, item=screen.lines[screen.marked].id)
+        elif screen.kind == "text":
+            if self._asked is not None:
+                self._answer(Result.OK)
+            else:
+                self.screen = Screen()
+        elif screen.kind == "input" and len(screen.typed) >= screen.least:
+            self._answer(Result.OK, text=screen.typed)
+
+    def _typed(self, char: str) -> None:
+        screen = self.screen
+        if screen.digits and char not in "0123456789*#+":
+            return
+        if screen.kind == "key":
+            self._answer(Result.OK, text=char)
+        elif screen.kind == "input" and len(screen.typed) < screen.most:
+            screen.typed += char
+        elif screen.kind in ("list", "menu") and char.isdigit() and 1 <= int(char) <= len(screen.lines):
+            screen.marked = int(char) - 1
+            self._ok()
+
+    # The card.
+
+    def _exchange(self, command: Apdu) -> Reply:
+        data = command.encode()
+        self._trace(">", data)
+        answer = self._transmit(data)
+        self._trace("<", answer)
+        reply = apdu.decode_reply(answer)
+        if not reply.done:
+            raise CardFault(
+                f"the card answers {data[:5].hex()} with {reply.status:04X}: {apdu.status_text(reply.status)}"
+            )
+        return reply
+
+    def _envelope(self, data: bytes) -> Reply:
+        return self._exchange(Apdu(apdu.CLA_CAT, apdu.ENVELOPE, data=data))
+
+    def _go_on(self, reply: Reply) -> None:
+        """Fetch and carry out until the user is asked or the card has nothing more."""
+        while reply.to_fetch is not None and self._asked is None:
+            fetched = self._exchange(Apdu(apdu.CLA_CAT, apdu.FETCH, expected=reply.to_fetch))
+            response = self._carry_out(fetched.data)
+            if response is None:
+                return
+            reply = self._respond(response)
+
+    def _respond(self, response: Response) -> Reply:
+        return self._exchange(Apdu(apdu.CLA_CAT, apdu.TERMINAL_RESPONSE, data=response.encode()))
+
+    def _answer(self, result: int, *, item: int | None = None, text: str | None = None) -> None:
+        asked, self._asked = self._asked, None
+        assert asked is not None
+        self.screen = Screen()
+        self._go_on(self._respond(Response(asked.number, asked.type, asked.qualifier, result, item=item, text=text)))
+
+    def _carry_out(self, data: bytes) -> Response | None:
+        """The answer, or ``None`` where the user gives it."""
+        try:
+            asked = usat.decode_command(data)
+        except CardError:
+            return Response(1, 0, 0, Result.DATA_NOT_UNDERSTOOD)
+        command = asked.command
+
+        def told(result: int, **more: object) -> Response:
+            return Response(asked.number, asked.type, asked.qualifier, result, **more)  # type: ignore[arg-type]
+
+        if command is None:
+            return told(Result.TYPE_NOT_UNDERSTOOD)
+        if not self.profile.can(_NEEDS[type(command)]):
+            return told(Result.BEYOND_CAPABILITY)
+        match command:
+            case usat.SetUpMenu():
+                self.menu = command
+                return told(Result.OK)
+            case usat.ProvideLocalInformation(what=usat.Local.IMEI):
+                return told(Result.OK, imei=self.imei) if self.imei else told(Result.TERMINAL_BUSY, extra=b"\x04")
+            case usat.ProvideLocalInformation(what=usat.Local.LANGUAGE):
+                return told(Result.OK, language=self.language)
+            case usat.ProvideLocalInformation():
+                place = self.location
+                return told(Result.OK, location=place) if place else told(Result.TERMINAL_BUSY, extra=b"\x04")
+            case usat.SendShortMessage(tpdu=tpdu):
+                return told(Result.OK if self._network(tpdu) else Result.SMS_ERROR)
+            case usat.Refresh():
+                return told(Result.OK)
+        return self._draw(asked, command, told)
+
+    def _draw(self, asked: Fetched, command: Command, told: Callable[..., Response]) -> Response | None:
+        if self.in_call and not (isinstance(command, usat.DisplayText) and command.urgent):
+            # 01: the screen is busy.
+            return told(Result.TERMINAL_BUSY, extra=b"\x01")
+        match command:
+            case usat.DisplayText(text=shown, wait=waits):
+                self.screen, self.said = Screen("text", shown), shown
+                if not waits:
+                    return told(Result.OK)
+            case usat.SelectItem(title=title, items=items, default=default):
+                marked = next((place for place, item in enumerate(items) if item.id == default), 0)
+                self.screen = Screen("list", title, items, marked, help=command.help)
+            case usat.GetInkey(text=shown):
+                self.screen = Screen("key", shown, digits=not command.characters, help=command.help)
+            case usat.GetInput(text=shown):
+                self.screen = Screen(
+                    "input", shown, (), 0, command.default, command.least, command.most,
+                    not command.characters, command.hide, command.help,
+                )  # fmt: skip
+        self._asked = asked
+        return None
