@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from charging.modes import mode_kind
+from charging.modes import first_due, mode_kind, payment_of
 from signalling.clock import from_micros
 from signalling.documents import Confirmation, Quote, document_digest
 from signalling.messages import ModeTerms
@@ -52,7 +52,8 @@ class ModeDecision:
 def choose_mode(modes: Mapping[str, AllowedMode], mode: str, available: int | None) -> AllowedMode:
     """The mode a terminal asks for, when the subscriber may use it and can pay.
 
-    ``available``: micros that the account may still spend in the mode's currency, ``None`` for no limit. Raises
+    ``available``: micros net that the account may still spend in the mode's currency and from the money that pays for
+    it, ``None`` for no limit. Raises
     :class:`NotAgreed` with ``mode_not_allowed`` or ``no_credit``.
     """
     chosen = modes.get(mode)
@@ -66,10 +67,12 @@ def choose_mode(modes: Mapping[str, AllowedMode], mode: str, available: int | No
 def check_credit(terms: ModeTerms, available: int | None) -> None:
     """Raises :class:`NotAgreed` ``no_credit`` unless the account can pay for a delivery, or for a first use."""
     kind = mode_kind(terms.kind)
-    if available is None or not kind.paid:
+    if available is None or not kind.paid or terms.trial_days:
         return
-    due = kind.due_on_delivery(terms)
-    if (due and available < due) or (kind.by_use and available <= 0):
+    due = first_due(terms)
+    if payment_of(terms.payment).secured and due and available < due:
+        raise NotAgreed("no_credit", "the account has no credit left for this charging mode")
+    if available <= 0 and (kind.by_use or due):
         raise NotAgreed("no_credit", "the account has no credit left for this charging mode")
 
 
@@ -84,9 +87,9 @@ def answer_counter_proposal(
     if spending_limit < 0:
         raise NotAgreed("bad_limit", "a spending limit cannot be below zero")
     if not kind.by_use:
-        due = kind.due_on_delivery(chosen.terms)
-        if spending_limit < due:
-            raise NotAgreed("bad_limit", "the spending limit is below the price, which is paid once")
+        if spending_limit < chosen.terms.amount:
+            paid = "for each period" if kind.periodic else "once"
+            raise NotAgreed("bad_limit", f"the spending limit is below the price, which is paid {paid}")
         return ModeDecision(chosen, None, "countered", "this mode does not charge by use; it needs no spending limit")
     least, currency = chosen.spending_limit_min, chosen.terms.currency
     if spending_limit < least:

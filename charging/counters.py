@@ -19,7 +19,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
@@ -133,14 +133,18 @@ def evaluate(
     return Evaluation("gap" if missing else "accepted", newest, pieces, missing, reason=text)
 
 
-def by_period(pieces: Iterable[Piece], zone: tzinfo) -> list[tuple[str, Piece]]:
-    """The pieces with the period that each belongs to; neighbours of one period are put together."""
+def by_period(pieces: Iterable[Piece], zone: tzinfo, cuts: Collection[datetime] = ()) -> list[tuple[str, Piece]]:
+    """The pieces with the period that each belongs to; neighbours of one period are put together.
+
+    ``cuts``: instants at which the price changes; what was used before one is not put together with what came after.
+    """
     result: list[tuple[str, Piece]] = []
     for piece in pieces:
         name = period_of(piece.at, zone)
         if result:
             last_name, last = result[-1]
-            if (last_name, last.epoch, last.end) == (name, piece.epoch, piece.start):
+            apart = any(last.at < cut <= piece.at for cut in cuts)
+            if (last_name, last.epoch, last.end) == (name, piece.epoch, piece.start) and not apart:
                 result[-1] = (name, replace(piece, start=last.start))
                 continue
         result.append((name, piece))

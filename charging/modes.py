@@ -1,12 +1,15 @@
-"""Charging modes: what a kind of mode means for money (claim 4).
+"""Charging modes: what a kind of mode and a way of paying mean for money (claim 4).
 
-The table is open: a further kind is one more entry here and, where it charges by use, a tariff.
+A mode is a kind (what is charged, and when) with a payment (from which money). Both tables are open: a further kind is
+one more entry here and, where it charges by use, a tariff.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from charging.ledger.operations import Pays
 from signalling.messages import ModeTerms
 
 
@@ -16,15 +19,28 @@ class ModeError(ValueError):
 
 @dataclass(frozen=True)
 class ModeKind:
-    """A kind of charging mode. ``paid``: its content is sealed. ``by_use``: application counters charge it."""
+    """A kind of charging mode. ``paid``: its content is sealed. ``by_use``: application counters charge it.
+
+    ``periodic``: each period is charged for as long as the agreement runs.
+    """
 
     name: str
     paid: bool
     by_use: bool
+    periodic: bool = False
+
+    @property
+    def once(self) -> bool:
+        """Whether it is charged once."""
+        return self.paid and not self.by_use and not self.periodic
 
     def due_on_delivery(self, terms: ModeTerms) -> int:
-        """Micros net that one delivery costs."""
-        return terms.amount if self.paid and not self.by_use else 0
+        """Micros net that one delivery costs; nothing where a trial comes first."""
+        return terms.amount if self.once and not terms.trial_days else 0
+
+    def runs(self, terms: ModeTerms) -> bool:
+        """Whether an agreement in this mode has dates of its own: periods, or a trial that ends."""
+        return self.periodic or bool(terms.trial_days)
 
 
 MODE_KINDS: dict[str, ModeKind] = {
@@ -33,6 +49,7 @@ MODE_KINDS: dict[str, ModeKind] = {
         ModeKind("free", paid=False, by_use=False),
         ModeKind("one_off", paid=True, by_use=False),
         ModeKind("per_use", paid=True, by_use=True),
+        ModeKind("subscription", paid=True, by_use=False, periodic=True),
     )
 }
 
@@ -45,8 +62,70 @@ def mode_kind(name: str) -> ModeKind:
         raise ModeError(f"charging mode kind {name!r} is not one of {', '.join(MODE_KINDS)}") from None
 
 
+def first_due(terms: ModeTerms) -> int:
+    """Micros net that a mode costs as soon as it begins, at most: nothing in a trial, and by use nothing yet."""
+    kind = mode_kind(terms.kind)
+    if terms.trial_days or not kind.paid or kind.by_use:
+        return 0
+    return terms.amount if kind.once or terms.charged == "advance" else 0
+
+
+Settled = Literal["unbilled", "prepaid", "none"]
+"""Where a charge goes: onto the next invoice, out of money paid ahead, or nowhere, because it is only rated."""
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A way of paying. ``pays``: how the ledger takes it, ``None`` where nothing is ever charged.
+
+    ``settled``: where a charge goes. ``secured``: what is granted or agreed is reserved first and never exceeds what is
+    there. Otherwise, where money is paid ahead, there must be some when use is granted, and what was used may take the
+    balance below zero.
+    """
+
+    name: str
+    pays: Pays | None
+    settled: Settled
+    secured: bool
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it is paid from money paid ahead, and its tax with it."""
+        return self.settled == "prepaid"
+
+
+PAYMENTS: dict[str, Payment] = {
+    payment.name: payment
+    for payment in (
+        Payment("postpaid", "unbilled", "unbilled", secured=True),
+        Payment("prepaid", "prepaid", "prepaid", secured=True),
+        Payment("pseudo_prepaid", "pseudo_prepaid", "prepaid", secured=False),
+        Payment("rated_only", None, "none", secured=False),
+    )
+}
+
+
+def payment_of(name: str) -> Payment:
+    """The way of paying of this name. Raises :class:`ModeError`."""
+    try:
+        return PAYMENTS[name]
+    except KeyError:
+        raise ModeError(f"payment {name!r} is not one of {', '.join(PAYMENTS)}") from None
+
+
 def tax_micros(net: int, basis_points: int) -> int:
     """Tax on ``net`` micros, to the nearest micro, halves away from zero."""
     product = abs(net) * basis_points
     tax = (product * 2 + 10_000) // 20_000
     return tax if net >= 0 else -tax
+
+
+def with_tax(net: int, basis_points: int) -> int:
+    """Micros that a customer pays who pays tax at once, as from prepaid money."""
+    return net + tax_micros(net, basis_points)
+
+
+def net_affordable(gross: int, basis_points: int) -> int:
+    """The most micros net that can be paid with ``gross`` when tax is paid with it."""
+    net = gross * 10_000 // (10_000 + basis_points)
+    return net if with_tax(net, basis_points) <= gross else net - 1

@@ -62,7 +62,7 @@ class Offer:
 
     ``release``: ``latest``, an exact version or a specifier. ``package``: the name under which the product stands in
     the base software of a terminal that has it from elsewhere. A higher ``priority`` stands first in the menu.
-    ``version``: the id, ``@`` and a digest of the whole content; ``price_digest``: of what makes the prices.
+    ``version``: the id, ``@`` and a digest of the whole content; ``prices``: what makes the prices, as canonical JSON.
     """
 
     id: str
@@ -82,7 +82,15 @@ class Offer:
     modes: tuple[Mode, ...]
     content: Mapping[str, Any]
     version: str
-    price_digest: str
+    prices: tuple[str, ...]
+
+    def price_at(self, instant: datetime, prices: Sequence[str] | None = None) -> str:
+        """A digest of what the offer costs at an instant: another price, or another version of a tariff, is another.
+
+        ``prices``: of a version of the offer that went before.
+        """
+        versions = {mode.tariff: mode.priced_by.at(instant) for mode in self.modes if mode.priced_by is not None}
+        return _digest([list(self.prices if prices is None else prices), versions])
 
     def title(self, language: str) -> str:
         """The title in this language, else in the operator's default language."""
@@ -217,7 +225,7 @@ def _offer_faults(table: OfferTable, default_language: str) -> Iterator[tuple[li
 
 def build_offer(table: OfferTable, modes: Sequence[Mode], default_language: str) -> Offer:
     """The offer of a table that has no faults."""
-    prices = sorted(json.dumps(mode.price(), sort_keys=True) for mode in modes)
+    prices = tuple(sorted(json.dumps(mode.price(), sort_keys=True) for mode in modes))
     content = table.model_dump(mode="json", by_alias=True)
     for entry, mode in zip(content["mode"], modes, strict=True):
         entry.update(mode.price())
@@ -256,9 +264,9 @@ def build_offer(table: OfferTable, modes: Sequence[Mode], default_language: str)
             table.rejection.until, "new_release" in table.rejection.reopen_on, "new_price" in table.rejection.reopen_on
         ),
         modes=tuple(languages),
-        content=content,
+        content={**content, "prices": list(prices)},
         version=f"{table.id}@{_digest(content)}",
-        price_digest=_digest(prices),
+        prices=prices,
     )
 
 

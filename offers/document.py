@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
+from charging.subscriptions import Unit
 from offers.versions import Requirement, parse_specifier, parse_version
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
@@ -78,6 +79,30 @@ def _language(value: str) -> str:
     return value
 
 
+def _day_count(value: object) -> int:
+    """``30d`` as days."""
+    if isinstance(value, str) and (days := _DAYS.match(value)):
+        return int(days[1])
+    raise ValueError('a number of days such as "30d" is needed')
+
+
+def _price_change(value: object) -> int:
+    """``fixed`` is 0, ``30d`` the days between the announcement and the new price."""
+    if value == "fixed":
+        return 0
+    if isinstance(value, str) and (days := _DAYS.match(value)) and int(days[1]):
+        return int(days[1])
+    raise ValueError('"fixed", or the days of notice such as "30d" are needed')
+
+
+def _days_text(value: int) -> str:
+    return f"{value}d"
+
+
+def _price_change_text(value: int) -> str:
+    return _days_text(value) if value else "fixed"
+
+
 def _rejection_end(value: object) -> timedelta | datetime | None:
     """``never`` is ``None``, ``30d`` a time span, a date its midnight in UTC."""
     if isinstance(value, str):
@@ -105,6 +130,8 @@ Language = Annotated[str, AfterValidator(_language)]
 Texts = Annotated[dict[Language, Annotated[str, Field(min_length=1, max_length=4000)]], BeforeValidator(_texts)]
 Patterns = list[Annotated[str, Field(min_length=1)]]
 Currency = Annotated[str, AfterValidator(_currency)]
+Days = Annotated[int, PlainValidator(_day_count), PlainSerializer(_days_text)]
+PriceChange = Annotated[int, PlainValidator(_price_change), PlainSerializer(_price_change_text)]
 
 
 class Table(BaseModel):
@@ -163,6 +190,15 @@ class ModeTable(Table):
     groups: list[Identifier] = []
     spending_limit_min: Annotated[int | None, PlainValidator(_amount)] = None
     terms: Texts = {}
+    payment: str = "postpaid"
+    period: Unit | None = None
+    charged: Literal["advance", "arrears"] | None = None
+    pro_rata: bool = False
+    minimum_periods: Annotated[int, Field(ge=0, le=1200)] = 0
+    notice: Days = 0
+    trial: Days = 0
+    trial_warning: Days = 0
+    price_change: PriceChange = 0
 
 
 def _modes(value: Any) -> Any:

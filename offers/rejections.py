@@ -36,7 +36,7 @@ def stands(record: RejectionRecord, current: Mapping[str, Current], now: datetim
     if now_offered is None:
         return True
     policy = now_offered.offer.rejection
-    if policy.on_new_price and now_offered.offer.price_digest != record.price_digest:
+    if policy.on_new_price and now_offered.offer.price_at(now) != record.price_digest:
         return False
     if policy.on_new_release and now_offered.release is not None:
         return (compare(now_offered.release, record.release) or 0) <= 0

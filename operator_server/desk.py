@@ -7,10 +7,10 @@ the store, so a desk keeps no state between messages.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
@@ -25,12 +25,12 @@ from signalling.sealing import SealError
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(msgspec.Struct, frozen=True, array_like=True):
     """Who speaks: a proven terminal and the subscriber that it is bound to now.
 
     ``takes_packages``: whether anything can be installed on the terminal; a device that only answers SNMP takes
-    services alone. It has no key of ours, so its ``public_key`` is empty, and proves nothing.
+    services alone. It has no key of ours, so its ``public_key`` is empty, and proves nothing. ``currency``: in which
+    the account is kept; empty where that was not asked, and then modes in every currency are open.
     """
 
     terminal: str
@@ -40,6 +40,7 @@ class Visitor:
     language: str
     public_key: bytes
     takes_packages: bool = True
+    currency: str = ""
 
 
 class Refused(Exception):

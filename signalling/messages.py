@@ -151,9 +151,15 @@ class SectionPart(Message, frozen=True):
 class ModeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """A charging mode of an offer with its price, as the terminal shows it (claim 4).
 
-    ``kind``: free, one_off, per_use, ... ``amount``: micros net of tax, for one unit of ``unit_size`` ``unit``
-    (per_use) or once (one_off). ``tax_rate``: basis points. ``included``: units a period that cost nothing.
-    ``price_text``: the price in the user's language, for terminals that compute nothing.
+    ``kind``: free, one_off, per_use, subscription, ... ``amount``: micros net of tax, for one unit of ``unit_size``
+    ``unit`` (per_use), once (one_off) or for each ``period`` (subscription). ``tax_rate``: basis points. ``included``:
+    units a period that cost nothing. ``price_text``: the price in the user's language, for terminals that compute
+    nothing.
+
+    ``payment``: postpaid, prepaid, pseudo_prepaid or rated_only. ``period``: day, week, month or year, which is
+    ``charged`` in advance or in arrears; with ``pro_rata`` the first one ends with the calendar's and costs its share.
+    ``trial_days``: days that cost nothing before the mode begins; the user is told ``trial_warning_days`` before it
+    does. ``price_change_days``: the notice with which the price may be changed; 0: it is fixed.
     """
 
     mode: Id
@@ -170,6 +176,15 @@ class ModeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     included_per: Annotated[str, Meta(max_length=16)] = ""
     counter: Annotated[str, Meta(max_length=64)] = ""
     tariff_version: Annotated[str, Meta(max_length=128)] = ""
+    payment: Word = "postpaid"
+    period: Annotated[str, Meta(max_length=16)] = ""
+    charged: Annotated[str, Meta(max_length=16)] = ""
+    pro_rata: bool = False
+    minimum_periods: Count = 0
+    notice_days: Count = 0
+    trial_days: Count = 0
+    trial_warning_days: Count = 0
+    price_change_days: Count = 0
 
 
 class OfferEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -208,12 +223,13 @@ class Request(Message, frozen=True):
 
 
 class Reject(Message, frozen=True):
-    """Terminal: the reject signal (claims 3 and 17)."""
+    """Terminal: the reject signal (claims 3 and 17). ``release``: the one that was shown; empty for the newest."""
 
     TYPE = "reject"
     offer: Id
     version: Id
     reason: Text = ""
+    release: Annotated[str, Meta(max_length=128)] = ""
 
 
 class Later(Message, frozen=True):

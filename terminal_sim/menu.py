@@ -71,7 +71,8 @@ class Menu:
         """The reject signal."""
         if line.mark == "agreed":
             raise MenuError(f"{line.entry.title} is taken already")
-        return Reject(offer=line.entry.offer, version=line.entry.version, reason=reason)
+        entry = line.entry
+        return Reject(offer=entry.offer, version=entry.version, reason=reason, release=entry.release)
 
     def later(self, line: Line) -> Later:
         """Neither taken nor rejected."""

@@ -92,7 +92,10 @@ def check_quote(
 
 def _check_not_worse(quote: Quote, shown: ModeTerms) -> None:
     terms = quote.mode
-    same = ("kind", "currency", "unit", "unit_size", "included_per", "counter")
+    same = (
+        "kind", "currency", "unit", "unit_size", "included_per", "counter", "payment", "period", "charged", "pro_rata",
+        "minimum_periods", "notice_days", "trial_days", "trial_warning_days", "price_change_days",
+    )  # fmt: skip
     changed = [name for name in same if getattr(terms, name) != getattr(shown, name)]
     if changed:
         raise BadQuote(f"quote {quote.quote}: {', '.join(changed)} differ from what the menu showed")

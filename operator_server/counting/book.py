@@ -11,16 +11,16 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from charging.counters import CounterState, Known
-from charging.ledger.tables import CUSTOMER_KINDS, LedgerAccount
-from charging.modes import mode_kind
+from charging.modes import PAYMENTS, Payment, mode_kind, payment_of
 from operator_server.store.accounting import CounterGap, CounterReportRow, UsageGrantRow
 from operator_server.store.accounting import CounterState as CounterStateRow
 from operator_server.store.dealings import Agreement, Installation, QuoteRow
 from operator_server.store.parties import TerminalKey
 from operator_server.store.rows import add_many, table
+from operator_server.store.terms import AgreementPrice, AgreementTerm
 from signalling.clock import to_micros
 from signalling.documents import CounterReport, Quote, decode_document
 from signalling.ids import new_id
@@ -49,6 +49,8 @@ class Counted:
     """An installation with the agreement that its use is charged by.
 
     ``counter``: the counter that charges, empty where none does. ``usable``: the agreement still lets it be used.
+    ``trial_until``: use before costs nothing; ``until``: when the agreement ends, if it does. ``prices``: versions of
+    the tariff that were announced since, and when each begins.
     """
 
     installation: str
@@ -66,11 +68,25 @@ class Counted:
     agreed_at: datetime
     counter: str
     usable: bool
+    payment: Payment = PAYMENTS["postpaid"]
+    trial_until: datetime | None = None
+    until: datetime | None = None
+    prices: tuple[tuple[datetime, str], ...] = ()
+
+    def version_at(self, at: datetime) -> str:
+        """The tariff version that rates use of an instant."""
+        return next((version for begin, version in reversed(self.prices) if begin <= at), self.tariff_version)
+
+    @property
+    def cuts(self) -> tuple[datetime, ...]:
+        """Instants at which the price of use changes."""
+        trial = () if self.trial_until is None else (self.trial_until,)
+        return (*trial, *(begin for begin, _ in self.prices))
 
 
 def counted(connection: Connection, installations: Collection[str]) -> dict[str, Counted]:
     """Those of the installations that exist, by id."""
-    installation, agreement, quote = table(Installation), table(Agreement), table(QuoteRow)
+    installation, agreement, quote, term = table(Installation), table(Agreement), table(QuoteRow), table(AgreementTerm)
     statement = (
         select(
             installation.c.id.label("installation"),
@@ -78,18 +94,36 @@ def counted(connection: Connection, installations: Collection[str]) -> dict[str,
             installation.c.removed_at,
             agreement,
             quote.c.document,
+            term.c.trial_ends_at,
+            term.c.ends_at,
         )
         .join(agreement, agreement.c.id == installation.c.agreement_id)
         .join(quote, quote.c.id == agreement.c.quote_id)
+        .outerjoin(term, term.c.agreement_id == agreement.c.id)
     )
-    return {
-        row.installation: _counted(row)
+    rows = [
+        row
         for ids in portions(installations)
         for row in connection.execute(statement.where(installation.c.id.in_(ids)))
-    }
+    ]
+    prices = _announced(connection, [row.id for row in rows if row.tariff_version])
+    return {row.installation: _counted(row, prices.get(row.id, ())) for row in rows}
 
 
-def _counted(row: Row[Any]) -> Counted:
+def _announced(connection: Connection, agreements: Collection[str]) -> dict[str, tuple[tuple[datetime, str], ...]]:
+    """Agreement to the tariff versions that were announced to its user, in order."""
+    price = table(AgreementPrice)
+    found: dict[str, tuple[tuple[datetime, str], ...]] = {}
+    for ids in portions(agreements):
+        rows = connection.execute(
+            select(price).where(price.c.agreement_id.in_(ids)).order_by(price.c.agreement_id, price.c.effective_at)
+        )
+        for row in rows:
+            found[row.agreement_id] = (*found.get(row.agreement_id, ()), (row.effective_at, row.tariff_version))
+    return found
+
+
+def _counted(row: Row[Any], prices: tuple[tuple[datetime, str], ...]) -> Counted:
     terms = decode_document(Quote, row.document).mode
     return Counted(
         installation=row.installation,
@@ -107,6 +141,10 @@ def _counted(row: Row[Any]) -> Counted:
         agreed_at=row.agreed_at,
         counter=terms.counter if mode_kind(row.mode_kind).by_use else "",
         usable=row.state not in ("failed", "ended") and row.removed_at is None,
+        payment=payment_of(terms.payment),
+        trial_until=row.trial_ends_at,
+        until=row.ends_at,
+        prices=prices,
     )
 
 
@@ -179,26 +217,6 @@ def open_grants(connection: Connection, installations: Collection[str]) -> list[
         for ids in portions(installations)
         for row in connection.execute(statement.where(grant.c.installation_id.in_(ids)))
     ]
-
-
-def money_left(connection: Connection, accounts: Collection[str]) -> dict[tuple[str, str], int | None]:
-    """What each account can spend in each of its currencies, as :func:`charging.ledger.book.available` has it."""
-    ledger = table(LedgerAccount)
-    statement = (
-        select(
-            ledger.c.owner,
-            ledger.c.currency,
-            func.max(ledger.c.credit_limit).label("credit"),
-            func.sum(ledger.c.balance + ledger.c.reserved).label("taken"),
-        )
-        .where(ledger.c.kind.in_(CUSTOMER_KINDS))
-        .group_by(ledger.c.owner, ledger.c.currency)
-    )
-    return {
-        (row.owner, row.currency): None if row.credit is None else int(row.credit - row.taken)
-        for owners in portions(accounts)
-        for row in connection.execute(statement.where(ledger.c.owner.in_(owners)))
-    }
 
 
 def fill_gap(connection: Connection, key: CounterKey, sequence: int, now: datetime) -> None:

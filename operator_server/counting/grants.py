@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from charging.counters import CounterState
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Operation, Release, Reserve
+from charging.modes import net_affordable, with_tax
 from charging.periods import period, period_of
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, units_affordable
@@ -20,12 +21,12 @@ from operator_server.counting.book import (
     Counted,
     CounterKey,
     counted,
-    money_left,
     open_grants,
     portions,
     states,
 )
 from operator_server.counting.metering import Meter
+from operator_server.counting.money import limits_left, money_left
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.settings import Settings
 from operator_server.store.accounting import UsageGrantRow
@@ -76,6 +77,42 @@ class _Budget:
     units: int
     cost: int
     obstacle: str = ""
+
+
+class _Purse:
+    """What the accounts and the subscribers' own limits leave, as grants are made one after another."""
+
+    def __init__(self, connection: Connection, items: Sequence[Counted], zone: tzinfo, now: datetime) -> None:
+        self._money = money_left(connection, {item.account for item in items})
+        self._limits = limits_left(connection, {item.subscriber for item in items}, zone, now)
+
+    def credit(self, item: Counted) -> int:
+        """Micros net that the item's account can spend in its way of paying."""
+        left = self._money[item.account, item.currency, item.payment.ahead]
+        if left is None:
+            return MAX_MICROS
+        if not item.payment.secured:
+            return MAX_MICROS if left > 0 else 0
+        return max(0, net_affordable(left, item.tax_rate) if item.payment.ahead else left)
+
+    def limit(self, item: Counted) -> int:
+        """Micros net that the subscriber's own limit leaves."""
+        return max(0, self._limits.get((item.subscriber, item.currency), MAX_MICROS))
+
+    def take(self, item: Counted, budget: _Budget) -> None:
+        """Less is left for the grants that follow."""
+        key = (item.subscriber, item.currency)
+        if key in self._limits:
+            self._limits[key] -= budget.cost
+        if item.payment.pays is None or not item.payment.secured:
+            return
+        cost = with_tax(budget.cost, item.tax_rate) if item.payment.ahead else budget.cost
+        left, ahead = (self._money[item.account, item.currency, way] for way in (False, True))
+        assert ahead is not None
+        ahead -= cost if item.payment.ahead else 0
+        left = None if left is None else left - cost
+        self._money[item.account, item.currency, False] = left
+        self._money[item.account, item.currency, True] = ahead if left is None else min(left, ahead)
 
 
 class UsageGrants:
@@ -133,18 +170,14 @@ class UsageGrants:
         self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime
     ) -> dict[CounterKey, Signed]:
         """New grants; those that went before must be released in the ledger. Writes a notice where there is none."""
-        money = money_left(connection, {want.item.account for want in wants})
+        purse = _Purse(connection, [want.item for want in wants], self._settings.operator.zone, now)
         made: list[tuple[dict[str, Any], Operation | None]] = []
         for want in wants:
-            item = want.item
-            payer = (item.account, item.currency)
-            budget = self._budget(meter, want, money[payer], now)
+            budget = self._budget(meter, want, purse, now)
             if not budget.units:
                 self._tell(connection, want, budget.obstacle, now)
                 continue
-            left = money[payer]
-            if left is not None:
-                money[payer] = left - budget.cost
+            purse.take(want.item, budget)
             made.append(self._make(want, budget, now))
         reserves = [operation for _, operation in made if operation is not None]
         outcomes = iter(apply(connection, reserves, to_micros(now)) if reserves else ())
@@ -159,17 +192,19 @@ class UsageGrants:
             connection.execute(insert(table(UsageGrantRow)), rows)
         return {(row["installation_id"], row["counter"]): Signed(row["document"], row["signature"]) for row in rows}
 
-    def _budget(self, meter: Meter, want: Want, money: int | None, now: datetime) -> _Budget:
+    def _budget(self, meter: Meter, want: Want, purse: _Purse, now: datetime) -> _Budget:
         item, version = want.item, meter.version(want.item)
         portion = min(version.grant_units, MAX_COUNT - want.value)
         if portion <= 0:
             return _Budget(0, 0, "not_granted")
+        if item.payment.pays is None or (item.trial_until is not None and now < item.trial_until):
+            return _Budget(portion, 0)
         month = period_of(now, self._settings.operator.zone)
         state = meter.state(item, month)
-        credit = MAX_MICROS if money is None else max(0, money)
-        limit = MAX_MICROS
+        credit = purse.credit(item)
+        limit = purse.limit(item)
         if item.spending_limit is not None:
-            limit = max(0, item.spending_limit - meter.spent(item, month))
+            limit = min(limit, max(0, item.spending_limit - meter.spent(item, month)))
         # Units that are included cost nothing and are granted whatever is left.
         units = units_affordable(version, state, min(limit, credit), at=now, limit=portion)
         cost = _highest_cost(version, units, state, now) if units else 0
@@ -177,7 +212,10 @@ class UsageGrants:
 
     def _make(self, want: Want, budget: _Budget, now: datetime) -> tuple[dict[str, Any], Operation | None]:
         counting = self._settings.counting
-        valid_until = now + timedelta(seconds=counting.grant_validity)
+        item = want.item
+        # What is granted is granted at a price, so it ends where the price changes.
+        ends = [at for at in (*item.cuts, item.until) if at is not None and at > now]
+        valid_until = min([now + timedelta(seconds=counting.grant_validity), *ends])
         report_by = min(valid_until, now + timedelta(seconds=counting.report_within))
         grant = UsageGrant(
             grant=new_id(to_micros(now)),
@@ -203,17 +241,19 @@ class UsageGrants:
             "report_by": report_by,
             "reservation_id": None,
             "state": "open",
+            "cost": budget.cost,
         }
-        if not budget.cost:
+        if not budget.cost or item.payment.pays is None or not item.payment.secured:
             return row, None
         reserve = Reserve(
             source=SOURCE,
             op_id=grant.grant,
-            owner=want.item.account,
-            amount=budget.cost,
-            currency=want.item.currency,
+            owner=item.account,
+            amount=with_tax(budget.cost, item.tax_rate) if item.payment.ahead else budget.cost,
+            currency=item.currency,
             expires_at=valid_until,
-            agreement_id=want.item.agreement,
+            agreement_id=item.agreement,
+            pays=item.payment.pays,
         )
         return row, reserve
 

@@ -246,7 +246,7 @@ class _Intake:
         )
         if evaluation.pieces and report.counter == item.counter:
             try:
-                self.meter.add(item, report.counter, by_period(evaluation.pieces, self._zone))
+                self.meter.add(item, report.counter, by_period(evaluation.pieces, self._zone, item.cuts))
             except RatingError as error:
                 return Evaluation("refused", state, reason=str(error))
         return evaluation

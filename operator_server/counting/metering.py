@@ -13,13 +13,14 @@ from sqlalchemy import Connection, Row, Select, bindparam, insert, select, updat
 
 from charging.counters import Piece
 from charging.ledger.book import apply
-from charging.ledger.operations import Applied, Duplicate, Leg, Operation, Post
-from charging.ledger.operations import Charge as LedgerCharge
-from charging.ledger.tables import OPERATOR, REVENUE, UNBILLED
+from charging.ledger.operations import Applied, Declined, Duplicate, Operation
+from charging.ledger.tables import UNBILLED
+from charging.modes import PAYMENTS, Payment, tax_micros
 from charging.rating import RatingError, RatingState
 from charging.tariffs import TariffVersion, rate_usage
 from operator_server.billing.open_period import billed_until
 from operator_server.counting.book import Counted, portions
+from operator_server.counting.money import charge_operation, tax_operation
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.store.accounting import Charge, RatingStateRow
 from operator_server.store.rows import table
@@ -31,6 +32,9 @@ SOURCE = "counter"
 
 LIFE = "agreement"
 """The period of a rating state that counts over the life of an agreement."""
+
+TRIAL = "trial"
+"""The period of a rating state in which the use of a trial is rated, and the kind of its charges."""
 
 
 _rating = table(RatingStateRow)
@@ -48,6 +52,7 @@ class _Carried:
     spent: int
     stored: bool = False
     changed: bool = False
+    version: str = ""
 
 
 class Meter:
@@ -62,6 +67,7 @@ class Meter:
         self._now = now
         self._carried: dict[str, dict[str, _Carried]] = {}
         self._charges: list[dict[str, Any]] = []
+        self._payments: dict[str, Payment] = {}
         self._billed_until = billed_until(connection)
 
     def expect(self, agreements: Iterable[str], periods: Sequence[str]) -> None:
@@ -76,14 +82,23 @@ class Meter:
             for row in rows:
                 self._carried[row.agreement_id][row.period] = _read(row)
 
-    def version(self, item: Counted) -> TariffVersion:
-        """The tariff version of the item's agreement."""
-        return self._tariffs.find(self._connection, item.tariff_version)
+    def version(self, item: Counted, at: datetime | None = None) -> TariffVersion:
+        """The tariff version that rates use of the item at an instant, now by default."""
+        return self._tariffs.find(self._connection, item.version_at(self._now if at is None else at))
 
     def state(self, item: Counted, period: str) -> RatingState:
-        """The rating state in which the next use of the period is rated."""
-        life = self.version(item).included_per == "agreement"
-        return self._row(item.agreement, LIFE if life else period).state
+        """The rating state in which use of the period is rated that takes place now."""
+        return self._state(item, period, self._now)[1]
+
+    def _state(self, item: Counted, period: str, at: datetime) -> tuple[_Carried, RatingState]:
+        version = self.version(item, at)
+        if item.trial_until is not None and at < item.trial_until:
+            period = TRIAL
+        elif version.included_per == "agreement":
+            period = LIFE
+        carried = self._row(item.agreement, period)
+        same = (carried.version or item.tariff_version) == version.version_id
+        return carried, carried.state if same else carried.state.next_version()
 
     def spent(self, item: Counted, period: str) -> int:
         """Micros net that use has cost in the period."""
@@ -102,20 +117,26 @@ class Meter:
             raise
 
     def _add(self, item: Counted, counter: str, period: str, piece: Piece) -> None:
-        version = self.version(item)
-        life = version.included_per == "agreement"
-        carried = self._row(item.agreement, LIFE if life else period)
-        before = carried.state
+        version = self.version(item, piece.at)
+        carried, before = self._state(item, period, piece.at)
         rated = rate_usage(version, piece.quantity, before, at=piece.at)
         carried.state, carried.changed = rated.state, True
-        month = self._row(item.agreement, period)
-        month.spent += rated.cost_micros
-        month.changed = True
+        carried.version = version.version_id if item.prices else ""
         included = (rated.state.used - before.used) - (rated.state.units - before.units)
+        trial = item.trial_until is not None and piece.at < item.trial_until
+        paid_tax = 0
+        if item.payment.pays is not None and not trial:
+            month = self._row(item.agreement, period)
+            if item.payment.ahead:
+                # Pieces pay together the tax on the whole.
+                rate = item.tax_rate
+                paid_tax = tax_micros(month.spent + rated.cost_micros, rate) - tax_micros(month.spent, rate)
+            month.spent += rated.cost_micros
+            month.changed = True
         self._charges.append(
             {
                 "id": new_id(to_micros(self._now)),
-                "kind": "use",
+                "kind": TRIAL if trial else "use",
                 "agreement_id": item.agreement,
                 "account_id": item.account,
                 "subscriber_id": item.subscriber,
@@ -133,27 +154,63 @@ class Meter:
                 "currency": item.currency,
                 "tax_category": item.tax_category,
                 "tax_rate": item.tax_rate,
-                "tariff_version": item.tariff_version,
+                "tariff_version": version.version_id,
+                "transfer_id": "",
+                "pays": "none" if trial else item.payment.settled,
+                "paid_tax": paid_tax,
             }
         )
+        self._payments[self._charges[-1]["id"]] = PAYMENTS["rated_only"] if trial else item.payment
 
     def write(self, also: Sequence[Operation] = ()) -> list[dict[str, Any]]:
-        """Post all charges, and ``also`` other operations whose outcome does not matter; store rows and states.
+        """Post all charges, after ``also`` other operations whose outcome does not matter; store rows and states.
 
-        Returns the rows of the charges.
+        What money paid ahead does not cover, because somebody used more than was granted, is owed: it goes onto the
+        next invoice, and the money paid ahead stays as it is. Returns the rows of the charges.
         """
         charges, self._charges = self._charges, []
-        operations = [_operation(charge) for charge in charges]
-        if operations or also:
-            outcomes = apply(self._connection, [*operations, *also], to_micros(self._now))
-            for charge, outcome in zip(charges, outcomes, strict=False):
-                if not isinstance(outcome, Applied | Duplicate):
-                    raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
-                charge["transfer_id"] = outcome.transfer_id
+        self._post(charges, also)
         if charges:
             self._connection.execute(insert(table(Charge)), charges)
         self._write_states()
         return charges
+
+    def _post(self, charges: Sequence[dict[str, Any]], also: Sequence[Operation]) -> None:
+        asked = [(charge, operation) for charge in charges if (operation := self._operation(charge)) is not None]
+        operations = [*also, *(operation for _, operation in asked)]
+        if not operations:
+            return
+        now = to_micros(self._now)
+        outcomes = apply(self._connection, operations, now)[len(also) :]
+        further: list[tuple[dict[str, Any], Operation]] = []
+        for (charge, operation), outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Applied | Duplicate):
+                charge["transfer_id"] = outcome.transfer_id
+                if (tax := tax_operation(SOURCE, operation.op_id, charge)) is not None:
+                    further.append((charge, tax))
+            elif isinstance(outcome, Declined) and charge["pays"] == "prepaid":
+                charge["pays"], charge["paid_tax"] = UNBILLED, 0
+                owed = charge_operation(SOURCE, operation.op_id, charge, PAYMENTS["postpaid"])
+                assert owed is not None
+                further.append((charge, owed))
+            else:
+                raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
+        if not further:
+            return
+        for (charge, operation), outcome in zip(
+            further, apply(self._connection, [operation for _, operation in further], now), strict=True
+        ):
+            if not isinstance(outcome, Applied | Duplicate):
+                raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
+            if operation.source == SOURCE:
+                charge["transfer_id"] = outcome.transfer_id
+
+    def _operation(self, charge: Mapping[str, Any]) -> Operation | None:
+        op_id = operation_id(
+            charge["installation_id"], charge["counter"], charge["epoch"], charge["counter_from"], charge["counter_to"]
+        )
+        payment = self._payments[charge["id"]]
+        return charge_operation(SOURCE, op_id, charge, payment, checked=payment.ahead and payment.secured)
 
     def _row(self, agreement: str, period: str) -> _Carried:
         of_agreement = self._carried.setdefault(agreement, {})
@@ -170,7 +227,10 @@ class Meter:
             for period, carried in periods.items():
                 if not carried.changed:
                     continue
-                values = {"state": msgspec.to_builtins(carried.state), "spent": carried.spent}
+                state = msgspec.to_builtins(carried.state)
+                if carried.version:
+                    state["version"] = carried.version
+                values = {"state": state, "spent": carried.spent}
                 if carried.stored:
                     changed.append({"a": agreement, "p": period, **values})
                 else:
@@ -188,7 +248,9 @@ def _rating_rows() -> Select[Any]:
 
 
 def _read(row: Row[Any]) -> _Carried:
-    return _Carried(msgspec.convert(row.state, RatingState), row.spent, stored=True)
+    return _Carried(
+        msgspec.convert(row.state, RatingState), row.spent, stored=True, version=row.state.get("version", "")
+    )
 
 
 def operation_id(installation: str, counter: str, epoch: int, start: int, end: int) -> str:
@@ -197,37 +259,8 @@ def operation_id(installation: str, counter: str, epoch: int, start: int, end: i
     return f"{installation[:36]}:{hashlib.sha256(whole.encode()).hexdigest()[:24]}"
 
 
-def _operation(charge: Mapping[str, Any]) -> Operation:
-    op_id = operation_id(
-        charge["installation_id"], charge["counter"], charge["epoch"], charge["counter_from"], charge["counter_to"]
-    )
-    return ledger_operation(SOURCE, op_id, charge)
-
-
 def ledger_operation(source: str, op_id: str, charge: Mapping[str, Any]) -> Operation:
-    """The ledger's side of a charge for use."""
-    if charge["net"] >= 0:
-        # What was used is owed, whatever the limit; the limit binds what is granted ahead.
-        return LedgerCharge(
-            source=source,
-            op_id=op_id,
-            owner=charge["account_id"],
-            amount=charge["net"],
-            currency=charge["currency"],
-            effective_at=charge["effective_at"],
-            agreement_id=charge["agreement_id"],
-            tariff_version_id=charge["tariff_version"] or None,
-            checked=False,
-        )
-    # Volume tiers may make the units before cheaper than they were charged.
-    return Post(
-        source=source,
-        op_id=op_id,
-        kind="use_credit",
-        legs=(
-            Leg(charge["account_id"], UNBILLED, charge["currency"], charge["net"]),
-            Leg(OPERATOR, REVENUE, charge["currency"], -charge["net"]),
-        ),
-        effective_at=charge["effective_at"],
-        agreement_id=charge["agreement_id"],
-    )
+    """The ledger's side of a charge for use that goes onto an invoice."""
+    operation = charge_operation(source, op_id, charge, PAYMENTS["postpaid"])
+    assert operation is not None
+    return operation

@@ -34,6 +34,7 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
             subscriber.c.groups,
             device.c.language.label("device_language"),
             account.c.language,
+            account.c.currency,
         )
         .select_from(device)
         .join(terminal, terminal.c.id == device.c.terminal_id)
@@ -63,6 +64,7 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
         language=row.device_language or row.language,
         public_key=b"",
         takes_packages=False,
+        currency=row.currency,
     )
 
 

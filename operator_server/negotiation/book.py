@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from offers.rejections import RejectionRecord
-from operator_server.store.dealings import Agreement, Installation, QuoteRow, Rejection, Release
+from operator_server.store.dealings import Agreement, Installation, OfferVersion, QuoteRow, Rejection, Release
 from operator_server.store.parties import TerminalSession
 from operator_server.store.rows import table
+from operator_server.store.terms import AgreementTerm
 from operator_server.validation.comparison import ReleaseValidity
 
 OPEN_AGREEMENT_STATES = ("agreed", "granted")
@@ -21,6 +22,35 @@ def last_code(connection: Connection, terminal: str) -> bytes | None:
     """The configuration code that the terminal answered last."""
     session = table(TerminalSession)
     return connection.execute(select(session.c.code).where(session.c.terminal_id == terminal)).scalar()
+
+
+def interrogated_at(connection: Connection, terminal: str) -> datetime | None:
+    """When the terminal answered last; its menu is of that time."""
+    session = table(TerminalSession)
+    return connection.execute(select(session.c.interrogated_at).where(session.c.terminal_id == terminal)).scalar()
+
+
+def offer_prices(connection: Connection, version: str) -> Sequence[str]:
+    """What made the prices of a version of an offer, as :attr:`offers.catalogue.Offer.prices` has it."""
+    kept = table(OfferVersion)
+    content = connection.execute(select(kept.c.content).where(kept.c.id == version)).scalar()
+    prices: Sequence[str] = (content or {}).get("prices", ())
+    return prices
+
+
+def had_trial(connection: Connection, subscriber: str, product: str) -> bool:
+    """Whether the subscriber has or had an agreement on the product that began with a trial."""
+    agreement, term = table(Agreement), table(AgreementTerm)
+    tried = (
+        select(term.c.agreement_id)
+        .join(agreement, agreement.c.id == term.c.agreement_id)
+        .where(
+            agreement.c.subscriber_id == subscriber,
+            agreement.c.product == product,
+            term.c.trial_ends_at.is_not(None),
+        )
+    )
+    return connection.execute(tried).first() is not None
 
 
 def rejections_of(connection: Connection, subscriber: str) -> list[RejectionRecord]:

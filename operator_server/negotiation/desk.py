@@ -17,10 +17,12 @@ from charging.agreements import (
     check_credit,
     choose_mode,
 )
-from charging.ledger.book import apply, available
+from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Declined, Duplicate, Release, Reserve
-from charging.modes import mode_kind, tax_micros
+from charging.modes import first_due, mode_kind, payment_of, tax_micros, with_tax
+from offers.index import Current
 from offers.versions import compare
+from operator_server.counting.money import limit_left, spendable
 from operator_server.desk import Handler, Visitor, answering
 from operator_server.keys import OperatorKeys
 from operator_server.negotiation import book
@@ -40,12 +42,14 @@ from signalling.messages import (
     Decline,
     Later,
     Message,
+    ModeTerms,
     Noted,
     QuoteMessage,
     Reject,
     Request,
     Signed,
 )
+from signalling.money import format_micros
 from signalling.proof import check, sign
 
 EvidenceKind = Literal["ed25519", "web_token"]
@@ -69,8 +73,9 @@ class Negotiation:
         if missing:
             raise NotAgreed("needs", f"take first what this offer needs: {', '.join(missing)}")
         self._check_need(connection, visitor, offer.offer.product, offer.release, now)
-        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
+        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language, visitor.currency)
         chosen = choose_mode(modes, message.mode, _money(connection, visitor, modes.get(message.mode)))
+        self._check_terms(connection, visitor, offer.offer.product, chosen.terms, now)
         return self._quote(connection, visitor, offer, ModeDecision(chosen, None, "quoted"), None, now)
 
     def counter_proposal(
@@ -81,9 +86,10 @@ class Negotiation:
         if row.round >= self._settings.negotiation.max_rounds:
             raise NotAgreed("too_many_rounds", "no further counter-proposal; confirm the last quote or decline")
         offer = self._open_offer(connection, visitor, row.offer_id, row.offer_version, now)
-        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language)
+        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language, visitor.currency)
         money = _money(connection, visitor, modes.get(message.mode))
         decision = answer_counter_proposal(modes, message.mode, message.spending_limit, money)
+        self._check_terms(connection, visitor, offer.offer.product, decision.mode.terms, now)
         book.set_quote_state(connection, row.id, "superseded")
         return self._quote(connection, visitor, offer, decision, row, now)
 
@@ -172,6 +178,7 @@ class Negotiation:
         mine = next((each for each in standing if each.offer == offer.id), None)
         until = offer.rejection.ends(now) if mine is None else mine.until
         if mine is None:
+            price, release = self._shown(connection, visitor, current, message, now)
             add(
                 connection,
                 Rejection(
@@ -181,8 +188,8 @@ class Negotiation:
                     product=offer.product,
                     offer_id=offer.id,
                     offer_version=message.version,
-                    price_digest=offer.price_digest,
-                    release=current.release or "",
+                    price_digest=price,
+                    release=release,
                     rejected_at=now,
                     until_at=until,
                     reason=message.reason[:256],
@@ -193,6 +200,18 @@ class Negotiation:
                 offer=offer.id, product=offer.product,
             )  # fmt: skip
         return Noted(message.offer, None if until is None else to_micros(until))
+
+    def _shown(
+        self, connection: Connection, visitor: Visitor, current: Current, message: Reject, now: datetime
+    ) -> tuple[str, str]:
+        """The price digest and the release that the user rejects: those of the menu, whatever holds by now."""
+        at = book.interrogated_at(connection, visitor.terminal) or now
+        prices = book.offer_prices(connection, message.version) if message.version != current.offer.version else None
+        release = current.release or ""
+        # What nobody has published is no release that could have been shown.
+        if message.release and book.release_row(connection, current.offer.product, message.release) is not None:
+            release = message.release
+        return current.offer.price_at(min(at, now), prices), release
 
     def later(self, connection: Connection, visitor: Visitor, message: Later, now: datetime) -> Noted:
         """Neither taken nor rejected."""
@@ -266,14 +285,33 @@ class Negotiation:
             raise NotAgreed("quote_expired", f"quote {quote} expired at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC")
         return row
 
+    def _check_terms(
+        self, connection: Connection, visitor: Visitor, product: str, terms: ModeTerms, now: datetime
+    ) -> None:
+        """Refuse a second trial, and what the subscriber's own limit does not allow."""
+        if terms.trial_days and book.had_trial(connection, visitor.subscriber, product):
+            raise NotAgreed("trial_used", f"{product} was tried before; a trial is given once")
+        due = first_due(terms)
+        left = limit_left(connection, visitor.subscriber, terms.currency, self._settings.operator.zone, now)
+        if left is not None and (due > left or (left <= 0 and mode_kind(terms.kind).by_use)):
+            raise NotAgreed(
+                "limit_reached",
+                f"{format_micros(left, terms.currency)} {terms.currency} are left of the limit on the subscriber's "
+                "spending this month",
+            )
+
     def _reserve(
         self, connection: Connection, visitor: Visitor, agreement: str, quote: Quote, now: datetime
     ) -> str | None:
         terms = AllowedMode(quote.mode)
         check_credit(quote.mode, _money(connection, visitor, terms))
+        self._check_terms(connection, visitor, quote.product, quote.mode, now)
         due = mode_kind(quote.mode.kind).due_on_delivery(quote.mode)
-        if not due:
+        payment = payment_of(quote.mode.payment)
+        if not due or payment.pays is None:
             return None
+        if payment.ahead:
+            due = with_tax(due, quote.mode.tax_rate)
         expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
         operation = Reserve(
             source="agreement",
@@ -283,6 +321,7 @@ class Negotiation:
             currency=quote.currency,
             agreement_id=agreement,
             expires_at=expires,
+            pays=payment.pays,
         )
         outcome = apply(connection, [operation], to_micros(now))[0]
         if isinstance(outcome, Declined):
@@ -375,11 +414,12 @@ class NegotiationDesk(Negotiation):
 
 
 def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -> int | None:
-    """Micros that the visitor's account may still spend on the mode; ``None`` where nothing limits it."""
+    """Micros net that the visitor's account may still spend on the mode; ``None`` where nothing limits it."""
     if mode is None or not mode_kind(mode.terms.kind).paid:
         return None
+    terms = mode.terms
     try:
-        return available(connection, visitor.account, mode.terms.currency)
+        return spendable(connection, visitor.account, terms.currency, payment_of(terms.payment), terms.tax_rate)
     except LookupError:
         raise NotAgreed(
             "mode_not_allowed", f"mode {mode.terms.mode!r} is priced in {mode.terms.currency}, the account is not"

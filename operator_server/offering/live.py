@@ -111,11 +111,11 @@ def read_configuration(connection: Connection, code: bytes) -> Configuration:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """Menus and their entries by language, encoded; good until a tariff's next version, in microseconds."""
+    """Menus and their entries by language and currency, encoded; good until a tariff's next version (microseconds)."""
 
     until: int
-    menus: dict[tuple[int, str], tuple[tuple[OfferRef, ...], Menu]] = field(default_factory=dict)
-    entries: dict[tuple[int, str], tuple[OfferRef, msgspec.Raw]] = field(default_factory=dict)
+    menus: dict[tuple[int, str, str], tuple[tuple[OfferRef, ...], Menu]] = field(default_factory=dict)
+    entries: dict[tuple[int, str, str], tuple[OfferRef, msgspec.Raw]] = field(default_factory=dict)
 
 
 class LiveOffers:
@@ -190,14 +190,14 @@ class LiveOffers:
         hidden = self._hidden(context, now)
         whole = not hidden and not visitor.groups and visitor.takes_packages and all(ref.plain for ref in area)
         if whole:
-            known = ready.menus.get((id(area), visitor.language))
+            known = ready.menus.get((id(area), visitor.language, visitor.currency))
             if known is not None and known[0] is area:
                 return known[1]
         refs = self._select(code, hidden, visitor, now)
         entries = [self._entry(ready, ref, visitor, now) for ref in refs]
         menu = Menu(entries, " ".join(ref.offer.version for ref in refs))
         if whole:
-            ready.menus[id(area), visitor.language] = (area, menu)
+            ready.menus[id(area), visitor.language, visitor.currency] = (area, menu)
         return menu
 
     def current(self, offer: str) -> Current | None:
@@ -227,13 +227,18 @@ class LiveOffers:
         hidden = hidden_products(rejections, self._memory.current, now)
         return [OpenOffer(ref.offer, ref.release, ref.needs) for ref in self._select(code, hidden, visitor, now)]
 
-    def allowed_modes(self, offer: Offer, groups: Collection[str], language: str) -> dict[str, AllowedMode]:
-        """The modes of an offer that a subscriber of these groups may use, with their prices now."""
+    def allowed_modes(
+        self, offer: Offer, groups: Collection[str], language: str, currency: str = ""
+    ) -> dict[str, AllowedMode]:
+        """The modes of an offer that a subscriber of these groups may use, with their prices now.
+
+        ``currency``: of the account that pays; empty for all.
+        """
         now = self._clock.now()
         return {
-            mode.id: AllowedMode(self._terms(mode, language, now), mode.spending_limit_min, mode.terms_text(language))
+            mode.id: AllowedMode(self.terms(mode, language, now), mode.spending_limit_min, mode.terms_text(language))
             for mode in permitted(offer.modes, groups)
-            if self._has_price(mode, now)
+            if self._is_open(mode, currency, now)
         }
 
     def _select(self, code: bytes, hidden: frozenset[str], visitor: Visitor, now: datetime) -> list[OfferRef]:
@@ -242,10 +247,12 @@ class LiveOffers:
             self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now,
             takes_packages=visitor.takes_packages,
         )  # fmt: skip
-        return [ref for ref in refs if any(self._has_price(mode, now) for mode in ref.modes)]
+        return [ref for ref in refs if any(self._is_open(mode, visitor.currency, now) for mode in ref.modes)]
 
-    def _has_price(self, mode: Mode, now: datetime) -> bool:
-        """Whether the mode has a price now: its tariff may begin later."""
+    def _is_open(self, mode: Mode, currency: str, now: datetime) -> bool:
+        """Whether the mode has a price now (its tariff may begin later) that an account in this currency can pay."""
+        if currency and mode.currency != currency and mode_kind(mode.kind).paid:
+            return False
         return not mode.tariff or self._tariffs.tariff(mode.tariff).versions[0].effective_from <= now
 
     def _hidden(self, context: LogonContext, now: datetime) -> frozenset[str]:
@@ -269,7 +276,7 @@ class LiveOffers:
         self._ready = _Ready(to_micros(min(later)) if later else _NEVER)
 
     def _entry(self, ready: _Ready, ref: OfferRef, visitor: Visitor, now: datetime) -> msgspec.Raw:
-        key = (id(ref), visitor.language)
+        key = (id(ref), visitor.language, visitor.currency)
         known = ready.entries.get(key)
         if known is not None and known[0] is ref:
             return known[1]
@@ -283,7 +290,7 @@ class LiveOffers:
             title=offer.title(language),
             text=offer.description(language),
             size=self._supply.lengths.get((ref.product, ref.release), 0),
-            modes=[self._terms(mode, language, now) for mode in ref.modes if self._has_price(mode, now)],
+            modes=[self.terms(mode, language, now) for mode in ref.modes if self._is_open(mode, visitor.currency, now)],
             needs=list(ref.needs),
             replaces=ref.replaces,
         )
@@ -292,7 +299,8 @@ class LiveOffers:
             ready.entries[key] = (ref, raw)
         return raw
 
-    def _terms(self, mode: Mode, language: str, now: datetime) -> ModeTerms:
+    def terms(self, mode: Mode, language: str, now: datetime) -> ModeTerms:
+        """The mode as it is offered now, in a language."""
         terms = ModeTerms(
             mode=mode.id,
             kind=mode.kind,
@@ -302,6 +310,15 @@ class LiveOffers:
             amount=mode.amount,
             tax_category=mode.tax_category,
             tax_rate=mode.tax_rate,
+            payment=mode.payment,
+            period=mode.period,
+            charged=mode.charged,
+            pro_rata=mode.pro_rata,
+            minimum_periods=mode.minimum_periods,
+            notice_days=mode.notice_days,
+            trial_days=mode.trial_days,
+            trial_warning_days=mode.trial_warning_days,
+            price_change_days=mode.price_change_days,
         )
         exact = True
         if mode_kind(mode.kind).by_use:

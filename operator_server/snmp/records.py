@@ -118,6 +118,7 @@ def device_context(connection: Connection, terminal: str, now: datetime) -> Logo
             device.c.language,
             _session.c.code,
             account.c.language.label("account_language"),
+            account.c.currency,
         )
         .select_from(binding)
         .join(subscriber, subscriber.c.id == binding.c.subscriber_id)
@@ -134,7 +135,10 @@ def device_context(connection: Connection, terminal: str, now: datetime) -> Logo
     if row is None:
         return None
     language = row.language or row.account_language
-    visitor = Visitor(terminal, row.id, row.account_id, frozenset(row.groups), language, b"", takes_packages=False)
+    visitor = Visitor(
+        terminal, row.id, row.account_id, frozenset(row.groups), language, b"", takes_packages=False,
+        currency=row.currency,
+    )  # fmt: skip
     return LogonContext(visitor, _rejections(connection, row.id, now), row.code)
 
 

@@ -90,7 +90,8 @@ def _in_order(rows: Iterable[Row[Any]]) -> Iterator[Row[Any]]:
         for row in group:
             place = (row.position or 0, row.epoch, row.counter_from)
             first[_group(row)] = min(place, first.get(_group(row), place))
-        yield from sorted(group, key=lambda row: (first[_group(row)], row.transfer_id))
+        # What is only rated has no transfer.
+        yield from sorted(group, key=lambda row: (first[_group(row)], row.transfer_id, row.epoch, row.counter_from))
 
 
 def _group(row: Row[Any]) -> str:

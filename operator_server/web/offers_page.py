@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Any
 
 import anyio.to_thread
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import Connection
@@ -259,7 +260,7 @@ class OffersPage:
         if visitor.subscriber != session.subscriber:
             raise Closed
         view = self._view(visitor.language, call.accept)
-        return session, replace(visitor, language=view.language), view
+        return session, msgspec.structs.replace(visitor, language=view.language), view
 
     def _read(self, call: Call, show: Callable[[Connection, Call, Visitor, View, datetime], Page]) -> Page:
         now = self._operator.clock.now()
@@ -378,7 +379,11 @@ class OffersPage:
             spending_limit=quote.spending_limit,
         ).encode()
         current = self._offers.current(row.offer_id)
-        modes = {} if current is None else self._offers.allowed_modes(current.offer, visitor.groups, view.language)
+        modes = (
+            {}
+            if current is None
+            else self._offers.allowed_modes(current.offer, visitor.groups, view.language, visitor.currency)
+        )
         shown = {
             "view": view,
             "device": view.device(connection, visitor.terminal),

@@ -67,7 +67,7 @@ class View:
 
     def offer(self, opened: OpenOffer, visitor: Visitor, missing: Sequence[str]) -> dict[str, Any]:
         """An offer of the menu. ``missing``: offers that must be taken first."""
-        modes = self._offers.allowed_modes(opened.offer, visitor.groups, self.language)
+        modes = self._offers.allowed_modes(opened.offer, visitor.groups, self.language, visitor.currency)
         return {
             "id": opened.offer.id,
             "version": opened.offer.version,

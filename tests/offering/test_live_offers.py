@@ -93,7 +93,7 @@ def test_files_with_a_fault_name_file_key_and_reason_and_change_nothing(house: H
     [problem] = broken.value.problems
     assert problem.file.endswith("shop.toml")
     assert problem.key == "offer[0].mode[1].kind"
-    assert "free, one_off, per_use" in problem.reason
+    assert "free, one_off, per_use, subscription" in problem.reason
     assert user.menu() == before
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from offer_samples import BUY, FREE, TARIFFS, TAX_RATES, offer
+from offer_samples import BUY, FREE, NOW, TARIFFS, TAX_RATES, offer
 
 from charging.tariffs import Problem, TariffBook
 from offers.catalogue import Catalogue, load_catalogue
@@ -122,7 +122,7 @@ FAULTS = [
     ("from = 2026-01-01", 'from = "2026-01-01"', "valid.from", "'2026-01-01'", "without quotes"),
     ("from = 2026-01-01", "from = 2028-01-01", "valid.until", "datetime", "ends before it begins"),
     ('id = "buy"', 'id = "per-use"', "mode[1].id", "'per-use'", "the same id"),
-    ('kind = "one_off"', 'kind = "lease"', "mode[1].kind", "'lease'", "there are: free, one_off, per_use"),
+    ('kind = "one_off"', 'kind = "lease"', "mode[1].kind", "'lease'", "there are: free, one_off, per_use, subscription"),
     ('label = "Buy"', 'label = { de = "Kaufen" }', "mode[1].label", "", "no text in 'en'"),
     ('amount = "4.99"', "amount = 4.99", "mode[1].amount", "4.99", "string"),
     ('amount = "4.99"', 'amount = "4,99"', "mode[1].amount", "'4,99'", "not a decimal number"),
@@ -223,11 +223,11 @@ def test_the_version_of_an_offer_names_its_content() -> None:
 
 
 def test_only_prices_change_the_price_digest() -> None:
-    same = offer("chess", mode=[BUY]).price_digest
-    assert offer("chess", mode=[BUY | {"label": "Purchase"}], priority=1).price_digest == same
-    assert offer("chess", mode=[BUY | {"amount": "3.99"}]).price_digest != same
-    assert offer("chess", mode=[BUY, FREE]).price_digest != same
-    assert offer("chess", mode=[FREE, BUY]).price_digest == offer("chess", mode=[BUY, FREE]).price_digest
+    same = offer("chess", mode=[BUY]).price_at(NOW)
+    assert offer("chess", mode=[BUY | {"label": "Purchase"}], priority=1).price_at(NOW) == same
+    assert offer("chess", mode=[BUY | {"amount": "3.99"}]).price_at(NOW) != same
+    assert offer("chess", mode=[BUY, FREE]).price_at(NOW) != same
+    assert offer("chess", mode=[FREE, BUY]).price_at(NOW) == offer("chess", mode=[BUY, FREE]).price_at(NOW)
 
 
 def test_a_change_of_the_tax_rate_is_a_new_version_and_a_new_price(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_change_of_the_tax_rate_is_a_new_version_and_a_new_price(tmp_path: Pat
     assert before is not None
     assert after is not None
     assert before.version != after.version
-    assert before.price_digest != after.price_digest
+    assert before.price_at(NOW) != after.price_at(NOW)
 
 
 def test_the_operators_own_catalogue_has_no_faults() -> None:

@@ -16,7 +16,7 @@ def rejection_of(each: Offer, release: str = "1.0", **changed: Any) -> Rejection
         "product": each.product,
         "offer": each.id,
         "offer_version": each.version,
-        "price_digest": each.price_digest,
+        "price_digest": each.price_at(NOW),
         "release": release,
         "until": each.rejection.ends(NOW),
         "rejected_at": NOW,
