@@ -67,6 +67,9 @@ _TAKE_OVER_SECONDS = 1.3
 ATTACHED_AT = 1
 """The step at which the gateway is made known to the server that runs: half the fleet has been there."""
 
+AGREED_AT = 15
+"""The last step at which the link is waited for; it is there some steps earlier, unless a kill came between."""
+
 FETCHING_EVERY = 4
 """Steps of sessions from one fetch of the gateway's user to the next."""
 
@@ -137,7 +140,7 @@ class Driver:
             work = getattr(self, f"_{step.work}")
             yield work(number, step)
             if number >= ATTACHED_AT and self.course.agreed is None:
-                yield self._agree(_LETTER_SECONDS if number == ATTACHED_AT else 0.0)
+                yield self._agree(_LETTER_SECONDS if number == AGREED_AT else 0.0)
             for terminal in self._staying:
                 yield terminal.quiet()
         yield self._leave(0, self._steps[-1])
@@ -169,7 +172,7 @@ class Driver:
         yield _all(places.run(self._session, terminal) for terminal in chosen)
         yield killing
         if self.course.agreed is not None and number % FETCHING_EVERY == 0:
-            yield deferToThread(self._device.fetch)
+            yield deferToThread(self._device.fetch, step.at)
         yield self._connect_again()
         if kills:
             for each in self._fleet:

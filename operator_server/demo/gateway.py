@@ -67,11 +67,11 @@ class Agreed:
 
 
 class Gateway:
-    """A running agent. ``kind``: snmpd or simulated; ``fetched``: octets that the user fetched over the loopback."""
+    """A running agent. ``kind``: snmpd or simulated; ``fetched``: when the user fetched how many octets."""
 
     def __init__(self, kind: str, port: int, user: User, interface: int) -> None:
         self.kind = kind
-        self.fetched = 0
+        self.fetched: list[tuple[datetime, int]] = []
         self._port, self._user, self._interface = port, user, interface
 
     def attach(self, world: World) -> None:
@@ -94,11 +94,11 @@ class Gateway:
 
         transact(operator.engine, attach)
 
-    def fetch(self) -> None:
+    def fetch(self, at: datetime) -> None:
         """The user fetches some data; with our own agent the counter runs by itself."""
         if self.kind == "snmpd":
             _over_loopback(FETCHED)
-            self.fetched += FETCHED
+            self.fetched.append((at, FETCHED))
 
 
 def agree(world: World) -> Agreed | None:

@@ -136,7 +136,7 @@ def over_http(base_url: str, context: ssl.SSLContext | None = None) -> Send:
             else http.client.HTTPConnection(host, port, timeout=30)
         )
         try:
-            connection.request(method, path, body=body or None, headers=dict(headers))
+            connection.request(method, path, body=body or None, headers={**headers, "Connection": "close"})
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
         finally:

@@ -177,14 +177,16 @@ class Manager:
             target = await scope.target(due.host, due.port)
             polled = await self._ask(due, scope, target, counters, whole=whole)
         except (SnmpFault, CounterFault, CredentialError, VaultError) as fault:
-            await self._failed(due, whole, str(fault))
+            await self._failed(due, now, whole, str(fault))
             return
         context = await self._read(lambda connection: device_context(connection, due.terminal, now))
         if context is None:
-            await self._failed(due, whole, "the device is bound to no subscriber; `tollgate terminal bind` does that")
+            await self._failed(
+                due, now, whole, "the device is bound to no subscriber; `tollgate terminal bind` does that"
+            )
             return
         poll = new_id(self._clock.micros())
-        outcome = await self._answered(due, poll, polled, context, whole=whole)
+        outcome = await self._answered(due, now, poll, polled, context)
         if polled.readings:
             await self._count(context, poll, polled)
         if outcome is not None and outcome.result == "answered":
@@ -217,7 +219,7 @@ class Manager:
         return polled
 
     async def _answered(
-        self, due: DueDevice, poll: str, polled: Polled, context: LogonContext, *, whole: bool
+        self, due: DueDevice, began: datetime, poll: str, polled: Polled, context: LogonContext
     ) -> Outcome | None:
         now = self._clock.now()
         outcome: Outcome | None = None
@@ -226,7 +228,7 @@ class Manager:
             outcome = self._outcome(due, poll, "answered", context)
             sections = await self._describe(outcome, polled.mapped, context)
         next_due = outcome.next_due if outcome is not None else None
-        next_poll = self._next_poll(due, now, None if next_due is None else from_micros(next_due))
+        next_poll = self._next_poll(due, began, now, None if next_due is None else from_micros(next_due))
         await self._write(
             lambda connection: record_answer(connection, due, now, next_poll, outcome, sections, polled.notes)
         )
@@ -234,13 +236,14 @@ class Manager:
             self._inventory.learn(outcome.code, dict(zip(SECTIONS, outcome.configuration, strict=True)))
         return outcome
 
-    def _next_poll(self, due: DueDevice, now: datetime, next_due: datetime | None) -> datetime | None:
+    def _next_poll(self, due: DueDevice, began: datetime, now: datetime, next_due: datetime | None) -> datetime | None:
         """When the counters are due, at the latest at the end of the billing period, or the next interrogation if that
         is sooner; polls keep their rhythm."""
         next_due = next_due or due.interrogation_due
         if not due.counters:
             return next_due
-        cut_over = next_cut_over(now, self._settings.operator.zone)
+        # A period that ends while a device is polled is still to be closed.
+        cut_over = next_cut_over(began, self._settings.operator.zone)
         step = timedelta(seconds=due.poll_seconds)
         next_poll = due.due_at + step
         if next_poll <= now or due.trigger != "interval" or next_poll > now + step:
@@ -311,13 +314,13 @@ class Manager:
                     reason=each.reason,
                 )
 
-    async def _failed(self, due: DueDevice, whole: bool, reason: str) -> None:
+    async def _failed(self, due: DueDevice, began: datetime, whole: bool, reason: str) -> None:
         now, snmp = self._clock.now(), self._settings.snmp
         wait = min(snmp.backoff_most, snmp.backoff * 2 ** min(due.failures, 20))
         spread = timedelta(microseconds=offset(due.terminal, max(1, wait // 8)))
         next_poll = now + timedelta(seconds=wait) + spread
         if due.counters:
-            next_poll = min(next_poll, next_cut_over(now, self._settings.operator.zone))
+            next_poll = min(next_poll, next_cut_over(began, self._settings.operator.zone))
         outcome: Outcome | None = None
         if whole:
             context = await self._read(lambda connection: device_context(connection, due.terminal, now))
