@@ -13,9 +13,9 @@ from itertools import zip_longest
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
-from reportlab.pdfgen.canvas import Canvas
 
-from . import fonts
+from . import facturx, fonts
+from .archive import ArchiveCanvas, Attachment
 from .labels import Formats, Labels
 from .layout import Block, Fill, Run, Strip, Style, draw, fitted, paginate, shortened, width_of, wrap
 from .model import Invoice, InvoiceLine, Party, Totals
@@ -49,6 +49,26 @@ def render_pdf(
     Deterministic: the creation date is the issue date. Raises ``ValueError`` if a total is not in whole minor units.
     """
     return _Page(Wording(invoice, labels, formats), _styles(typeface or fonts.shipped())).render()
+
+
+def render_facturx(
+    invoice: Invoice,
+    labels: Labels | None = None,
+    formats: Formats | None = None,
+    typeface: fonts.Typeface | None = None,
+) -> bytes:
+    """The PDF with the XML of :func:`.facturx.to_xml` in it: Factur-X 1.0 (ZUGFeRD 2), profile EN 16931.
+
+    Raises :class:`.model.InvoiceError` for what EN 16931 cannot express or lacks.
+    """
+    attachment = Attachment(
+        name=facturx.FILE_NAME,
+        content=facturx.to_xml(invoice, labels, formats),
+        mime_type="text/xml",
+        description="Factur-X",
+        relationship="Alternative",
+    )
+    return _Page(Wording(invoice, labels, formats), _styles(typeface or fonts.shipped())).render(attachment)
 
 
 class _Styles:
@@ -104,25 +124,22 @@ class _Page:
         self.styles = styles
         self.columns = _Columns(self)
 
-    def render(self) -> bytes:
+    def render(self, attachment: Attachment | None = None) -> bytes:
         invoice = self.invoice
         foot = self._foot()
         bottom = 40 + foot.height
         pages = paginate(self._blocks(), self._table_head(), _TOP - bottom)
         out = io.BytesIO()
-        canvas = Canvas(
+        canvas = ArchiveCanvas(
             out,
-            pagesize=A4,
-            invariant=1,
-            pageCompression=1,
-            initialFontName=self.styles.body.font,
-            lang=self.formats.tag,
+            font=self.styles.body.font,
+            language=self.formats.tag,
+            title=self.wording.title,
+            author=invoice.seller.name,
+            subject=f"{invoice.number}, {invoice.customer.name}",
+            day=invoice.issue_date,
+            factur_x=attachment,
         )
-        canvas.setTitle(self.wording.title)
-        canvas.setAuthor(invoice.seller.name)
-        canvas.setSubject(f"{invoice.number}, {invoice.customer.name}")
-        canvas.setCreator("Tollgate")
-        canvas.setDateFormatter(lambda *_: f"D:{invoice.issue_date:%Y%m%d}000000Z")
         for number, strips in enumerate(pages, 1):
             draw(canvas, strips, _TOP)
             draw(canvas, [foot], 28 + foot.height)

@@ -11,17 +11,21 @@ from sqlalchemy import Connection, Row, Select, select
 
 from charging.invoices.export import to_csv, to_json
 from charging.invoices.model import Invoice
-from charging.invoices.pdf import render_pdf
+from charging.invoices.pdf import render_facturx, render_pdf
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.rows import table
 
-Form = Literal["pdf", "json", "csv"]
+Form = Literal["pdf", "facturx", "json", "csv"]
 
 _RENDER: dict[Form, Callable[[Invoice], bytes]] = {
     "pdf": render_pdf,
+    "facturx": render_facturx,
     "json": to_json,
     "csv": lambda invoice: to_csv(invoice).encode(),
 }
+
+
+_SUFFIX: dict[Form, str] = {"facturx": "pdf"}
 
 
 class UnknownInvoice(LookupError):
@@ -57,8 +61,8 @@ def export_invoices(invoices: Iterable[Invoice], folder: Path, form: Form = "pdf
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for invoice in invoices:
-        path = folder / f"{invoice.number}.{form}"
-        temporary = path.with_suffix(f".{form}.new")
+        path = folder / f"{invoice.number}.{_SUFFIX.get(form, form)}"
+        temporary = path.with_name(f"{path.name}.new")
         temporary.write_bytes(_RENDER[form](invoice))
         temporary.replace(path)
         files.append(path)

@@ -11,6 +11,7 @@ from rich.progress import track
 from rich.text import Text
 
 from charging.invoices.export import to_data
+from charging.invoices.model import InvoiceError
 from operator_server.billing.invoices import UnknownInvoice, each_invoice, export_invoices, find_invoices, load_invoice
 from operator_server.cli.common import (
     CONFIG,
@@ -35,6 +36,7 @@ class Form(StrEnum):
     """In what form invoices are exported."""
 
     pdf = "pdf"
+    facturx = "facturx"
     json = "json"
     csv = "csv"
 
@@ -112,11 +114,11 @@ def show(
 
 
 @app.command()
-@says_errors(UnknownInvoice)
+@says_errors(UnknownInvoice, InvoiceError)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
     number: Annotated[list[str] | None, typer.Option("--number", help="Only this invoice; repeat for more.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="pdf, json or csv.")] = Form.pdf,
+    form: Annotated[Form, typer.Option("--format", help="facturx is a PDF with EN 16931 XML in it.")] = Form.pdf,
     account: AccountFilter = "",
     period: PeriodFilter = "",
     config: ConfigOption = CONFIG,
