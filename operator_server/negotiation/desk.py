@@ -52,7 +52,7 @@ from signalling.messages import (
 from signalling.money import format_micros
 from signalling.proof import check, sign
 
-EvidenceKind = Literal["ed25519", "web_token"]
+EvidenceKind = Literal["ed25519", "web_token", "card_mac"]
 
 
 class Negotiation:
@@ -104,7 +104,8 @@ class Negotiation:
         """Register the agreement that a confirmation closes, once however often it comes.
 
         ``signed`` is the confirmation as received with its proof, which the caller has checked: of kind ``ed25519`` a
-        terminal's signature, of kind ``web_token`` the record of what was posted on a page that a one-time link opened.
+        terminal's signature, of kind ``web_token`` the record of what was posted on a page that a one-time link opened,
+        of kind ``card_mac`` the record of a card's MAC.
         """
         confirmation = decode_document(Confirmation, signed.document)
         known = book.agreement_row(connection, confirmation.agreement)
