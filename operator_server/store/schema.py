@@ -17,6 +17,7 @@ from operator_server.store.accounting import (
     UsageGrantRow,
 )
 from operator_server.store.billing import BillOutcome, Commitment, InvoiceDraft, PeriodLock
+from operator_server.store.cards import Card, CardMaster, CardPacketRow, CardQuote
 from operator_server.store.configurations import (
     ConfigurationRow,
     Interrogation,
@@ -85,6 +86,10 @@ __all__ = [
     "BillOutcome",
     "BillRun",
     "Binding",
+    "Card",
+    "CardMaster",
+    "CardPacketRow",
+    "CardQuote",
     "Charge",
     "CollectedItem",
     "Collection",
