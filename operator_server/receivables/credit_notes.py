@@ -1,0 +1,182 @@
+"""Credit notes: whole invoices, lines or parts of lines taken back, each with a number of its own series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, select
+
+from charging.invoices.model import Invoice
+from charging.ledger.operations import Leg
+from charging.ledger.tables import OPERATOR, RECEIVABLE, REVENUE, ROUNDING, tax_kind
+from charging.receivables.credit import Credited, credit_note, left_of
+from operator_server.receivables.books import (
+    ReceivablesError,
+    add_item,
+    decode,
+    lock,
+    post,
+    settle_item,
+    take_in_invoices,
+)
+from operator_server.settings import Settings
+from operator_server.store.accounting import InvoiceRow
+from operator_server.store.feed import record
+from operator_server.store.receivables import CreditNoteRow
+from operator_server.store.rows import add, table
+from signalling.clock import to_micros
+from signalling.ids import new_id
+
+_note = table(CreditNoteRow)
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRequest:
+    """What is to be credited of an invoice. ``lines``: net micros by line, ``None`` for all that is left of it.
+
+    Without ``lines`` it is all that is left of the invoice. ``op_id`` names the request: it is done once.
+    """
+
+    invoice: str
+    lines: Mapping[str, int | None] | None = None
+    reason: str = ""
+    by: str = ""
+    op_id: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        """Of what is asked for; who asks does not matter."""
+        lines = None if self.lines is None else sorted(self.lines.items())
+        return sha256(msgspec.json.encode([self.invoice, lines, self.reason])).digest()
+
+
+def make_credit_note(connection: Connection, settings: Settings, request: CreditRequest, now: datetime) -> Invoice:
+    """Make a credit note and set it against its invoice; what the customer has paid already stands to his credit.
+
+    Raises :class:`charging.receivables.credit.CreditError` for more than is left, and :class:`ReceivablesError`.
+    """
+    lock(connection)
+    op_id = request.op_id or new_id(to_micros(now))
+    if len(op_id) > 48:
+        raise ReceivablesError(f"id {op_id!r}: at most 48 characters")
+    known = connection.execute(select(_note).where(_note.c.op_id == op_id)).first()
+    if known is not None:
+        if known.request_digest != request.digest:
+            raise ReceivablesError(f"id {op_id}: credit note {known.number} was made with it, of other content")
+        return decode(known.document)
+    invoices = table(InvoiceRow)
+    row = connection.execute(select(invoices).where(invoices.c.number == request.invoice)).first()
+    if row is None:
+        raise ReceivablesError(f"invoice {request.invoice!r}: there is none; `tollgate invoice list` shows all")
+    take_in_invoices(connection, settings, now, row.account_id)
+    invoice = decode(row.document)
+    number, series = _next_number(connection, settings, now)
+    document = credit_note(
+        invoice,
+        credited_of(connection, request.invoice),
+        request.lines,
+        number=f"{series}-{number:06d}",
+        series=series,
+        issued=now.astimezone(settings.operator.zone).date(),
+        reason=request.reason,
+    )
+    transfer = post(connection, f"credit:{op_id}", "credit_note", _legs(row.account_id, document), now)
+    sums = document.totals
+    add(
+        connection,
+        CreditNoteRow(
+            id=new_id(to_micros(now)), op_id=op_id, request_digest=request.digest, number=document.number,
+            series=series, number_in_series=number, invoice_number=invoice.number, account_id=row.account_id,
+            period=row.period, currency=invoice.currency, net=sums.net_micros, tax=sums.tax_micros,
+            total=sums.payable_micros, reason=request.reason, by=request.by, issued_at=now,
+            document=msgspec.json.encode(document), transfer_id=transfer,
+        ),
+    )  # fmt: skip
+    if sums.payable_micros:
+        item = add_item(
+            connection, kind="credit_note", number=document.number, account=row.account_id, currency=invoice.currency,
+            amount=-sums.payable_micros, transfer=transfer, now=now, about=invoice.number,
+        )  # fmt: skip
+        settle_item(connection, item, now, [invoice.number])
+    record(
+        connection, now, "credited", account=row.account_id, reference=document.number, invoice=invoice.number,
+        currency=invoice.currency, total=sums.payable_micros, reason=request.reason, by=request.by,
+    )  # fmt: skip
+    return document
+
+
+def credited_of(connection: Connection, invoice: str) -> Credited:
+    """What the credit notes of an invoice took back so far."""
+    credited = Credited.nothing()
+    rows = connection.execute(
+        select(_note.c.document).where(_note.c.invoice_number == invoice).order_by(_note.c.issued_at, _note.c.id)
+    )
+    for document in rows.scalars():
+        note = decode(document)
+        credited = credited.with_note(note.totals, note.lines)
+    return credited
+
+
+def left_to_credit(connection: Connection, invoice: Invoice) -> dict[str, int]:
+    """By line, the net micros of an invoice that no credit note has taken back."""
+    return left_of(invoice, credited_of(connection, invoice.number))
+
+
+def find_credit_notes(
+    connection: Connection,
+    *,
+    account: str | None = None,
+    invoice: str | None = None,
+    period: str | None = None,
+    most: int | None = None,
+) -> list[Row[Any]]:
+    """The rows of matching credit notes without their documents, in the order of their numbers."""
+    statement = select(*(column for column in _note.c if column.name != "document"))
+    for column, value in ((_note.c.account_id, account), (_note.c.invoice_number, invoice), (_note.c.period, period)):
+        if value is not None:
+            statement = statement.where(column == value)
+    return list(connection.execute(statement.order_by(_note.c.series, _note.c.number_in_series).limit(most)))
+
+
+def load_credit_note(connection: Connection, number: str) -> Invoice:
+    """A credit note as it was made. Raises :class:`ReceivablesError`."""
+    document = connection.execute(select(_note.c.document).where(_note.c.number == number)).scalar()
+    if document is None:
+        raise ReceivablesError(f"credit note {number!r}: there is none; `tollgate credit-note list` shows all")
+    return decode(document)
+
+
+def each_credit_note(connection: Connection, *, account: str | None = None) -> Iterator[Invoice]:
+    """Matching credit notes as they were made, in the order of their numbers."""
+    statement = select(_note.c.document).order_by(_note.c.series, _note.c.number_in_series)
+    if account is not None:
+        statement = statement.where(_note.c.account_id == account)
+    for document in connection.execute(statement).scalars():
+        yield decode(document)
+
+
+def _next_number(connection: Connection, settings: Settings, now: datetime) -> tuple[int, str]:
+    """The next number of this year's series, which has no gaps, since it is taken in the note's transaction."""
+    series = f"{settings.receivables.credit_note_series}-{now.astimezone(settings.operator.zone).year}"
+    last = connection.execute(select(func.max(_note.c.number_in_series)).where(_note.c.series == series)).scalar()
+    return (last or 0) + 1, series
+
+
+def _legs(account: str, note: Invoice) -> list[Leg]:
+    """What the invoice posted, the other way round: revenue gets the exact amounts back, and rounding its part."""
+    sums, currency = note.totals, note.currency
+    tax: dict[str, int] = {}
+    for each in sums.taxes:
+        tax[each.category] = tax.get(each.category, 0) + each.tax_micros
+    exact = sums.net_micros - sums.rounding_micros
+    return [
+        Leg(account, RECEIVABLE, currency, -sums.payable_micros),
+        *(Leg(OPERATOR, tax_kind(category), currency, amount) for category, amount in sorted(tax.items())),
+        Leg(OPERATOR, REVENUE, currency, exact),
+        Leg(OPERATOR, ROUNDING, currency, sums.rounding_micros + sums.payable_rounding_micros),
+    ]

@@ -1,0 +1,89 @@
+"""Proving that open items say what the ledger says, by set-based statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, and_, func, or_, select, union_all
+
+from charging.ledger.tables import RECEIVABLE, LedgerAccount
+from charging.ledger.verify import Finding
+from operator_server.store.accounting import InvoiceRow
+from operator_server.store.receivables import CreditNoteRow, ItemAllocation, ReceivableItem
+from operator_server.store.rows import table
+
+_item, _allocation = table(ReceivableItem), table(ItemAllocation)
+
+
+def verify_receivables(connection: Connection) -> list[Finding]:
+    """Findings: items that differ from the ledger's receivables, allocations beyond them, credits beyond invoices.
+
+    Invoices that no item was made for yet are counted as they stand.
+    """
+    return [*_balances(connection), *_left(connection), *_credited(connection)]
+
+
+def _balances(connection: Connection) -> Iterator[Finding]:
+    ledger, invoice = table(LedgerAccount), table(InvoiceRow)
+    known = select(_item.c.transfer_id)
+    waiting = select(invoice.c.account_id, invoice.c.currency, invoice.c.total.label("open")).where(
+        invoice.c.transfer_id.not_in(known)
+    )
+    both = union_all(select(_item.c.account_id, _item.c.currency, _item.c.open), waiting).subquery()
+    sums = (
+        select(both.c.account_id, both.c.currency, func.sum(both.c.open).label("left"))
+        .group_by(both.c.account_id, both.c.currency)
+        .subquery()
+    )
+    left = func.coalesce(sums.c.left, 0)
+    rows = connection.execute(
+        select(ledger.c.owner, ledger.c.currency, ledger.c.balance, left)
+        .outerjoin(sums, and_(sums.c.account_id == ledger.c.owner, sums.c.currency == ledger.c.currency))
+        .where(ledger.c.kind == RECEIVABLE, ledger.c.balance != left)
+    )
+    for owner, currency, balance, amount in rows:
+        what = f"its receivable in {currency} is {balance} micros, its open items have {amount} left"
+        yield Finding(what, f"account {owner}")
+
+
+def _left(connection: Connection) -> Iterator[Finding]:
+    sides = union_all(
+        select(_allocation.c.debt_id.label("id"), _allocation.c.amount),
+        select(_allocation.c.credit_id.label("id"), -_allocation.c.amount),
+    ).subquery()
+    used = select(sides.c.id, func.sum(sides.c.amount).label("used")).group_by(sides.c.id).subquery()
+    expected = _item.c.amount - func.coalesce(used.c.used, 0)
+    rows = connection.execute(
+        select(_item.c.number, _item.c.open, expected.label("expected"))
+        .outerjoin(used, used.c.id == _item.c.id)
+        .where(
+            or_(
+                _item.c.open != expected,
+                and_(_item.c.amount > 0, ~_item.c.open.between(0, _item.c.amount)),
+                and_(_item.c.amount < 0, ~_item.c.open.between(_item.c.amount, 0)),
+            )
+        )
+    )
+    for number, left, wanted in rows:
+        yield Finding(f"it has {left} micros left, its allocations leave {wanted}", f"open item {number}")
+
+
+def _credited(connection: Connection) -> Iterator[Finding]:
+    note, invoice = table(CreditNoteRow), table(InvoiceRow)
+    sums = (
+        select(
+            note.c.invoice_number,
+            func.sum(note.c.total).label("total"),
+            func.sum(note.c.tax).label("tax"),
+        )
+        .group_by(note.c.invoice_number)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(sums.c.invoice_number, sums.c.total, sums.c.tax, invoice.c.total, invoice.c.tax)
+        .outerjoin(invoice, invoice.c.number == sums.c.invoice_number)
+        .where(or_(invoice.c.total.is_(None), sums.c.total > invoice.c.total, sums.c.tax > invoice.c.tax))
+    )
+    for number, credited, tax, total, charged_tax in rows:
+        what = f"its credit notes take back {credited} micros with {tax} tax, it has {total} with {charged_tax}"
+        yield Finding(what, f"invoice {number}")
