@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
@@ -87,6 +87,45 @@ def create_account(connection: Connection, new: NewAccount, operator: OperatorSe
     create_subscriber(connection, account.id, account.id, now, name=new.name)
     record(connection, now, "account_created", account=account.id)
     return account
+
+
+@dataclass(frozen=True)
+class AccountChange:
+    """What is to be changed of an account; ``None`` stays. Its currency cannot be changed."""
+
+    name: str | None = None
+    address: list[str] | None = None
+    country: str | None = None
+    vat_id: str | None = None
+    email: str | None = None
+    language: str | None = None
+    credit_limit: str | None = None
+
+
+def change_account(connection: Connection, account: str, change: AccountChange, now: datetime) -> None:
+    """Change an account; what was invoiced stays as it is. Raises :class:`PartyError`."""
+    accounts = table(Account)
+    row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
+    if row is None:
+        raise PartyError(f"account {account}: there is none")
+    values = {key: value for key, value in asdict(change).items() if value is not None}
+    if "name" in values and not values["name"].strip():
+        raise PartyError(f"account {account}: name: must not be empty; it stands on the invoice")
+    if not _COUNTRY.match(values.get("country", "DE")):
+        raise PartyError(f"account {account}: country: {change.country!r} is not two capital letters (ISO 3166)")
+    if not _LANGUAGE.match(values.get("language", "en")):
+        raise PartyError(f"account {account}: language: {change.language!r} is not two small letters (ISO 639)")
+    if "credit_limit" in values:
+        try:
+            values["credit_limit"] = decimal_micros(values["credit_limit"])
+        except MoneyError as error:
+            raise PartyError(f"account {account}: {error}") from None
+        if values["credit_limit"] < 0:
+            raise PartyError(f"account {account}: credit_limit: {change.credit_limit!r} is below zero")
+        open_account(connection, account, row.currency, values["credit_limit"])
+    if values:
+        connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
+        record(connection, now, "account_changed", account=account, changed=sorted(values))
 
 
 def create_subscriber(

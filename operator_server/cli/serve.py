@@ -16,6 +16,7 @@ from operator_server.cli.common import (
     JsonOption,
     err,
     opened,
+    out,
     says_errors,
     show_json,
     show_table,
@@ -24,6 +25,7 @@ from operator_server.context import Operator, open_operator
 from operator_server.delivery.repository import RepositoryError
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.parties import exists
+from operator_server.people.first import ensure_administrator
 from operator_server.roles.run import ROLES, begin_logging, default_roles, end_with_parent, run_roles
 from operator_server.roles.supervisor import supervise
 from operator_server.store.configurations import Interrogation, InterrogationOrder
@@ -57,6 +59,8 @@ def serve(
     operator = open_operator(config)
     _prepare(operator)
     roles = list(role or default_roles(operator))
+    if "web" in roles:
+        ensure_administrator(operator.engine, operator.data, operator.clock.now(), tell=out.print)
     begin_logging()
     if single or len(roles) == 1:
         raise typer.Exit(run_roles(operator, roles, _announce))

@@ -1,4 +1,4 @@
-"""The web role: the repository, and the offers page of devices' users."""
+"""The web role: the repository, the API, and the offers page of devices' users."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator_server.context import Operator
 from operator_server.devices.visitors import device_configurations
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.web.app import create_app
+from operator_server.web.calls import Web
 from operator_server.web.offers_page import OffersPage
 
 log = Logger()
@@ -21,7 +22,8 @@ class WebRole:
 
     def __init__(self, operator: Operator) -> None:
         self._fresh = FreshOffers(operator, device_configurations)
-        self.app: FastAPI = create_app(operator.repository_dir, OffersPage(operator, self._fresh.live).routes())
+        pages = OffersPage(operator, self._fresh.live).routes()
+        self.app: FastAPI = create_app(operator.repository_dir, pages, Web(operator, self._fresh.live))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._refresh, name="offers", daemon=True)
 

@@ -11,7 +11,7 @@ from sqlmodel import Field, SQLModel
 from charging.columns import Digest, Identifier, Instant, Json, RowId
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dealings import Agreement, Rejection
-from operator_server.store.parties import Account, Terminal
+from operator_server.store.parties import Account, Terminal, TerminalSession
 from operator_server.store.rows import table
 
 
@@ -90,6 +90,7 @@ class AnsweredRequest(SQLModel, table=True):
 
 # Pages are read by key: each filter that a list offers has an index that ends in the key.
 Index("terminal_status", table(Terminal).c.status, table(Terminal).c.id)
+Index("terminal_session_code", table(TerminalSession).c.code, table(TerminalSession).c.terminal_id)
 Index("account_status", table(Account).c.status, table(Account).c.id)
 Index("account_name", table(Account).c.name, table(Account).c.id)
 Index("invoice_account_page", table(InvoiceRow).c.account_id, table(InvoiceRow).c.id)

@@ -1,4 +1,4 @@
-"""What is served over HTTP: the repository's bytes with ranges, and whether the server is well."""
+"""What is served over HTTP: the repository's bytes with ranges, whether the server is well, the API and the pages."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from pathlib import Path
 import anyio.to_thread
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from operator_server.web import api, logon_page, openapi, problems
+from operator_server.web.calls import Web
+from operator_server.web.logon_page import LogonPaces
 
 _TIMESTAMP = "timestamp.json"
 _VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
 
 
-def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = ()) -> FastAPI:
+def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web | None = None) -> FastAPI:
     """The web application over a repository folder with ``metadata`` and ``targets`` in it, and the routes of pages.
 
     ``/repository/metadata/...`` and ``/repository/targets/...`` answer GET and HEAD, single and several ranges and
-    If-Range (RFC 9110, section 14); ``/health`` answers 200, or 503 while no repository can be served.
+    If-Range (RFC 9110, section 14); ``/health`` answers 200, or 503 while no repository can be served. With ``web``
+    there are also the API, its description and the logon. ``pages`` are open to everybody.
     """
     app = FastAPI(title="Tollgate", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
+    problems.install(app)
 
     @app.get("/health")
     def health() -> JSONResponse:
@@ -37,7 +44,44 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = ()) -> FastAPI
     for part in ("metadata", "targets"):
         app.mount(f"/repository/{part}", RepositoryFiles(directory=repository_dir / part, check_dir=False))
     app.router.routes.extend(pages)
+    if web is not None:
+        app.state.web = web
+        app.state.logon_paces = LogonPaces(web.operator.settings.web.logons_per_minute)
+        for routes in (openapi.routes, logon_page.routes):
+            app.router.routes.extend(routes.routes)
+        app.router.routes.extend(api.routes())
+        app.add_middleware(SafeAnswers, over_tls=web.operator.settings.web.tls)
     return app
+
+
+class SafeAnswers:
+    """Headers that let a browser do nothing with an answer but what it is for; those that are there already stay."""
+
+    def __init__(self, app: ASGIApp, over_tls: bool) -> None:
+        self._app = app
+        self._headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+        if over_tls:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    told.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, answer)
 
 
 class RepositoryFiles(StaticFiles):

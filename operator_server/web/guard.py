@@ -35,9 +35,11 @@ class Unacceptable(Exception):
 class Pace:
     """How many requests an address may make: ``per_minute`` on average, 0 for any."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_minute: int, clock: Callable[[], float] = time.monotonic, *, burst_seconds: float = BURST_SECONDS
+    ) -> None:
         self._rate = per_minute / 60
-        self._burst = max(1.0, self._rate * BURST_SECONDS)
+        self._burst = max(1.0, self._rate * burst_seconds)
         self._clock = clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

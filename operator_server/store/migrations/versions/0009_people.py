@@ -13,6 +13,7 @@ depends_on = None
 
 PAGES = (
     ("terminal_status", "terminal", ["status", "id"]),
+    ("terminal_session_code", "terminal_session", ["code", "terminal_id"]),
     ("account_status", "account", ["status", "id"]),
     ("account_name", "account", ["name", "id"]),
     ("invoice_account_page", "invoice", ["account_id", "id"]),

@@ -1,0 +1,390 @@
+"""Routes of the API and the console, and the calls that come in on them.
+
+A route is a plain function that works on the database: it gets a :class:`Call` and its parameters, returns a model (or
+an :class:`Answer`, or a response) and raises :class:`operator_server.web.problems.Problem`. It runs in a bounded pool
+of threads, never on the event loop; the gate has let the caller in before.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Header
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from operator_server.audit import audited
+from operator_server.context import Operator
+from operator_server.offering.live import LiveOffers
+from operator_server.people.sessions import Caller
+from operator_server.store.people import AnsweredRequest
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+from operator_server.web.cursors import Cursors
+from operator_server.web.gate import PUBLIC, SAFE, Gate, check_origin, permit, read_body
+from operator_server.web.problems import Problem, documented
+
+THREADS = 8
+MOST_WAITING = 400
+MOST_BODY = 256 * 1024
+JSON_ONLY = ("application/json",)
+NOBODY = Caller("", "", "", frozenset(), "public")
+
+T = TypeVar("T")
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Web:
+    """What the routes stand on; one for each application, at ``app.state.web``."""
+
+    def __init__(
+        self, operator: Operator, offers: LiveOffers, *, gate: Gate | None = None, threads: int = THREADS
+    ) -> None:
+        self.operator = operator
+        self.offers = offers
+        self.gate = gate or Gate(operator)
+        self.cursors = Cursors(operator.keys.signing.private_bytes_raw())
+        self.totals: dict[str, tuple[float, int]] = {}
+        self._limiter = anyio.CapacityLimiter(threads)
+        self._slow = anyio.CapacityLimiter(2)
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], T], *, slow: bool = False) -> T:
+        """Do blocking work in the pool, in a smaller one where it is ``slow``, such as the hash of a password.
+
+        Raises :class:`Problem` 503 where too much waits for it already.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise _busy()
+        self._waiting += 1
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._slow if slow else self._limiter)
+        except (PoolTimeout, OperationalError) as error:
+            if isinstance(error, PoolTimeout) or "locked" in str(error):
+                raise _busy() from None
+            raise
+        finally:
+            self._waiting -= 1
+
+
+def _busy() -> Problem:
+    return Problem(503, "the server has too much to do; try again in a moment", headers={"Retry-After": "2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a route answers when status or headers are not the usual ones."""
+
+    content: BaseModel | None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Call:
+    """A request in work: who asks, when, and the database."""
+
+    def __init__(self, web: Web, request: Request, caller: Caller) -> None:
+        self.web = web
+        self.operator = web.operator
+        self.request = request
+        self.caller = caller
+        self.now: datetime = web.operator.clock.now()
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """For reading: one snapshot for the whole call."""
+        if self._connection is None:
+            self._connection = self.operator.engine.connect()
+        return self._connection
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def write(self, operation: Callable[[Connection], T]) -> T:
+        """A writing transaction of its own; all or nothing."""
+        self.close()
+        self._connection = None
+        return transact(self.operator.engine, operation)
+
+    def audited(
+        self,
+        connection: Connection,
+        action: str,
+        reference: str,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        """Write a change of this call into the audit trail, in the transaction of the change."""
+        audited(connection, self.caller.actor, action, reference, before, after, self.now)
+
+    def once(self, key: str, operation: Callable[[Connection], Answer]) -> Response:
+        """Do what moves money once for each Idempotency-Key: sent again, the same request gets the same answer.
+
+        A key that was used for something else is a 422. The answer is kept in the transaction of the operation; an
+        operation that fails keeps nothing.
+        """
+        asked = f"{self.request.method} {self.request.url.path}\n".encode() + self.request._body
+        digest, kept = hashlib.sha256(asked).digest(), table(AnsweredRequest)
+
+        def transaction(connection: Connection) -> Response:
+            row = connection.execute(select(kept).where(kept.c.actor == self.caller.person, kept.c.key == key)).first()
+            if row is not None:
+                if bytes(row.request_digest) != digest:
+                    raise Problem(422, "Idempotency-Key: was used for another request; make a new one for this one")
+                return Response(row.body, row.status, {"Idempotent-Replay": "true"}, "application/json")
+            answer = operation(connection)
+            body = answer.content.model_dump_json().encode() if answer.content is not None else b""
+            connection.execute(
+                insert(kept).values(
+                    actor=self.caller.person, key=key, request_digest=digest, status=answer.status, body=body,
+                    answered_at=self.now,
+                )
+            )  # fmt: skip
+            return Response(body, answer.status, answer.headers, "application/json")
+
+        return self.write(transaction)
+
+    def require_match(self, view: BaseModel, given: str) -> None:
+        """Raises :class:`Problem` 412 unless ``If-Match`` names what is there now."""
+        if given.strip() != "*" and etag_of(view.model_dump_json().encode()) not in _tags(given):
+            raise Problem(412, "If-Match: it was changed since you read it; read it again and decide anew")
+
+
+def etag_of(body: bytes) -> str:
+    """A strong validator of an answer."""
+    return f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+async def _if_match(
+    if_match: Annotated[
+        str | None, Header(description="ETag of what you read; without it the answer is 428", max_length=300)
+    ] = None,
+) -> str:
+    if if_match is None:
+        raise Problem(428, "If-Match: is needed; read the resource first and send its ETag")
+    return if_match
+
+
+async def _idempotency_key(
+    idempotency_key: Annotated[
+        str,
+        Header(
+            description="A name of your own for this request, sent again with each retry",
+            min_length=8, max_length=128, pattern=r"^[!-~]+$",
+        ),
+    ],
+) -> str:  # fmt: skip
+    return idempotency_key
+
+
+IfMatch = Annotated[str, Depends(_if_match)]
+IdempotencyKey = Annotated[str, Depends(_idempotency_key)]
+
+
+class Guarded(APIRoute):
+    """A route behind the gate. ``needs``: a permission or ``PUBLIC``. A ``page`` sends strangers to the logon."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        needs: str,
+        page: bool = False,
+        takes: tuple[str, ...] = JSON_ONLY,
+        most_body: int = MOST_BODY,
+        **options: Any,
+    ) -> None:
+        self.needs = needs
+        self.page = page
+        self._takes = takes
+        self._most_body = most_body
+        super().__init__(path, endpoint, **options)
+        self._query = {
+            each.alias for dependant in _dependants(self.dependant) for each in dependant.query_params
+        }  # fmt: skip
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            web: Web = request.app.state.web
+            try:
+                request.state.caller = await self._admit(web, request)
+            except Problem as no:
+                if self.page and no.status_code == 401 and request.method in SAFE:
+                    return RedirectResponse("/logon", 303)
+                raise
+            if request.method not in SAFE:
+                await read_body(request, self._takes, self._most_body)
+            unknown = sorted(set(request.query_params) - self._query)
+            if unknown:
+                known = ", ".join(sorted(self._query)) or "none"
+                raise Problem(422, f"query parameter {unknown[0]!r}: there is none of this name; there are: {known}")
+            return await handle(request)
+
+        return guarded
+
+    async def _admit(self, web: Web, request: Request) -> Caller:
+        if self.needs == PUBLIC:
+            check_origin(request, None)
+            return NOBODY
+        caller = web.gate.known(request)
+        if caller is None:
+            caller = await web.run(lambda: web.gate.find(request))
+        permit(caller, self.needs)
+        if not self.page:
+            check_origin(request, caller)
+        return caller
+
+
+def _dependants(dependant: Any) -> list[Any]:
+    found = [dependant]
+    for each in dependant.dependencies:
+        found += _dependants(each)
+    return found
+
+
+class Routes:
+    """The routes of one resource: ``@routes.get("/{id}", needs="terminals.read")``."""
+
+    def __init__(self, tag: str, prefix: str = "", *, in_schema: bool = True) -> None:
+        self.tag = tag
+        self.routes: list[Guarded] = []
+        self._prefix = prefix
+        self._in_schema = in_schema
+
+    def get(self, path: str = "", *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A route that reads."""
+        return self._add("GET", path, needs, **options)
+
+    def post(self, path: str = "", *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A route that makes or does something."""
+        return self._add("POST", path, needs, **options)
+
+    def put(self, path: str = "", *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A route that puts something in place."""
+        return self._add("PUT", path, needs, **options)
+
+    def patch(self, path: str = "", *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A route that changes parts."""
+        return self._add("PATCH", path, needs, **options)
+
+    def delete(self, path: str = "", *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A route that ends something."""
+        return self._add("DELETE", path, needs, **options)
+
+    def _add(
+        self,
+        method: str,
+        path: str,
+        needs: str,
+        *,
+        status: int = 200,
+        problems: Sequence[int] = (),
+        answers: Mapping[int, Mapping[str, Any]] | None = None,
+        model: Any = None,
+        raw: bool = False,
+        slow: bool = False,
+        **options: Any,
+    ) -> Callable[[Endpoint], Endpoint]:
+        """``model``: of the answer where the function does not return it itself; ``raw``: the function is async.
+
+        ``slow``: it hashes passwords or the like, and is worked on in a pool of its own.
+        """
+
+        def register(function: Endpoint) -> Endpoint:
+            hints = get_type_hints(function, include_extras=True)
+            returned = model or hints.get("return")
+            is_model = inspect.isclass(returned) and issubclass(returned, BaseModel)
+            usual = {422, 503} | (set() if needs == PUBLIC else {401, 403})
+            usual |= {404} if "{" in self._prefix + path else set()
+            usual |= set() if method == "GET" else {400, 408, 413, 415}
+            responses: dict[int | str, dict[str, Any]] = {**documented(*usual, *problems)}
+            for code, answer in (answers or {}).items():
+                responses[code] = dict(answer)
+            self.routes.append(
+                Guarded(
+                    self._prefix + path,
+                    function if raw else _endpoint(function, hints, status, slow),
+                    needs=needs,
+                    methods=[method],
+                    tags=[self.tag],
+                    status_code=status,
+                    response_model=returned if is_model else None,
+                    responses=responses,
+                    openapi_extra={"x-permission": needs},
+                    include_in_schema=self._in_schema,
+                    operation_id=function.__name__,
+                    summary=(function.__doc__ or function.__name__).partition("\n")[0].rstrip("."),
+                    description=inspect.cleandoc(function.__doc__ or ""),
+                    **options,
+                )
+            )
+            return function
+
+        return register
+
+
+def _endpoint(function: Callable[..., Any], hints: Mapping[str, Any], status: int, slow: bool) -> Callable[..., Any]:
+    """What FastAPI calls: it takes the parameters of ``function``, with the request in the place of its call."""
+    first, *rest = inspect.signature(function).parameters.values()
+
+    @functools.wraps(function)
+    async def endpoint(**arguments: Any) -> Response:
+        request: Request = arguments.pop(first.name)
+        web: Web = request.app.state.web
+
+        def work() -> Response:
+            call = Call(web, request, request.state.caller)
+            try:
+                return _response(function(call, **arguments), request, status)
+            finally:
+                call.close()
+
+        return await web.run(work, slow=slow)
+
+    parameters = [first.replace(annotation=Request, kind=inspect.Parameter.KEYWORD_ONLY)]
+    for each in rest:
+        parameters.append(each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what FastAPI reads
+    return endpoint
+
+
+def _response(result: Any, request: Request, status: int) -> Response:
+    if isinstance(result, Response):
+        return result
+    headers: dict[str, str] = {"Cache-Control": "no-store"}
+    if isinstance(result, Answer):
+        headers.update(result.headers)
+        status, result = result.status, result.content
+    if result is None:
+        return Response(status_code=status, headers=headers)
+    body = result.model_dump_json().encode()
+    if status == 200:
+        headers["ETag"] = etag_of(body)
+        headers["Cache-Control"] = "private, no-cache"
+        wanted = request.headers.get("if-none-match")
+        if request.method == "GET" and wanted and headers["ETag"] in _tags(wanted):
+            return Response(status_code=304, headers=headers)
+    return Response(body, status, headers, "application/json")

@@ -1,0 +1,136 @@
+"""Logging on and off at a browser, and choosing a password: plain forms, without script."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from operator_server.people.passwords import SHORTEST, UnfitPassword
+from operator_server.people.persons import PersonError, change_password
+from operator_server.people.roles import SELF
+from operator_server.people.sessions import Caller, log_off, log_on
+from operator_server.store.store import transact
+from operator_server.web.calls import Routes, Web
+from operator_server.web.gate import COOKIE, PUBLIC, check_origin, csrf_token
+from operator_server.web.guard import Pace, Unacceptable, fields, headers
+from operator_server.web.problems import Problem
+
+FORM = ("application/x-www-form-urlencoded",)
+MOST_BODY = 4_096
+AFTER_LOGON = "/docs"
+
+routes = Routes("Logon", in_schema=False)
+
+_templates = Environment(
+    loader=PackageLoader("operator_server.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_style = (files("operator_server.web") / "templates" / "offers.css").read_text(encoding="utf-8")
+
+
+class LogonPaces:
+    """How often an address, and how often a name, may be tried."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._addresses = Pace(per_minute, burst_seconds=60)
+        self._names = Pace(max(1, per_minute // 3), burst_seconds=60)
+
+    def take(self, address: str, name: str) -> None:
+        """Count a try. Raises :class:`Problem` 429."""
+        try:
+            self._addresses.take(address)
+            self._names.take(name.lower()[:64])
+        except Unacceptable:
+            raise Problem(429, "too many tries; wait a minute", headers={"Retry-After": "60"}) from None
+
+
+def _page(web: Web, template: str, status: int = 200, **shown: Any) -> Response:
+    html = _templates.get_template(template).render(
+        operator=web.operator.settings.operator.name, shortest=SHORTEST, style=Markup(_style), **shown
+    )
+    return HTMLResponse(html, status, headers(_style))
+
+
+def _set_cookie(response: Response, secret: str, seconds: int) -> Response:
+    response.set_cookie(COOKIE, secret, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+def _form(request: Request) -> dict[str, str]:
+    try:
+        return fields(request._body)
+    except Unacceptable:
+        raise Problem(400, "the form cannot be read") from None
+
+
+@routes.get("/logon", needs=PUBLIC, raw=True)
+async def logon_page(request: Request) -> Response:
+    """The form to log on."""
+    return _page(request.app.state.web, "logon.html", problem="", name="")
+
+
+@routes.post("/logon", needs=PUBLIC, raw=True, takes=FORM, most_body=MOST_BODY)
+async def logon(request: Request) -> Response:
+    """Log on: a new session, whatever cookie came with the request."""
+    web: Web = request.app.state.web
+    given = _form(request)
+    name, password = given.get("name", "").strip()[:64], given.get("password", "")[:256]
+    try:
+        request.app.state.logon_paces.take(request.client.host if request.client else "", name)
+    except Problem as no:
+        response = _page(web, "logon.html", 429, problem=no.detail, name=name)
+        response.headers["Retry-After"] = "60"
+        return response
+    settings = web.operator.settings.web
+    validity = timedelta(seconds=settings.session_validity)
+    now = web.operator.clock.now()
+    secret = await web.run(lambda: log_on(web.operator.engine, name, password, now, validity), slow=True)
+    if secret is None:
+        said = "Name and password do not fit, or the user is disabled."
+        return _page(web, "logon.html", 403, problem=said, name=name)
+    return _set_cookie(RedirectResponse(AFTER_LOGON, 303), secret, settings.session_validity)
+
+
+@routes.post("/logoff", needs=SELF, raw=True, page=True, takes=FORM, most_body=MOST_BODY)
+async def logoff(request: Request) -> Response:
+    """End the session."""
+    web: Web = request.app.state.web
+    caller: Caller = request.state.caller
+    check_origin(request, caller, token=_form(request).get("csrf", ""))
+    now = web.operator.clock.now()
+    await web.run(lambda: transact(web.operator.engine, lambda connection: log_off(connection, caller, now)))
+    web.gate.forget()
+    return _set_cookie(RedirectResponse("/logon", 303), "", 0)
+
+
+@routes.get("/password", needs=SELF, raw=True, page=True)
+async def password_page(request: Request) -> Response:
+    """The form to choose a password."""
+    caller: Caller = request.state.caller
+    return _page(request.app.state.web, "password.html", problem="", caller=caller, csrf=csrf_token(caller))
+
+
+@routes.post("/password", needs=SELF, raw=True, page=True, takes=FORM, most_body=MOST_BODY)
+async def choose_password(request: Request) -> Response:
+    """Choose a password; then log on with it."""
+    web: Web = request.app.state.web
+    caller: Caller = request.state.caller
+    given = _form(request)
+    check_origin(request, caller, token=given.get("csrf", ""))
+    request.app.state.logon_paces.take("", caller.name)
+    problem = "" if given.get("new") == given.get("again") else "The two new passwords differ."
+    if not problem:
+        now, old, new = web.operator.clock.now(), given.get("old", "")[:256], given.get("new", "")
+        try:
+            await web.run(lambda: change_password(web.operator.engine, caller.name, old, new, now), slow=True)
+        except (PersonError, UnfitPassword) as no:
+            problem = str(no)
+    if problem:
+        return _page(web, "password.html", 422, problem=problem, caller=caller, csrf=csrf_token(caller))
+    web.gate.forget()
+    return _set_cookie(RedirectResponse("/logon", 303), "", 0)

@@ -1,0 +1,153 @@
+"""Pages of long lists, read by key: exact counts and offsets up to 10,000, cursors as far as the list goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Column, Connection, Row, Select, func, literal, select, tuple_
+
+from operator_server.web.calls import Call
+from operator_server.web.cursors import BadCursor, Place, filters_text
+from operator_server.web.problems import Problem
+from signalling.clock import from_micros, to_micros
+
+FARTHEST = 10_000
+"""Up to here counts are exact and offsets are served."""
+MOST_ITEMS = 500
+_LARGE, _HOLDS = 1_000, 5.0
+"""A count beyond the first is taken again after that many seconds only: counting would cost more than the page."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Page(BaseModel, Generic[M]):
+    """A part of a list."""
+
+    items: list[M]
+    next: str | None = Field(description="Send it as `cursor` to go on; null at the end")
+    total: int = Field(description="How many there are, counted when the list was begun; at most 10000")
+    total_is_exact: bool = Field(description="False where there are more than `total`")
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """What part of a list is wanted."""
+
+    limit: int
+    offset: int
+    cursor: str
+
+
+async def _paging(
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items")] = 50,
+    offset: Annotated[
+        int, Query(ge=0, le=FARTHEST, description="Items to skip; farther on only a cursor leads")
+    ] = 0,
+    cursor: Annotated[
+        str, Query(max_length=600, description="`next` of the page before, with the same filters")
+    ] = "",
+) -> Paging:  # fmt: skip
+    if cursor and offset:
+        raise Problem(422, "offset: not together with a cursor, which names its place itself")
+    return Paging(limit, offset, cursor)
+
+
+PageOf = Annotated[Paging, Depends(_paging)]
+
+
+def page(
+    call: Call,
+    model: type[M],
+    query: Select[Any],
+    key: Sequence[Column[Any]],
+    paging: Paging,
+    make: Callable[[Row[Any]], M],
+    *,
+    newest_first: bool = False,
+) -> Page[M]:
+    """The part of ``query`` (which has no order and no limit) that was asked for, in the order of ``key``.
+
+    ``key``: columns that are unique together and not null, part of what is selected, and lead an index together with
+    what is filtered by; so no page is slower than another. Raises :class:`Problem` 422 for a cursor of another list.
+    """
+    connection = call.connection
+    of = filters_text(call.request.url.path, call.request.query_params.multi_items())
+    if paging.cursor:
+        try:
+            place = call.web.cursors.read(of, paging.cursor)
+        except BadCursor as bad:
+            raise Problem(422, f"cursor: {bad}") from None
+        total, query = place.total, query.where(_beyond(key, place.key, newest_first))
+    else:
+        total = _total(call, connection, query, key, of)
+    order = [column.desc() if newest_first else column.asc() for column in key]
+    rows = connection.execute(query.order_by(*order).limit(paging.limit + 1).offset(paging.offset)).all()
+    more = len(rows) > paging.limit
+    rows = rows[: paging.limit]
+    following = None
+    if more:
+        last = tuple(_plain(rows[-1]._mapping[column]) for column in key)
+        following = call.web.cursors.make(of, Place(last, total))
+    return _of(model).model_construct(
+        items=[make(row) for row in rows],
+        next=following,
+        total=min(total, FARTHEST),
+        total_is_exact=total <= FARTHEST,
+    )
+
+
+def _of(model: type[M]) -> type[Page[M]]:
+    return Page.__class_getitem__(model)  # type: ignore[return-value]  # pydantic makes it at run time
+
+
+def listed(paging: Paging, model: type[M], items: Sequence[M]) -> Page[M]:
+    """A part of a short list that is all in memory; it is paged by offset alone."""
+    if paging.cursor:
+        raise Problem(422, "cursor: this list is short and has none; use offset")
+    return _of(model).model_construct(
+        items=list(items[paging.offset : paging.offset + paging.limit]),
+        next=None,
+        total=len(items),
+        total_is_exact=True,
+    )
+
+
+def _beyond(key: Sequence[Column[Any]], values: Sequence[Any], newest_first: bool) -> Any:
+    bound = [literal(_typed(column, value), column.type) for column, value in zip(key, values, strict=True)]
+    if len(key) == 1:
+        return key[0] < bound[0] if newest_first else key[0] > bound[0]
+    left, right = tuple_(*key), tuple_(*bound)
+    return left < right if newest_first else left > right
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return to_micros(value) if hasattr(value, "tzinfo") else value
+
+
+def _typed(column: Column[Any], value: Any) -> Any:
+    kind = type(column.type).__name__
+    if kind == "Instant":
+        return from_micros(value)
+    return bytes.fromhex(value) if kind == "LargeBinary" else value
+
+
+def _total(call: Call, connection: Connection, query: Select[Any], key: Sequence[Column[Any]], of: str) -> int:
+    """How many there are, at most one more than is told exactly."""
+    totals, now = call.web.totals, time.monotonic()
+    kept = totals.get(of)
+    if kept is not None and kept[0] > now:
+        return kept[1]
+    some = query.with_only_columns(*key).order_by(None).limit(FARTHEST + 1).subquery()
+    total = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    if total > _LARGE:
+        if len(totals) > 1_000:
+            totals.clear()
+        totals[of] = (now + _HOLDS, total)
+    return total
