@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from charging.ledger.verify import verify as verify_ledger
+from operator_server.balances.proof import verify_balances
 from operator_server.billing.proof import verify_billing
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
 
@@ -16,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Prove the ledger: sums, balances, reservations, seals, invoices and charges; exit 1 when something is wrong."""
     with opened(config) as operator, operator.engine.connect() as connection:
-        findings = [*verify_ledger(connection), *verify_billing(connection)]
+        findings = [*verify_ledger(connection), *verify_billing(connection), *verify_balances(connection)]
     if as_json:
         show_json([{"what": finding.what, "where": finding.where} for finding in findings])
     for finding in findings if not as_json else ():

@@ -22,6 +22,7 @@ from charging.ledger.operations import Applied, Declined, Duplicate, Release, Re
 from charging.modes import first_due, mode_kind, payment_of, tax_micros, with_tax
 from offers.index import Current
 from offers.versions import compare
+from operator_server.balances.barring import barred
 from operator_server.counting.money import limit_left, spendable
 from operator_server.desk import Handler, Visitor, answering
 from operator_server.keys import OperatorKeys
@@ -68,6 +69,7 @@ class Negotiation:
 
     def request(self, connection: Connection, visitor: Visitor, message: Request, now: datetime) -> QuoteMessage:
         """A request signal: quote the mode it names, if the offer is open to this user on this terminal."""
+        _check_not_barred(connection, visitor)
         offer = self._open_offer(connection, visitor, message.offer, message.version, now)
         missing = self._missing(connection, visitor, offer)
         if missing:
@@ -113,6 +115,7 @@ class Negotiation:
             if known.terminal_id != visitor.terminal or known.confirmation != signed.document:
                 raise NotAgreed("agreement_conflict", f"agreement {confirmation.agreement} exists with other content")
             return Agreed(known.id, known.digest)
+        _check_not_barred(connection, visitor)
         row = self._own_quote(connection, visitor, confirmation.quote, now)
         quote = decode_document(Quote, row.document)
         check_confirmation(
@@ -412,6 +415,12 @@ class NegotiationDesk(Negotiation):
             Confirm: answer(self.confirm),
             Decline: answer(self.decline),
         }
+
+
+def _check_not_barred(connection: Connection, visitor: Visitor) -> None:
+    why = barred(connection, visitor.subscriber, visitor.account)
+    if why is not None:
+        raise NotAgreed("barred", why)
 
 
 def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -> int | None:

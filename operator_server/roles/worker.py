@@ -1,4 +1,4 @@
-"""The worker role: the feed's sequencer, expiry of reservations, fresh signatures, and messages to devices' users."""
+"""The worker role: the feed's sequencer, what expires by itself, fresh signatures, and messages to devices' users."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from charging.ledger.book import expire_reservations
+from operator_server.balances.expiry import expire_balances
 from operator_server.context import Operator
 from operator_server.devices.messages import check_templates
 from operator_server.devices.outbox import send_due
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
-from signalling.clock import to_micros
 
 log = Logger()
 
@@ -57,14 +56,14 @@ class WorkerRole:
             pass
 
     def _expire(self) -> None:
-        now = to_micros(self._operator.clock.now())
+        now = self._operator.clock.now()
 
-        def expire(connection: Connection) -> list[str]:
-            return expire_reservations(connection, now)
+        def expire(connection: Connection) -> dict[str, int]:
+            return expire_balances(connection, now)
 
-        expired = transact(self._operator.engine, expire)
-        if expired:
-            log.info("{count} reservations expired", count=len(expired))
+        for what, count in transact(self._operator.engine, expire).items():
+            if count:
+                log.info("{count} {what} expired", count=count, what=what)
 
     def _sign(self) -> None:
         renewed = self._operator.repository.refresh_timestamp(self._operator.clock.now())

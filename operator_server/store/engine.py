@@ -9,7 +9,12 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from charging.ledger.book import ON_CROSSING
+from operator_server.balances.thresholds import money_crossed
+
 BUSY_MILLISECONDS = 30_000
+
+_OPTIONS = {ON_CROSSING: money_crossed}
 
 
 def sqlite_url(path: Path) -> str:
@@ -24,9 +29,10 @@ def open_engine(url: str) -> Engine:
     never fails half-way for another writer; a commit is on the disk when it returns.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, execution_options=_OPTIONS)
     engine = create_engine(
         url,
+        execution_options=_OPTIONS,
         connect_args={"check_same_thread": False, "timeout": BUSY_MILLISECONDS / 1000},
         poolclass=NullPool if ":memory:" in url else QueuePool,
     )
