@@ -80,6 +80,7 @@ class TaxTable:
         outside_eu: str = "G",
     ) -> None:
         self._rates = {key: sorted(steps) for key, steps in (rates or {}).items()}
+        self._days = {day for steps in self._rates.values() for day, _ in steps}
         self.inclusive = inclusive
         self._outside_eu = outside_eu
 
@@ -88,6 +89,10 @@ class TaxTable:
         steps = self._rates.get((country, category), [])
         at = bisect_right(steps, (day, _PERCENT * _MOST))
         return steps[at - 1][1] if at else None
+
+    def steady(self, first: date, last: date) -> bool:
+        """Whether no rate begins after ``first`` and not after ``last``."""
+        return not any(first < day <= last for day in self._days)
 
     def tax(
         self, category: str, own_rate: int, day: date, customer: Taxpayer, operator: str, *, operator_has_vat_id: bool

@@ -1,46 +1,46 @@
-"""The bill run: everything unbilled up to an instant, one invoice for each account and currency.
+"""The bill run: everything unbilled up to the end of each account's cycle, one invoice for each account and currency.
 
-Each invoice is one transaction: its number, its posting, its document and the marks on its charges are there together
-or not at all. So a run that was killed goes on where it stopped, and one that is repeated changes nothing.
+A portion of accounts is made (:mod:`operator_server.billing.making`) and written in one transaction: numbers, postings,
+documents and the marks on charges are there together or not at all. So a run that was killed goes on where it stopped,
+and one that is repeated changes nothing. Portions are made by several processes where asked; one writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, tzinfo
+from multiprocessing import get_context
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
-from charging.invoices.model import BankAccount, Invoice, InvoiceError, InvoiceLine, Party, Totals
-from charging.invoices.totals import totals
-from charging.ledger.book import apply
-from charging.ledger.operations import Applied, Leg, Post
-from charging.ledger.tables import OPERATOR, RECEIVABLE, ROUNDING, UNBILLED, tax_kind
-from charging.periods import Period, days, period
-from operator_server.billing.facts import Tariffs, agreements
-from operator_server.billing.lines import Lines
+from charging.billing.tax import TaxTable, load_taxes
+from charging.periods import Period, period
+from operator_server.billing.commitments import true_up_commitments
+from operator_server.billing.making import Bill, Made, Maker, Run
 from operator_server.billing.open_period import wait_for_charging
+from operator_server.billing.writing import BilledMeanwhile, Written, note_outcomes, write_drafts, write_invoices
 from operator_server.settings import OperatorSettings, Settings
-from operator_server.store.accounting import BillRun, Charge, InvoiceRow
-from operator_server.store.engine import writing
-from operator_server.store.feed import record
+from operator_server.store.accounting import BillRun, InvoiceRow
+from operator_server.store.billing import BillOutcome, InvoiceDraft
+from operator_server.store.engine import open_engine, writing
 from operator_server.store.parties import Account
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
-from signalling.money import MoneyError
-
-SOURCE = "billing"
-"""The ledger's name of this client."""
 
 Progress = Callable[[int, int], None]
 """Hears after each account how many are done, of how many."""
 
-_LOCK = 0x70_11_6A_7E
-_IDS_AT_ONCE = 500
+PORTION = 200
+"""Accounts in one transaction."""
+
+WAITING_STATES = ("drafted", "approved", "finalising")
 
 
 class BillRunError(ValueError):
@@ -49,10 +49,11 @@ class BillRunError(ValueError):
 
 @dataclass(frozen=True)
 class BillRunReport:
-    """What a bill run came to. ``made``: the invoices made by this call; ``invoices`` and ``gross`` (micros by
+    """What a bill run came to. ``made``: invoices, or drafts, made by this call; ``invoices`` and ``gross`` (micros to
+    pay by currency): of the whole run, also what an earlier call of it made; in a run with drafts, theirs.
 
-    currency): of the whole run, also what an earlier call of it made. ``failed``: accounts that could not be billed,
-    and why; then the run is not done and is to be repeated.
+    ``failed``: accounts that could not be billed, and why, and ``waiting``: how many have a cycle that is not over;
+    then the run is not done and is to be repeated. ``carried``: bills that are left to the next run, being too small.
     """
 
     run: str
@@ -62,6 +63,9 @@ class BillRunReport:
     invoices: int
     gross: dict[str, int] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
+    state: str = "done"
+    carried: int = 0
+    waiting: int = 0
 
 
 def until_instant(text: str, zone: tzinfo) -> datetime:
@@ -85,37 +89,180 @@ def run_bills(
     now: datetime,
     until: datetime | None = None,
     progress: Progress | None = None,
+    draft: bool | None = None,
+    scope: str = "all",
+    workers: int = 1,
 ) -> BillRunReport:
-    """Bill the period ``name`` of the operator's zone, or its part before ``until``, which an open period needs.
+    """Bill each account's cycle ``name``, or with ``until`` what lies before that, which an open period needs.
 
-    All unbilled charges that took effect before are billed, also of earlier periods. An account that cannot be billed
-    is reported and keeps its charges; the others are billed. Raises :class:`BillRunError` and
-    :class:`charging.periods.PeriodError`.
+    All unbilled charges that took effect before a cycle's end are billed, also of earlier ones. With scope ``due``
+    every account is billed to the end of its last cycle that is over at ``until``. ``draft`` (default: as the settings
+    ask for approval) makes drafts, which :mod:`operator_server.billing.approval` makes final. An account that cannot
+    be billed is reported and keeps its charges; the others are billed. ``workers``: processes that make bills; not for
+    a database in memory. Raises :class:`BillRunError` and :class:`charging.periods.PeriodError`.
     """
-    billed = period(name, settings.operator.zone)
+    operator = settings.operator
+    billed = period(name, operator.zone)
     end = _end(billed, until, now)
+    drafting = operator.bill_approval if draft is None else draft
+    taxes = load_taxes(settings.config_dir / "tax.toml")
     database = writing(engine)
     with database.begin() as connection:
-        run, done = _begin(connection, name, end, now)
-    made, failed = 0, []
-    if not done:
-        with database.begin() as connection:
-            waiting = _waiting(connection, end)
-        tariffs, span = Tariffs(), billed._replace(end=end)
-        for number, (account, currency) in enumerate(waiting, 1):
-            try:
-                with database.begin() as connection:
-                    made += _bill(connection, settings.operator, run, span, account, currency, tariffs, now)
-            except (InvoiceError, MoneyError, OverflowError) as error:
-                failed.append(f"account {account}: {error}")
-            if progress is not None:
-                progress(number, len(waiting))
-        if not failed:
+        run, state = _begin(connection, billed, end, scope, drafting, now)
+    made, failed, waiting = 0, [], 0
+    if state in WAITING_STATES and not drafting:
+        raise BillRunError(
+            f"the run to {end:%Y-%m-%d %H:%M} UTC has drafts: look at `tollgate bill report {name}`, then approve and"
+            f" finalise them, or discard them with `tollgate bill discard {name}`"
+        )
+    if state in ("running", "drafting"):
+        true_up_commitments(engine, operator, run, now)
+        steps = _Steps(engine, operator, taxes, run, now, drafts=state == "drafting")
+        with steps.portions(workers) as portions:
+            for accounts, done in portions:
+                with_invoices, problems, not_over = steps.write(accounts, done)
+                made += with_invoices
+                failed += problems
+                waiting += not_over
+                steps.tell(progress, len(accounts))
+        if not failed and not waiting:
             with database.begin() as connection:
-                _finish(connection, run, now)
+                _finish(connection, run.id, state, now)
     with engine.connect() as connection:
-        invoices, gross = _sums(connection, run)
-    return BillRunReport(run, name, end, made, invoices, gross, tuple(failed))
+        return run_report(connection, run.id, made=made, failed=tuple(failed), waiting=waiting)
+
+
+def run_report(
+    connection: Connection, run: str, *, made: int = 0, failed: tuple[str, ...] = (), waiting: int = 0
+) -> BillRunReport:
+    """What a run has come to until now."""
+    row = connection.execute(select(table(BillRun)).where(table(BillRun).c.id == run)).one()
+    drafts = row.state in ("drafting", *WAITING_STATES)
+    invoices, gross = _sums(connection, run, drafts=drafts)
+    outcome = table(BillOutcome)
+    carried = connection.execute(
+        select(func.count()).where(outcome.c.bill_run_id == run, outcome.c.kind == "carried")
+    ).scalar_one()
+    return BillRunReport(
+        run, row.period, row.until_at, made, invoices, gross, failed, row.state, carried, waiting
+    )  # fmt: skip
+
+
+class _Steps:
+    """The portions of one run: made here or by other processes, and written one after another."""
+
+    def __init__(
+        self, engine: Engine, operator: OperatorSettings, taxes: TaxTable, run: Run, now: datetime, *, drafts: bool
+    ) -> None:
+        self._engine = engine
+        self._writing = writing(engine)
+        self._operator = operator
+        self._taxes = taxes
+        self._run = run
+        self._now = now
+        self._drafts = drafts
+        self._maker = Maker(operator, taxes, run, now)
+        self._told = 0
+        self._total = 0
+
+    @contextmanager
+    def portions(self, workers: int) -> Iterator[Iterator[tuple[list[str], Made]]]:
+        """Portions of accounts with what they came to, in the order of accounts."""
+        with self._engine.connect() as connection:
+            self._total = connection.execute(select(func.count()).select_from(table(Account))).scalar_one()
+        if workers <= 1:
+            yield ((accounts, self._make(accounts)) for accounts in self._accounts())
+            return
+        url = self._engine.url.render_as_string(hide_password=False)
+        arguments = (url, self._operator, self._taxes, self._run, self._now)
+        with ProcessPoolExecutor(workers, get_context("spawn"), _work_begins, arguments) as pool:
+            yield self._ahead(pool, 2 * workers)
+
+    def _ahead(self, pool: ProcessPoolExecutor, most: int) -> Iterator[tuple[list[str], Made]]:
+        """Keep a few portions under way, so that memory does not grow with the accounts."""
+        under_way: deque[tuple[list[str], Future[bytes]]] = deque()
+        for accounts in self._accounts():
+            under_way.append((accounts, pool.submit(_work, accounts)))
+            if len(under_way) >= most:
+                first, future = under_way.popleft()
+                yield first, msgspec.msgpack.decode(future.result(), type=Made)
+        for first, future in under_way:
+            yield first, msgspec.msgpack.decode(future.result(), type=Made)
+
+    def write(self, accounts: list[str], made: Made) -> tuple[int, list[str], int]:
+        """Write a portion: how many invoices or drafts, which accounts failed and why, how many wait."""
+        try:
+            written = self._write(accounts, made, failed=made.failed)
+        except (BilledMeanwhile, OverflowError):
+            # Made from what was read before somebody else changed it, or one of them is too large: one by one.
+            parts = [self._alone(account) for account in accounts]
+            return sum(part[0] for part in parts), [text for part in parts for text in part[1]], len(made.waiting)
+        return (
+            written.count,
+            [f"account {account}: {reason}" for account, _, reason in written.failed],
+            len(made.waiting),
+        )
+
+    def _alone(self, account: str) -> tuple[int, list[str], int]:
+        while True:
+            made = self._make([account])
+            try:
+                written = self._write([account], made, failed=made.failed)
+            except BilledMeanwhile:
+                # Somebody else has billed some of it, so the next try finds less.
+                continue
+            except OverflowError as error:
+                written = self._write([account], Made([], [], []), failed=[(account, "", str(error))])
+            return written.count, [f"account {account}: {reason}" for _, _, reason in written.failed], len(made.waiting)
+
+    def _write(self, accounts: list[str], made: Made, *, failed: list[tuple[str, str, str]]) -> Written:
+        wanted = [bill for bill in made.bills if not bill.carried]
+        carried = [bill for bill in made.bills if bill.carried]
+        with self._writing.begin() as connection:
+            if self._drafts:
+                written = write_drafts(connection, self._run.id, wanted, self._now)
+            else:
+                written = write_invoices(connection, self._run.id, wanted, self._operator, self._now)
+            problems = [*failed, *written.failed]
+            note_outcomes(connection, self._run.id, accounts, carried, problems)
+        return Written(written.count, problems)
+
+    def _make(self, accounts: list[str]) -> Made:
+        with self._engine.connect() as connection:
+            return self._maker.make(connection, accounts)
+
+    def _accounts(self) -> Iterator[list[str]]:
+        account, last = table(Account).c.id, ""
+        while True:
+            with self._engine.connect() as connection:
+                found = connection.execute(select(account).where(account > last).order_by(account).limit(PORTION))
+                ids = list(found.scalars())
+            if not ids:
+                return
+            yield ids
+            last = ids[-1]
+
+    def tell(self, progress: Progress | None, count: int) -> None:
+        """Tell of ``count`` accounts that are done."""
+        for _ in range(count if progress is not None else 0):
+            self._told += 1
+            assert progress is not None
+            progress(self._told, self._total)
+
+
+_worker: tuple[Engine, Maker] | None = None
+
+
+def _work_begins(url: str, operator: OperatorSettings, taxes: TaxTable, run: Run, now: datetime) -> None:
+    global _worker
+    _worker = open_engine(url), Maker(operator, taxes, run, now)
+
+
+def _work(accounts: list[str]) -> bytes:
+    assert _worker is not None
+    engine, maker = _worker
+    with engine.connect() as connection:
+        return msgspec.msgpack.encode(maker.make(connection, accounts))
 
 
 def _end(billed: Period, until: datetime | None, now: datetime) -> datetime:
@@ -130,206 +277,57 @@ def _end(billed: Period, until: datetime | None, now: datetime) -> datetime:
     return until
 
 
-def _begin(connection: Connection, name: str, end: datetime, now: datetime) -> tuple[str, bool]:
-    """The run's id, and whether it is done already. From its begin nothing new takes effect before its end."""
+def _begin(
+    connection: Connection, billed: Period, end: datetime, scope: str, drafting: bool, now: datetime
+) -> tuple[Run, str]:
+    """The run and its state. From its begin nothing new takes effect before its end."""
     wait_for_charging(connection)
     runs = table(BillRun)
-    known = connection.execute(select(runs).where(runs.c.period == name, runs.c.until_at == end)).first()
-    if known is not None:
-        return known.id, known.state == "done"
-    run = new_id(to_micros(now))
-    add(connection, BillRun(id=run, period=name, until_at=end, started_at=now))
-    return run, False
-
-
-def _lock(connection: Connection) -> None:
-    """One invoice at a time; on SQLite a writing transaction is alone anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-
-
-def _waiting(connection: Connection, end: datetime) -> Sequence[tuple[str, str]]:
-    charge = table(Charge)
-    rows = connection.execute(
-        select(charge.c.account_id, charge.c.currency)
-        .where(charge.c.invoice_id.is_(None), charge.c.pays == UNBILLED, charge.c.effective_at < end)
-        .distinct()
-        .order_by(charge.c.account_id, charge.c.currency)
-    )
-    return [(row.account_id, row.currency) for row in rows]
-
-
-def _bill(
-    connection: Connection,
-    operator: OperatorSettings,
-    run: str,
-    billed: Period,
-    account: str,
-    currency: str,
-    tariffs: Tariffs,
-    now: datetime,
-) -> int:
-    """Make the invoice of one account and currency; how many were made, 0 when somebody else has made it."""
-    _lock(connection)
-    charge = table(Charge)
-    charges = connection.execute(
-        select(charge)
-        .where(
-            charge.c.account_id == account,
-            charge.c.invoice_id.is_(None),
-            charge.c.pays == UNBILLED,
-            charge.c.effective_at < billed.end,
-            charge.c.currency == currency,
-        )
-        .order_by(charge.c.id)
-    ).all()
-    if not charges:
-        return 0
-    accounts = table(Account)
-    customer = connection.execute(select(accounts).where(accounts.c.id == account)).one()
-    facts = agreements(connection, {each.agreement_id for each in charges})
-    maker = Lines(
-        billed, operator.zone, currency, customer.language, facts, lambda version: tariffs.get(connection, version)
-    )
-    lines = maker.make(charges)
-    sums = totals(lines, currency)
-    number, series = _next_number(connection, operator, now)
-    invoice = _invoice(operator, customer, billed, f"{series}-{number:06d}", series, lines, sums, currency, now)
-    transfer = _post(connection, account, invoice, sum(each.net for each in charges), now)
-    row = InvoiceRow(
-        id=new_id(to_micros(now)),
-        number=invoice.number,
-        series=series,
-        number_in_series=number,
-        bill_run_id=run,
-        account_id=account,
-        period=billed.name,
-        currency=currency,
-        net=sums.net_micros,
-        tax=sums.tax_micros,
-        total=sums.gross_micros,
-        issued_at=now,
-        document=msgspec.json.encode(invoice),
-        transfer_id=transfer,
-    )
-    add(connection, row)
-    _mark(connection, row.id, lines)
-    record(
-        connection, now, "invoiced", account=account, reference=invoice.number, period=billed.name,
-        currency=currency, total=sums.gross_micros,
-    )  # fmt: skip
-    return 1
-
-
-def _next_number(connection: Connection, operator: OperatorSettings, now: datetime) -> tuple[int, str]:
-    """The next number of this year's series, which has no gaps, since it is taken in the invoice's transaction."""
-    year = str(now.astimezone(operator.zone).year)
-    series = f"{operator.invoice_series}-{year}" if operator.invoice_series else year
-    invoices = table(InvoiceRow)
-    last = connection.execute(select(func.max(invoices.c.number_in_series)).where(invoices.c.series == series)).scalar()
-    return (last or 0) + 1, series
-
-
-def _invoice(
-    operator: OperatorSettings,
-    customer: Row[Any],
-    billed: Period,
-    number: str,
-    series: str,
-    lines: Sequence[InvoiceLine],
-    sums: Totals,
-    currency: str,
-    now: datetime,
-) -> Invoice:
-    issued = now.astimezone(operator.zone).date()
-    first, last = days(billed.start, billed.end, operator.zone)
-    return Invoice(
-        number=number,
-        series=series,
-        issue_date=issued,
-        due_date=issued + timedelta(days=operator.payment_days),
-        period_from=first,
-        period_to=last,
-        seller=_seller(operator),
-        customer=Party(
-            name=customer.name,
-            address=tuple(customer.address),
-            country=customer.country,
-            vat_id=customer.vat_id,
-            email=customer.email,
-        ),
-        currency=currency,
-        language=customer.language,
-        lines=tuple(lines),
-        totals=sums,
-        payment_reference=number,
-    )
-
-
-def _seller(operator: OperatorSettings) -> Party:
-    bank = BankAccount(holder=operator.name, iban=operator.iban, bic=operator.bic) if operator.iban else None
-    return Party(
-        name=operator.name,
-        address=tuple(operator.address),
-        country=operator.country,
-        vat_id=operator.vat_id,
-        email=operator.email,
-        bank=bank,
-    )
-
-
-def _post(connection: Connection, account: str, invoice: Invoice, exact: int, now: datetime) -> str:
-    """Move what is billed from unbilled to receivable, with its tax and what rounding made of it."""
-    sums, currency = invoice.totals, invoice.currency
-    tax: dict[str, int] = {}
-    for each in sums.taxes:
-        tax[each.category] = tax.get(each.category, 0) + each.tax_micros
-    legs = [
-        Leg(account, UNBILLED, currency, -exact),
-        Leg(account, RECEIVABLE, currency, sums.gross_micros),
-        *(Leg(OPERATOR, tax_kind(category), currency, -amount) for category, amount in sorted(tax.items())),
-        Leg(OPERATOR, ROUNDING, currency, exact - sums.net_micros),
-    ]
-    post = Post(
-        source=SOURCE,
-        op_id=invoice.number,
-        kind="invoice",
-        legs=tuple(leg for leg in legs if leg.amount),
-        effective_at=now,
-    )
-    # The lock lets bill runs write one after another, so all of them are one writer of the ledger.
-    outcome = apply(connection, [post], to_micros(now), writer=SOURCE)[0]
-    if not isinstance(outcome, Applied):
-        raise RuntimeError(f"invoice {invoice.number} of account {account} could not be posted: {outcome}")
-    return outcome.transfer_id
-
-
-def _mark(connection: Connection, invoice: str, lines: Sequence[InvoiceLine]) -> None:
-    charge = table(Charge)
-    for position, line in enumerate(lines, 1):
-        for start in range(0, len(line.charge_ids), _IDS_AT_ONCE):
-            ids = line.charge_ids[start : start + _IDS_AT_ONCE]
-            marked = connection.execute(
-                update(charge)
-                .where(charge.c.id.in_(ids), charge.c.invoice_id.is_(None))
-                .values(invoice_id=invoice, invoice_line=position)
+    known = connection.execute(
+        select(runs).where(runs.c.period == billed.name, runs.c.until_at == end, runs.c.scope == scope)
+    ).first()
+    wanted = "drafting" if drafting else "running"
+    if known is None:
+        run = new_id(to_micros(now))
+        add(connection, BillRun(id=run, period=billed.name, until_at=end, started_at=now, scope=scope, state=wanted))
+        return Run(run, billed, end, scope), wanted
+    state = known.state
+    if state in ("running", "drafting") and state != wanted:
+        kind = InvoiceDraft if drafting is False else InvoiceRow
+        if connection.execute(select(table(kind).c.id).where(table(kind).c.bill_run_id == known.id)).first() is None:
+            connection.execute(update(runs).where(runs.c.id == known.id).values(state=wanted))
+            state = wanted
+        elif not drafting:
+            raise BillRunError(
+                f"the run to {end:%Y-%m-%d %H:%M} UTC is making drafts: go on with `tollgate bill run {billed.name}"
+                " --draft`"
             )
-            if marked.rowcount != len(ids):
-                raise RuntimeError(f"charges of invoice {invoice} were billed by somebody else meanwhile")
+    return Run(known.id, billed, end, scope), state
 
 
-def _finish(connection: Connection, run: str, now: datetime) -> None:
+def _finish(connection: Connection, run: str, state: str, now: datetime) -> None:
     runs = table(BillRun)
-    count, _ = _sums(connection, run)
-    connection.execute(update(runs).where(runs.c.id == run).values(state="done", finished_at=now, invoices=count))
+    count, _ = _sums(connection, run, drafts=state == "drafting")
+    values: dict[str, Any] = {"invoices": count}
+    values |= {"state": "drafted"} if state == "drafting" else {"state": "done", "finished_at": now}
+    connection.execute(update(runs).where(runs.c.id == run).values(**values))
 
 
-def _sums(connection: Connection, run: str) -> tuple[int, dict[str, int]]:
-    invoices = table(InvoiceRow)
-    rows = connection.execute(
-        select(invoices.c.currency, func.count(), func.sum(invoices.c.total))
-        .where(invoices.c.bill_run_id == run)
-        .group_by(invoices.c.currency)
-        .order_by(invoices.c.currency)
-    ).all()
-    return sum(row[1] for row in rows), {row[0]: int(row[2]) for row in rows}
+def _sums(connection: Connection, run: str, *, drafts: bool) -> tuple[int, dict[str, int]]:
+    """How many invoices a run has and what they come to by currency; drafts among them."""
+    count, gross = 0, dict[str, int]()
+    for model in (InvoiceRow, InvoiceDraft) if drafts else (InvoiceRow,):
+        rows = table(model)
+        found = connection.execute(
+            select(rows.c.currency, func.count(), func.sum(rows.c.total))
+            .where(rows.c.bill_run_id == run)
+            .group_by(rows.c.currency)
+            .order_by(rows.c.currency)
+        )
+        for currency, number, total in found:
+            count += number
+            gross[currency] = gross.get(currency, 0) + int(total)
+    return count, gross
+
+
+__all__ = ["Bill", "BillRunError", "BillRunReport", "run_bills", "run_report", "until_instant"]

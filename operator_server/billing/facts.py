@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from charging.rating import Rounding
 from charging.tariffs import restore_version
 from charging.tariffs.headline import headline
+from operator_server.store.billing import Commitment
 from operator_server.store.dealings import Agreement, OfferVersion, QuoteRow, TariffVersionRow
 from operator_server.store.rows import table
 from signalling.documents import Quote, decode_document
@@ -45,24 +46,62 @@ class TariffFacts:
     rounding: Rounding
 
 
-def agreements(connection: Connection, ids: Collection[str]) -> dict[str, AgreementFacts]:
-    """The facts of these agreements."""
-    agreement, quote, offer = table(Agreement), table(QuoteRow), table(OfferVersion)
-    rows = connection.execute(
-        select(agreement.c.id, agreement.c.offer_id, agreement.c.mode_kind, quote.c.document, offer.c.content)
-        .join(quote, quote.c.id == agreement.c.quote_id)
-        .outerjoin(offer, offer.c.id == agreement.c.offer_version)
-        .where(agreement.c.id.in_(ids))
-    )
-    return {
-        row.id: AgreementFacts(
-            titles=_titles(row.content or {}),
-            offer=row.offer_id,
-            mode_kind=row.mode_kind,
-            terms=decode_document(Quote, row.document).mode,
-        )
-        for row in rows
-    }
+_AT_ONCE = 500
+
+
+class Agreements:
+    """The facts of agreements, and of the commitments of accounts; offers are read once each."""
+
+    def __init__(self) -> None:
+        self._titles: dict[str, Mapping[str, str]] = {}
+
+    def read(self, connection: Connection, ids: Collection[str]) -> dict[str, AgreementFacts]:
+        """The facts of these agreements, by id; one that is not kept is missing."""
+        found: dict[str, AgreementFacts] = {}
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), _AT_ONCE):
+            some = ordered[start : start + _AT_ONCE]
+            self._read(connection, some, found)
+            missing = [each for each in some if each not in found]
+            if missing:
+                self._read_commitments(connection, missing, found)
+        return found
+
+    def _read(self, connection: Connection, ids: list[str], found: dict[str, AgreementFacts]) -> None:
+        agreement, quote = table(Agreement), table(QuoteRow)
+        rows = connection.execute(
+            select(
+                agreement.c.id, agreement.c.offer_id, agreement.c.offer_version, agreement.c.mode_kind, quote.c.document
+            )
+            .join(quote, quote.c.id == agreement.c.quote_id)
+            .where(agreement.c.id.in_(ids))
+        ).all()
+        self._read_titles(connection, {row.offer_version for row in rows} - self._titles.keys())
+        for row in rows:
+            found[row.id] = AgreementFacts(
+                titles=self._titles[row.offer_version],
+                offer=row.offer_id,
+                mode_kind=row.mode_kind,
+                terms=decode_document(Quote, row.document).mode,
+            )
+
+    def _read_titles(self, connection: Connection, versions: Collection[str]) -> None:
+        offer = table(OfferVersion)
+        self._titles.update((version, {}) for version in versions)
+        ordered = sorted(versions)
+        for start in range(0, len(ordered), _AT_ONCE):
+            some = ordered[start : start + _AT_ONCE]
+            for row in connection.execute(select(offer.c.id, offer.c.content).where(offer.c.id.in_(some))):
+                self._titles[row.id] = _titles(row.content)
+
+    def _read_commitments(self, connection: Connection, ids: list[str], found: dict[str, AgreementFacts]) -> None:
+        commitment = table(Commitment)
+        for row in connection.execute(select(commitment).where(commitment.c.id.in_(ids))):
+            terms = ModeTerms(
+                mode="commitment", kind="commitment", label=row.label, price_text="", currency=row.currency,
+                amount=row.amount, tax_category=row.tax_category, tax_rate=0,
+            )  # fmt: skip
+            found[row.id] = AgreementFacts(titles={}, offer=row.label, mode_kind="commitment", terms=terms)
 
 
 def _titles(content: dict[str, Any]) -> dict[str, str]:

@@ -1,24 +1,60 @@
 """From charges to the lines of an invoice: one for each agreement, tariff version, tax and month of use, one for each
-delivery, and one for each that is taken back."""
+delivery, period of a subscription or commitment, and one for each that is taken back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, tzinfo
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from babel.numbers import format_decimal
-from sqlalchemy import Row
 
-from charging.invoices.model import TAX_CATEGORIES, InvoiceLine
-from charging.invoices.totals import round_to_unit
+from charging.invoices.model import InvoiceError, InvoiceLine
+from charging.invoices.totals import round_to_unit, without_tax
 from charging.periods import Period, days, period, period_of
 from charging.price_text import locale_of
 from operator_server.billing.facts import AgreementFacts, TariffFacts
+from signalling.clock import from_micros
 from signalling.money import format_micros, minor_unit
 
-ChargeRow = Row[Any]
+
+class ChargeRow(NamedTuple):
+    """What a bill needs to know of a charge. Instants are microseconds since 1970."""
+
+    id: str
+    kind: str
+    agreement_id: str
+    account_id: str
+    subscriber_id: str
+    counter: str
+    epoch: int
+    counter_from: int
+    counter_to: int
+    quantity: int
+    included: int
+    period: str
+    effective_at: int
+    net: int
+    currency: str
+    tax_category: str
+    tax_rate: int
+    tariff_version: str
+    reverses_id: str | None
+    service_from: int | None
+    service_to: int | None
+
+
+class LineTax(NamedTuple):
+    """The tax of a charge; ``inclusive``: its price contains it."""
+
+    category: str
+    rate_bp: int
+    reason: str
+    inclusive: bool
+
 
 _TEXTS = {
     "en": {
@@ -49,6 +85,7 @@ class Lines:
         language: str,
         agreements: Mapping[str, AgreementFacts],
         tariff: Callable[[str], TariffFacts | None],
+        tax: Callable[[ChargeRow], LineTax],
     ) -> None:
         self._billed = billed
         self._zone = zone
@@ -57,21 +94,30 @@ class Lines:
         self._texts = _TEXTS.get(language, _TEXTS["en"])
         self._agreements = agreements
         self._tariff = tariff
+        self._tax = tax
 
     def make(self, charges: Sequence[ChargeRow]) -> list[InvoiceLine]:
-        """The lines, in the order of offer, agreement, month and kind; each charge is on exactly one."""
-        groups: dict[tuple[Any, ...], list[ChargeRow]] = {}
-        for charge in charges:
-            facts = self._agreements[charge.agreement_id]
-            key = (
-                facts.title(self._language), charge.agreement_id, charge.period, charge.kind, charge.counter,
-                charge.tariff_version, charge.tax_category, charge.tax_rate,
-                "" if charge.kind == "use" else charge.id,
-            )  # fmt: skip
-            groups.setdefault(key, []).append(charge)
-        return [self._line(str(number), groups[key]) for number, key in enumerate(sorted(groups), 1)]
+        """The lines, in the order of offer, agreement, month and kind; each charge is on exactly one.
 
-    def _line(self, line_id: str, charges: list[ChargeRow]) -> InvoiceLine:
+        Raises :class:`InvoiceError` for a charge whose agreement is not kept.
+        """
+        alike: dict[tuple[Any, ...], list[ChargeRow]] = {}
+        for charge in charges:
+            key = (
+                charge.agreement_id, charge.period, charge.kind, charge.counter, charge.tariff_version,
+                self._tax(charge), charge.subscriber_id, "" if charge.kind == "use" else charge.id,
+            )  # fmt: skip
+            alike.setdefault(key, []).append(charge)
+        ordered = sorted((self._title(group[0]), *key) for key, group in alike.items())
+        return [self._line(str(number), alike[key[1:]], key[6]) for number, key in enumerate(ordered, 1)]
+
+    def _title(self, charge: ChargeRow) -> str:
+        facts = self._agreements.get(charge.agreement_id)
+        if facts is None:
+            raise InvoiceError(f"charge {charge.id}: its agreement {charge.agreement_id} is not kept")
+        return facts.title(self._language)
+
+    def _line(self, line_id: str, charges: list[ChargeRow], tax: LineTax) -> InvoiceLine:
         first = charges[0]
         facts = self._agreements[first.agreement_id]
         common: dict[str, Any] = {
@@ -79,18 +125,23 @@ class Lines:
             "offer": facts.title(self._language),
             "charging_mode": facts.mode_kind,
             "agreement_id": first.agreement_id,
-            "tax_category": _tax_category(first.tax_category, first.tax_rate),
-            "tax_rate_bp": first.tax_rate,
+            "tax_category": tax.category,
+            "tax_rate_bp": tax.rate_bp,
+            "tax_reason": tax.reason,
             "charge_ids": tuple(charge.id for charge in charges),
+            "kind": first.kind,
+            "subscriber": first.subscriber_id,
         }
-        return self._use(facts, charges, common) if first.kind == "use" else self._single(facts, first, common)
+        if first.kind == "use":
+            tariff = self._tariff(first.tariff_version)
+            amount = self._amount(sum(charge.net for charge in charges), tariff)
+            return self._use(facts, charges, tariff, common | _amounts(amount, tax))
+        return self._single(facts, first, common | _amounts(first.net, tax))
 
     def _single(self, facts: AgreementFacts, charge: ChargeRow, common: dict[str, Any]) -> InvoiceLine:
         taken_back = charge.net < 0
         label = facts.terms.label
-        day_from, day_to = self._days(charge.period)
-        if period_of(charge.effective_at, self._zone) == charge.period:
-            day_from = day_to = charge.effective_at.astimezone(self._zone).date()
+        day_from, day_to = self._days_of(charge)
         return InvoiceLine(
             **common,
             description=self._texts["reversal"].format(label=label) if taken_back else label,
@@ -98,13 +149,13 @@ class Lines:
             period_to=day_to,
             quantity=-charge.quantity if taken_back else charge.quantity,
             unit_price=format_micros(abs(charge.net), self._currency) if charge.quantity == 1 else "",
-            net_micros=charge.net,
         )
 
-    def _use(self, facts: AgreementFacts, charges: list[ChargeRow], common: dict[str, Any]) -> InvoiceLine:
+    def _use(
+        self, facts: AgreementFacts, charges: list[ChargeRow], tariff: TariffFacts | None, common: dict[str, Any]
+    ) -> InvoiceLine:
         first = charges[0]
         ranges = _ranges(charges)
-        tariff = self._tariff(first.tariff_version)
         day_from, day_to = self._days(first.period)
         # What other systems counted comes without a counter of ours.
         single = not first.counter or len(ranges) == 1
@@ -118,7 +169,6 @@ class Lines:
             included=sum(charge.included for charge in charges),
             unit=facts.terms.unit,
             unit_price=self._unit_price(tariff),
-            net_micros=self._net(sum(charge.net for charge in charges), tariff),
             counter_name=first.counter if single else "",
             counter_from=shown[1],
             counter_to=shown[2],
@@ -143,29 +193,45 @@ class Lines:
         locale = locale_of(self._language)
         return f"{format_decimal(Decimal(price), locale=locale)} / {format_decimal(tariff.size, locale=locale)}"
 
-    def _net(self, exact: int, tariff: TariffFacts | None) -> int:
+    def _amount(self, exact: int, tariff: TariffFacts | None) -> int:
         """The exact sum, or where the tariff rounds lines otherwise than invoices do, what the tariff makes of it."""
         if tariff is None:
             return exact
         by_tariff = tariff.rounding.line(exact)
         return exact if by_tariff == round_to_unit(exact, 1, minor_unit(self._currency)) else by_tariff
 
+    def _days_of(self, charge: ChargeRow) -> tuple[date, date]:
+        """The days that a single charge is for: of its service, of what it is, or of the month it belongs to."""
+        if charge.service_from is not None and charge.service_to is not None:
+            return days(from_micros(charge.service_from), from_micros(charge.service_to), self._zone)
+        at = from_micros(charge.effective_at)
+        if period_of(at, self._zone) == charge.period:
+            return (at.astimezone(self._zone).date(),) * 2
+        return self._days(charge.period)
+
     def _days(self, name: str) -> tuple[date, date]:
-        of_use = self._billed if name == self._billed.name else period(name, self._zone)
-        return days(of_use.start, of_use.end, self._zone)
+        """The days of a month of use; of one that is billed in part, as far as it is billed."""
+        month = _month(name, self._zone)
+        end = self._billed.end if month.start < self._billed.end < month.end else month.end
+        return days(month.start, end, self._zone)
 
 
-def _tax_category(category: str, rate: int) -> str:
-    """The operator's tax category as EN 16931 knows it: whatever has a rate is S, reduced rates too (UNCL5305)."""
-    if rate:
-        return "S"
-    return category if category in TAX_CATEGORIES and category != "S" else "Z"
+def _amounts(amount: int, tax: LineTax) -> dict[str, Any]:
+    """The exact amounts of a line whose charges sum to ``amount`` micros."""
+    if not tax.inclusive:
+        return {"net_micros": amount}
+    return {"net_micros": without_tax(amount, tax.rate_bp), "gross_micros": amount}
+
+
+@lru_cache(maxsize=256)
+def _month(name: str, zone: tzinfo) -> Period:
+    return period(name, zone)
 
 
 def _ranges(charges: Sequence[ChargeRow]) -> list[tuple[int, int, int]]:
     """Epoch, first (exclusive) and last value of what was counted; ranges that touch are one."""
     ranges: list[tuple[int, int, int]] = []
-    for charge in sorted(charges, key=lambda each: (each.epoch, each.counter_from)):
+    for charge in sorted(charges, key=attrgetter("epoch", "counter_from")):
         if ranges and ranges[-1][0] == charge.epoch and ranges[-1][2] == charge.counter_from:
             ranges[-1] = (charge.epoch, ranges[-1][1], charge.counter_to)
         else:

@@ -7,19 +7,23 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from operator_server.store.accounting import BillRun
+from operator_server.store.billing import PeriodLock
 from operator_server.store.rows import table
 
 _LOCK = 0x70_11_6A_7F
 
 
 def billed_until(connection: Connection) -> datetime | None:
-    """The instant up to which bills are made, or being made; ``None`` before the first bill run.
+    """The instant up to which bills are made, or being made, or the books are closed; ``None`` before the first time.
 
     It holds until the caller's transaction ends: no bill run begins before that.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
-    return connection.execute(select(func.max(table(BillRun).c.until_at))).scalar()
+    run, lock = table(BillRun), table(PeriodLock)
+    billed = connection.execute(select(func.max(run.c.until_at))).scalar()
+    locked = connection.execute(select(func.max(lock.c.end_at))).scalar()
+    return max(filter(None, (billed, locked)), default=None)
 
 
 def wait_for_charging(connection: Connection) -> None:

@@ -28,6 +28,7 @@ class InvoiceDraft(SQLModel, table=True):
     id: str = Field(primary_key=True, sa_type=Identifier)
     bill_run_id: str = Field(foreign_key="bill_run.id", sa_type=Identifier)
     account_id: str = Field(sa_type=Identifier)
+    period: str = Field(max_length=16)
     currency: str = Field(max_length=3)
     net: int = Field(sa_type=Micros)
     tax: int = Field(sa_type=Micros)

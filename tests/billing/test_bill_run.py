@@ -32,7 +32,7 @@ from charging.ledger.operations import Applied, Reverse
 from charging.ledger.operations import Charge as LedgerCharge
 from charging.ledger.tables import OPERATOR
 from charging.periods import PeriodError, period_of
-from operator_server.billing import bill_run
+from operator_server.billing import bill_run, making, writing
 from operator_server.billing.bill_run import BillRunError, run_bills, until_instant
 from operator_server.billing.invoices import (
     UnknownInvoice,
@@ -285,30 +285,24 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("step", "call"), [("_begin", 1), ("_bill", 1), ("_bill", 2), ("_post", 2), ("_mark", 3), ("_finish", 1)]
+    ("module", "step", "call"),
+    [
+        (bill_run, "_begin", 1),
+        (bill_run, "write_invoices", 1),
+        (bill_run, "write_invoices", 2),
+        (writing, "_post", 2),
+        (writing, "_mark", 3),
+        (bill_run, "note_outcomes", 2),
+        (bill_run, "_finish", 1),
+    ],
 )
 @pytest.mark.parametrize("after", [False, True])
 def test_a_run_that_was_killed_goes_on_where_it_stopped(
-    house: House, monkeypatch: pytest.MonkeyPatch, step: str, call: int, after: bool
+    house: House, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, call: int, after: bool
 ) -> None:
     _two_more_customers(house)
-    original: Callable[..., Any] = getattr(bill_run, step)
-    calls = 0
-
-    def killing(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == call and not after:
-            raise Killed
-        result = original(*arguments)
-        if calls == call:
-            raise Killed
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bill_run, step, killing)
-        with pytest.raises(Killed):
-            bill(house)
+    monkeypatch.setattr(bill_run, "PORTION", 1)
+    killed_at(monkeypatch, module, step, call, after, lambda: bill(house))
     report = bill(house)
     assert (report.invoices, report.gross) == (3, {"EUR": 3 * 12 * CENT})
     assert [invoice.number for invoice in invoices(house)] == [f"R-2026-00000{number}" for number in (1, 2, 3)]
@@ -319,6 +313,29 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(
         events = connection.execute(select(func.count()).where(table(Event).c.kind == "invoiced")).scalar()
         assert events == 3
     assert ledger(house, OPERATOR)["revenue"] == -30 * CENT
+
+
+def killed_at(
+    monkeypatch: pytest.MonkeyPatch, module: Any, step: str, call: int, after: bool, work: Callable[[], Any]
+) -> None:
+    """Do ``work``, which ends before or after the ``call``-th call of ``step``."""
+    original: Callable[..., Any] = getattr(module, step)
+    calls = 0
+
+    def killing(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and not after:
+            raise Killed
+        result = original(*arguments, **named)
+        if calls == call:
+            raise Killed
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, killing)
+        with pytest.raises(Killed):
+            work()
 
 
 def _two_more_customers(house: House) -> None:
@@ -334,7 +351,7 @@ def test_an_account_that_cannot_be_billed_does_not_hold_up_the_others(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _two_more_customers(house)
-    make = bill_run.totals
+    make = making.totals
 
     def refusing(lines: Sequence[InvoiceLine], currency: str) -> Totals:
         if lines[0].agreement_id == "agr-inst-2":
@@ -342,7 +359,7 @@ def test_an_account_that_cannot_be_billed_does_not_hold_up_the_others(
         return make(lines, currency)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bill_run, "totals", refusing)
+        patch.setattr(making, "totals", refusing)
         report = bill(house)
     assert (report.made, report.failed) == (2, ("account acc-2: no",))
     report = bill(house)

@@ -74,6 +74,7 @@ def upgrade() -> None:
     sa.Column('id', sa.String(length=64), nullable=False),
     sa.Column('bill_run_id', sa.String(length=64), nullable=False),
     sa.Column('account_id', sa.String(length=64), nullable=False),
+    sa.Column('period', text(length=16), nullable=False),
     sa.Column('currency', text(length=3), nullable=False),
     sa.Column('net', sa.BigInteger(), nullable=False),
     sa.Column('tax', sa.BigInteger(), nullable=False),

@@ -1,0 +1,199 @@
+"""Commitments: what an account promised to spend in a cycle and did not is charged when the cycle is billed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select, update
+
+from charging.billing.commitment import true_up
+from charging.ledger.book import apply
+from charging.ledger.operations import Applied, Duplicate
+from charging.ledger.operations import Charge as LedgerCharge
+from charging.periods import Period
+from operator_server.billing.making import CLOSED, Run, billed_cycle, zone_of
+from operator_server.billing.writing import SOURCE, lock_numbers
+from operator_server.parties import PartyError, exists
+from operator_server.settings import OperatorSettings
+from operator_server.store.accounting import Charge
+from operator_server.store.billing import Commitment
+from operator_server.store.engine import writing
+from operator_server.store.parties import Account
+from operator_server.store.rows import add, add_many, table
+from signalling.clock import from_micros, to_micros
+from signalling.ids import new_id
+from signalling.money import MAX_MICROS, MoneyError, checked_currency
+
+KIND = "commitment"
+_PORTION = 200
+
+
+@dataclass(frozen=True)
+class NewCommitment:
+    """What an account promises: ``amount`` micros net of ``currency`` a cycle, from ``starts_at`` on."""
+
+    account: str
+    amount: int
+    currency: str
+    starts_at: datetime
+    label: str = "Minimum spend"
+    tax_category: str = "S"
+    ends_at: datetime | None = None
+
+
+def add_commitment(connection: Connection, new: NewCommitment, operator: OperatorSettings, now: datetime) -> str:
+    """Keep a commitment; its id. Raises :class:`PartyError` for what cannot be."""
+    where = f"commitment of account {new.account}"
+    if not exists(connection, Account, new.account):
+        raise PartyError(f"account {new.account}: there is none; `tollgate account list` shows all")
+    try:
+        checked_currency(new.currency)
+    except MoneyError as error:
+        raise PartyError(f"{where}: {error}") from None
+    if not 0 < new.amount <= MAX_MICROS:
+        raise PartyError(f"{where}: the amount must be above zero")
+    if new.tax_category not in operator.tax_rates:
+        raise PartyError(f"{where}: tax category {new.tax_category!r} is none of {', '.join(operator.tax_rates)}")
+    if new.ends_at is not None and new.ends_at <= new.starts_at:
+        raise PartyError(f"{where}: it ends before it begins")
+    commitment = new_id(to_micros(now))
+    add(
+        connection,
+        Commitment(
+            id=commitment,
+            account_id=new.account,
+            currency=new.currency,
+            amount=new.amount,
+            label=new.label,
+            tax_category=new.tax_category,
+            starts_at=new.starts_at,
+            ends_at=new.ends_at,
+        ),
+    )
+    return commitment
+
+
+def end_commitment(connection: Connection, commitment: str, ends_at: datetime) -> None:
+    """Let a commitment end; of the cycle in which that lies, its share is promised. Raises :class:`PartyError`."""
+    rows = table(Commitment)
+    found = connection.execute(select(rows).where(rows.c.id == commitment)).first()
+    if found is None:
+        raise PartyError(f"commitment {commitment}: there is none; `tollgate bill commitments` shows all")
+    if ends_at < found.starts_at:
+        raise PartyError(f"commitment {commitment}: it begins at {found.starts_at.isoformat()}, after that")
+    connection.execute(update(rows).where(rows.c.id == commitment).values(ends_at=ends_at))
+
+
+def commitments(connection: Connection, account: str | None = None) -> Sequence[Row[Any]]:
+    """All commitments, or an account's, in the order they were made."""
+    rows = table(Commitment)
+    statement = select(rows).order_by(rows.c.id)
+    return connection.execute(statement if account is None else statement.where(rows.c.account_id == account)).all()
+
+
+def true_up_commitments(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
+    """Charge what is missing to each commitment in the cycle that ``run`` bills, once, however often it is called."""
+    rows, account, last = table(Commitment), table(Account), ""
+    while True:
+        with writing(engine).begin() as connection:
+            portion = connection.execute(
+                select(
+                    rows, account.c.cycle_day, account.c.time_zone, account.c.status,
+                )
+                .join(account, account.c.id == rows.c.account_id)
+                .where(rows.c.id > last)
+                .order_by(rows.c.id)
+                .limit(_PORTION)
+            ).all()  # fmt: skip
+            if not portion:
+                return
+            _true_up(connection, operator, run, portion, now)
+        last = portion[-1].id
+
+
+def _true_up(
+    connection: Connection, operator: OperatorSettings, run: Run, portion: Sequence[Row[Any]], now: datetime
+) -> None:
+    lock_numbers(connection)
+    charged: list[Charge] = []
+    for row in portion:
+        cycle = billed_cycle(row, run, operator, now)
+        # A part of a cycle is no reason to charge what may yet be spent; the last bill is.
+        if cycle is None or (cycle.end == run.until_at and run.partial and row.status != CLOSED):
+            continue
+        if _charged(connection, row.id, cycle):
+            continue
+        due = true_up(
+            row.amount, _spent(connection, row, cycle), cycle, row.starts_at, row.ends_at, zone_of(row, operator)
+        )
+        if due:
+            charged.append(_charge(row, cycle, due, operator, now))
+    operations = [
+        LedgerCharge(
+            source=SOURCE,
+            op_id=f"{each.agreement_id}:{each.period}",
+            owner=each.account_id,
+            amount=each.net,
+            currency=each.currency,
+            effective_at=each.effective_at,
+            agreement_id=each.agreement_id,
+            checked=False,
+        )
+        for each in charged
+    ]
+    if not operations:
+        return
+    kept = []
+    for each, outcome in zip(charged, apply(connection, operations, to_micros(now), writer=SOURCE), strict=True):
+        if isinstance(outcome, Applied):
+            each.transfer_id = outcome.transfer_id
+            kept.append(each)
+        elif not isinstance(outcome, Duplicate):
+            raise PartyError(f"commitment {each.agreement_id} of account {each.account_id}: {outcome}")
+    add_many(connection, kept)
+
+
+def _charged(connection: Connection, commitment: str, cycle: Period) -> bool:
+    charge = table(Charge)
+    statement = select(charge.c.id).where(charge.c.agreement_id == commitment, charge.c.period == cycle.name)
+    return connection.execute(statement).first() is not None
+
+
+def _spent(connection: Connection, row: Row[Any], cycle: Period) -> int:
+    charge = table(Charge)
+    return int(
+        connection.execute(
+            select(func.coalesce(func.sum(charge.c.net), 0)).where(
+                charge.c.account_id == row.account_id,
+                charge.c.currency == row.currency,
+                charge.c.effective_at >= cycle.start,
+                charge.c.effective_at < cycle.end,
+                charge.c.kind != KIND,
+                charge.c.pays != "none",
+            )
+        ).scalar_one()
+    )
+
+
+def _charge(row: Row[Any], cycle: Period, due: int, operator: OperatorSettings, now: datetime) -> Charge:
+    start, end = max(row.starts_at, cycle.start), min(row.ends_at or cycle.end, cycle.end)
+    return Charge(
+        id=new_id(to_micros(now)),
+        kind=KIND,
+        agreement_id=row.id,
+        account_id=row.account_id,
+        subscriber_id=row.account_id,
+        period=cycle.name,
+        effective_at=from_micros(to_micros(cycle.end) - 1),
+        recorded_at=now,
+        net=due,
+        currency=row.currency,
+        tax_category=row.tax_category,
+        tax_rate=operator.tax_basis_points()[row.tax_category],
+        transfer_id="",
+        service_from=start,
+        service_to=end,
+    )

@@ -1,0 +1,304 @@
+"""Making bills from what is unbilled: read in portions of accounts, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, Row, select, type_coerce
+
+from charging.billing.commitment import carried_forward
+from charging.billing.cycle import cycle, cycle_of, last_end
+from charging.billing.tax import Tax, Taxpayer, TaxTable
+from charging.invoices.model import BankAccount, Invoice, InvoiceError, Party
+from charging.invoices.totals import totals
+from charging.periods import Period, days, period, period_of
+from operator_server.billing.facts import AgreementFacts, Agreements, Tariffs
+from operator_server.billing.lines import ChargeRow, Lines, LineTax
+from operator_server.settings import OperatorSettings
+from operator_server.store.accounting import Charge
+from operator_server.store.parties import Account
+from operator_server.store.rows import table
+from signalling.clock import from_micros, to_micros
+from signalling.money import MoneyError, decimal_micros
+
+CLOSED = "closed"
+"""The status of an account that gets a last bill, whatever it comes to and wherever its cycle stands."""
+
+_TAX_TEXTS = {
+    "AE": {"en": "Reverse charge", "de": "Steuerschuldnerschaft des Leistungsempfängers", "fr": "Autoliquidation"},
+    "G": {"en": "Export outside the EU", "de": "Leistung außerhalb der EU, nicht steuerbar", "fr": "Export hors UE"},
+    "O": {"en": "Outside the scope of tax", "de": "Nicht steuerbar", "fr": "Hors du champ de la TVA"},
+    "E": {"en": "Exempt from tax", "de": "Steuerfrei", "fr": "Exonéré de TVA"},
+}
+_BY_NAME = {column.name: column for column in table(Charge).c}
+_CHARGES = [
+    type_coerce(_BY_NAME[name], BigInteger).label(name)
+    if name in ("effective_at", "service_from", "service_to")
+    else _BY_NAME[name]
+    for name in ChargeRow._fields
+]
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A bill run: of ``period`` as far as ``until_at``. ``scope``: all accounts, or those whose cycle is due.
+
+    ``partial``: ``until_at`` lies within the period.
+    """
+
+    id: str
+    period: Period
+    until_at: datetime
+    scope: str = "all"
+
+    @property
+    def partial(self) -> bool:
+        """Whether the period is not billed to its end."""
+        return self.until_at < self.period.end
+
+
+class Bill(msgspec.Struct):
+    """A bill that has no number yet. ``unbilled``: micros that it takes from there, ``taxed``: those that are tax
+
+    because prices include it; ``carried``: it is below the least amount and left to the next one.
+    """
+
+    id: str
+    account: str
+    period: str
+    invoice: Invoice
+    unbilled: int
+    taxed: int
+    carried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a portion of accounts came to. ``failed``: account, currency, reason. ``waiting``: cycle not over."""
+
+    bills: list[Bill]
+    failed: list[tuple[str, str, str]]
+    waiting: list[str]
+
+
+def billed_cycle(account: Row[Any], run: Run, operator: OperatorSettings, now: datetime) -> Period | None:
+    """What a run bills of an account; ``None`` while the account's cycle is not over."""
+    if account.status == CLOSED:
+        return run.period._replace(end=run.until_at)
+    zone = zone_of(account, operator)
+    if run.scope == "due" or (run.partial and not _plain(account, operator)):
+        end = last_end(run.until_at, account.cycle_day, zone)
+        return cycle_of(from_micros(to_micros(end) - 1), account.cycle_day, zone)
+    if run.partial:
+        return run.period._replace(end=run.until_at)
+    found = cycle(run.period.name, account.cycle_day, zone)
+    return found if found.end <= now else None
+
+
+def zone_of(account: Row[Any], operator: OperatorSettings) -> ZoneInfo:
+    """The zone in which an account's days begin."""
+    return ZoneInfo(account.time_zone) if account.time_zone else operator.zone
+
+
+def _plain(account: Row[Any], operator: OperatorSettings) -> bool:
+    return account.cycle_day == 1 and account.time_zone in ("", operator.time_zone)
+
+
+class Maker:
+    """Makes the bills of a run. Facts of offers and tariffs are read once and kept; those of customers are not."""
+
+    def __init__(self, operator: OperatorSettings, taxes: TaxTable, run: Run, now: datetime) -> None:
+        self._operator = operator
+        self._taxes = taxes
+        self._run = run
+        self._now = now
+        self._agreements = Agreements()
+        self._tariffs = Tariffs()
+        self._seller = seller(operator)
+        self._issued = now.astimezone(operator.zone).date()
+        self._month_days: dict[str, date | None] = {}
+
+    def make(self, connection: Connection, accounts: Sequence[str]) -> Made:
+        """The bills of these accounts, by account and currency, from what is unbilled."""
+        rows = connection.execute(select(table(Account)).where(table(Account).c.id.in_(accounts))).all()
+        spans = {row.id: billed_cycle(row, self._run, self._operator, self._now) for row in rows}
+        charges = self._charges(connection, {name: span for name, span in spans.items() if span is not None})
+        waiting = [name for name, span in spans.items() if span is None]
+        facts = self._agreements.read(connection, {each.agreement_id for some in charges.values() for each in some})
+        reversed_at = self._reversed(connection, [each for some in charges.values() for each in some])
+        customers = {row.id: row for row in rows}
+        bills: list[Bill] = []
+        failed: list[tuple[str, str, str]] = []
+        for (account, currency), some in sorted(charges.items()):
+            span = spans[account]
+            assert span is not None
+            try:
+                bills.append(self._bill(connection, customers[account], currency, span, some, facts, reversed_at))
+            except (InvoiceError, MoneyError, OverflowError) as error:
+                failed.append((account, currency, str(error)))
+        return Made(bills, failed, waiting)
+
+    def _charges(self, connection: Connection, spans: dict[str, Period]) -> dict[tuple[str, str], list[ChargeRow]]:
+        """What is unbilled of each account and currency up to its cycle's end, in the order of ids."""
+        found: dict[tuple[str, str], list[ChargeRow]] = {}
+        by_end: dict[datetime, list[str]] = {}
+        for account, span in spans.items():
+            by_end.setdefault(span.end, []).append(account)
+        charge = table(Charge)
+        for end, accounts in by_end.items():
+            rows = connection.execute(
+                select(*_CHARGES).where(
+                    charge.c.account_id.in_(accounts),
+                    charge.c.invoice_id.is_(None),
+                    charge.c.effective_at < end,
+                    charge.c.pays == "unbilled",
+                )
+            )
+            for row in map(ChargeRow._make, rows):
+                found.setdefault((row.account_id, row.currency), []).append(row)
+        for some in found.values():
+            some.sort()
+        return found
+
+    def _reversed(self, connection: Connection, charges: Collection[ChargeRow]) -> dict[str, int]:
+        """When what is taken back took effect, which is the day of its tax."""
+        ids = sorted({each.reverses_id for each in charges if each.reverses_id is not None})
+        charge = table(Charge)
+        at = type_coerce(charge.c.effective_at, BigInteger)
+        found: dict[str, int] = {}
+        for start in range(0, len(ids), 500):
+            rows = connection.execute(select(charge.c.id, at).where(charge.c.id.in_(ids[start : start + 500])))
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
+    def _bill(
+        self,
+        connection: Connection,
+        customer: Row[Any],
+        currency: str,
+        span: Period,
+        charges: list[ChargeRow],
+        facts: dict[str, AgreementFacts],
+        reversed_at: dict[str, int],
+    ) -> Bill:
+        taxpayer = Taxpayer(customer.tax_country or customer.country, customer.vat_id, customer.tax_status)
+        lines = Lines(
+            span,
+            self._operator.zone,
+            currency,
+            customer.language,
+            facts,
+            lambda version: self._tariffs.get(connection, version),
+            self._taxing(taxpayer, customer, reversed_at),
+        ).make(charges)
+        sums = totals(lines, currency)
+        exact = sum(each.net for each in charges)
+        zone = zone_of(customer, self._operator)
+        first, last = days(span.start, span.end, zone)
+        start = to_micros(span.start)
+        final = customer.status == CLOSED
+        invoice = Invoice(
+            number="",
+            series="",
+            issue_date=self._issued,
+            due_date=self._issued,
+            period_from=first,
+            period_to=last,
+            seller=self._seller,
+            customer=Party(
+                name=customer.name,
+                address=tuple(customer.address),
+                country=customer.country,
+                vat_id=customer.vat_id,
+                email=customer.email,
+            ),
+            currency=currency,
+            language=customer.language,
+            lines=tuple(lines),
+            totals=sums,
+            account=customer.id,
+            carried_forward_micros=sum(each.net for each in charges if each.effective_at < start),
+            time_zone=str(zone),
+            tax_country=taxpayer.country,
+            final_bill=final,
+        )
+        least = customer.minimum_amount
+        if least is None:
+            least = decimal_micros(self._operator.minimum_amount)
+        return Bill(
+            id="",
+            account=customer.id,
+            period=span.name,
+            invoice=invoice,
+            unbilled=exact,
+            taxed=sum(line.gross_micros - line.net_micros for line in lines if line.gross_micros is not None),
+            carried=carried_forward(sums.payable_micros, least, final=final),
+        )
+
+    def _taxing(
+        self, taxpayer: Taxpayer, customer: Row[Any], reversed_at: dict[str, int]
+    ) -> Callable[[ChargeRow], LineTax]:
+        """The tax of each of a customer's charges, each case worked out once."""
+        known: dict[tuple[str, int, date], LineTax] = {}
+
+        def tax(charge: ChargeRow) -> LineTax:
+            day = self._supplied(charge, reversed_at)
+            case = (charge.tax_category, charge.tax_rate, day)
+            found = known.get(case)
+            if found is None:
+                told = self._taxes.tax(
+                    charge.tax_category,
+                    charge.tax_rate,
+                    day,
+                    taxpayer,
+                    self._operator.country,
+                    operator_has_vat_id=bool(self._operator.vat_id),
+                )
+                inclusive = charge.tax_category in self._taxes.inclusive
+                found = known[case] = LineTax(told.category, told.rate_bp, _reason(told, customer), inclusive)
+            return found
+
+        return tax
+
+    def _supplied(self, charge: ChargeRow, reversed_at: dict[str, int]) -> date:
+        """The day whose rate holds: of what is taken back, of the end of a service, or of the use."""
+        zone = self._operator.zone
+        if charge.reverses_id is not None and charge.reverses_id in reversed_at:
+            return from_micros(reversed_at[charge.reverses_id]).astimezone(zone).date()
+        if charge.service_to is not None:
+            return from_micros(charge.service_to - 1).astimezone(zone).date()
+        if charge.period not in self._month_days:
+            first, last = days(*period(charge.period, zone)[1:], zone)
+            self._month_days[charge.period] = first if self._taxes.steady(first, last) else None
+        of_month = self._month_days[charge.period]
+        if of_month is not None:
+            return of_month
+        at = from_micros(charge.effective_at)
+        if period_of(at, zone) == charge.period:
+            return at.astimezone(zone).date()
+        return period(charge.period, zone).start.astimezone(zone).date()
+
+
+def seller(operator: OperatorSettings) -> Party:
+    """The operator as it stands on invoices."""
+    bank = BankAccount(holder=operator.name, iban=operator.iban, bic=operator.bic) if operator.iban else None
+    return Party(
+        name=operator.name,
+        address=tuple(operator.address),
+        country=operator.country,
+        vat_id=operator.vat_id,
+        email=operator.email,
+        bank=bank,
+    )
+
+
+def _reason(tax: Tax, customer: Row[Any]) -> str:
+    """Why no tax is charged, in the customer's language."""
+    if customer.tax_reason and tax.category in ("E", "AE") and customer.tax_status:
+        return str(customer.tax_reason)
+    texts = _TAX_TEXTS.get(tax.category, {})
+    return texts.get(customer.language) or texts.get("en", "")
