@@ -35,6 +35,7 @@ from .colour import srgb_profile
 
 _CREATOR = "Tollgate"
 _PRODUCER = "ReportLab"
+_KEYWORDS = "invoice"
 _FACTUR_X = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 _FIELDS = ("title", "author", "subject", "timestamp")
 
@@ -80,6 +81,7 @@ class ArchiveCanvas(Canvas):  # type: ignore[misc]  # ReportLab has no types
         self.setSubject(subject)
         self.setCreator(_CREATOR)
         self.setProducer(_PRODUCER)
+        self.setKeywords(_KEYWORDS)
         self.setDateFormatter(lambda *_: f"D:{day:%Y%m%d}000000Z")
         self.setViewerPreference("DisplayDocTitle", "true")
         catalog = document.Catalog
@@ -207,6 +209,11 @@ def _xmp_template(factur_x: bool) -> str:
             "version": "1.0",
             "xmp_level": "EN 16931",
         }
-    packet = etree.tostring(facturx.generate_xmp_object(fields), encoding="unicode", pretty_print=True)
-    packet = packet.replace("<rdf:Description>", '<rdf:Description rdf:about="">')
-    return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}<?xpacket end="w"?>'
+    packet = facturx.generate_xmp_object(fields)
+    namespaces = {name: uri for name, uri in packet.nsmap.items() if name not in ("x", "rdf")}
+    text = etree.tostring(packet, encoding="unicode", pretty_print=True)
+    # XMP wants to know what is described, and checkers look for the namespaces there.
+    about = " ".join(['rdf:about=""', *(f'xmlns:{name}="{uri}"' for name, uri in namespaces.items())])
+    text = text.replace("</pdf:Producer>", f"</pdf:Producer>\n      <pdf:Keywords>{_KEYWORDS}</pdf:Keywords>")
+    text = text.replace("<rdf:Description>", f"<rdf:Description {about}>")
+    return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{text}<?xpacket end="w"?>'
