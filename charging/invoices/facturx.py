@@ -107,7 +107,7 @@ def _document(invoice: Invoice, wording: Wording) -> dict[str, Any]:
         "BT-72": invoice.period_to,
         "BT-73": invoice.period_from,
         "BT-74": invoice.period_to,
-        "BG-1": [{"BT-22": note} for note in invoice.notes if note.strip()],
+        "BG-1": [{"BT-22": note} for note in wording.notes() if note.strip()],
         "BG-4": _party(invoice.seller, outside),
         "BG-7": _party(invoice.customer, outside),
         "BG-23": [_tax(tax, wording) for tax in totals.taxes],

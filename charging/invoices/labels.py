@@ -76,6 +76,11 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modes: dict[str, str]
     units: dict[str, dict[str, str]]
 
+    def unit_name(self, unit: str) -> str:
+        """A unit's name for many, without a quantity."""
+        forms = self.units.get(unit) or self.units.get(singular_word(unit))
+        return forms["other"] if forms else unit
+
     def mode(self, code: str) -> str:
         """The name of a charging mode; the code itself where the table has none."""
         return self.modes.get(code.replace("-", "_"), code)
@@ -124,9 +129,9 @@ class Formats:
         """A whole number with the locale's grouping."""
         return _integer(value, self._locale)
 
-    def exact_amount(self, micros: int, currency: str) -> str:
-        """An amount with all the decimals it has, and its currency: ``€0.0036``."""
-        return _exact_amount(micros, currency, self._locale)
+    def exact_amount(self, micros: int, currency: str, *, with_currency: bool = False) -> str:
+        """An amount with all the decimals it has, at least the currency's: ``0.0036``."""
+        return _exact_amount(micros, currency, with_currency, self._locale)
 
     def measured(self, quantity: int, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
         """A quantity with its unit: in ``words`` by their plural forms, else as CLDR has it, else as it is."""
@@ -201,10 +206,11 @@ def _money_pattern(locale: Locale, currency: str, with_currency: bool) -> tuple[
 
 
 @lru_cache(maxsize=4096)
-def _exact_amount(micros: int, currency: str, locale: Locale) -> str:
-    pattern, _ = _money_pattern(locale, currency, True)
+def _exact_amount(micros: int, currency: str, with_currency: bool, locale: Locale) -> str:
+    pattern, digits = _money_pattern(locale, currency, with_currency)
     value = Decimal(micros).scaleb(-6)
-    return str(pattern.apply(value, locale, currency=currency, currency_digits=False, decimal_quantization=False))
+    rounded = value == round(value, digits)
+    return str(pattern.apply(value, locale, currency=currency, currency_digits=False, decimal_quantization=rounded))
 
 
 @lru_cache(maxsize=512)

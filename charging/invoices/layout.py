@@ -49,11 +49,12 @@ class Fill(NamedTuple):
 
 @dataclass
 class Strip:
-    """A part of a page over its full width that is never divided."""
+    """A part of a page over its full width that is never divided. ``mark``: its entry in the table of contents."""
 
     height: float
     runs: list[Run] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
+    mark: str = ""
 
 
 class Block(NamedTuple):
@@ -163,6 +164,10 @@ def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
         for fill in strip.fills:
             canvas.setFillColor(fill.color)
             canvas.rect(fill.x, top - fill.down - fill.height, fill.width, fill.height, stroke=0, fill=1)
+        if strip.mark:
+            key = f"{canvas.getPageNumber()}-{top:.1f}"
+            canvas.bookmarkPage(key, fit="XYZ", left=0, top=top)
+            canvas.addOutlineEntry(strip.mark, key)
         placed += [(top - run.down, run) for run in strip.runs if run.text]
         top -= strip.height
     text = canvas.beginText()

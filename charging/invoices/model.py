@@ -149,6 +149,21 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         return self.gross_micros - self.paid_micros + self.payable_rounding_micros
 
 
+class UsePoint(msgspec.Struct, frozen=True):
+    """What was used on a day."""
+
+    day: date
+    quantity: int
+
+
+class UseSeries(msgspec.Struct, frozen=True):
+    """Use over time, for the chart: ``points`` in the order of their days, a day once."""
+
+    title: str
+    unit: str
+    points: tuple[UsePoint, ...]
+
+
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """An invoice, or with ``corrects`` (the number of the invoice it takes back, BT-25) a credit note.
 
@@ -157,7 +172,8 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account``: the customer's number. ``carried_forward_micros``: the part of the exact net that earlier cycles left,
     since it was below the least amount that is billed. ``time_zone``: the zone of its days. ``tax_country``: the
-    country whose rates hold. ``final_bill``: the last one of an account that is closed.
+    country whose rates hold. ``final_bill``: the last one of an account that is closed. ``use``: for the
+    chart of use.
     """
 
     number: str
@@ -182,3 +198,4 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = ""
     tax_country: str = ""
     final_bill: bool = False
+    use: tuple[UseSeries, ...] = ()

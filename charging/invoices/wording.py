@@ -35,6 +35,20 @@ class Wording:
         """An amount in whole minor units with its currency."""
         return self.formats.amount(micros, self.invoice.currency)
 
+    def exact(self, micros: int) -> str:
+        """An amount with all its decimals, without its currency."""
+        return self.formats.exact_amount(micros, self.invoice.currency)
+
+    def notes(self) -> Iterator[str]:
+        """What is to be said beside the lines."""
+        invoice = self.invoice
+        if invoice.carried_forward_micros:
+            amount = self.formats.exact_amount(invoice.carried_forward_micros, invoice.currency, with_currency=True)
+            yield self.labels.carried.format(amount=amount)
+        if invoice.final_bill:
+            yield self.labels.final_bill
+        yield from invoice.notes
+
     def price(self, line: InvoiceLine) -> str:
         """The unit price."""
         return self.formats.price(line.unit_price, self.invoice.currency)
@@ -55,6 +69,9 @@ class Wording:
         parts = [labels.mode(line.charging_mode), formats.days(line.period_from, line.period_to)]
         if line.included:
             parts.append(labels.included.format(count=formats.number(line.included)))
+        if line.gross_micros is not None:
+            gross = self.formats.exact_amount(line.gross_micros, self.invoice.currency, with_currency=True)
+            parts.append(labels.with_tax.format(amount=gross))
         yield " · ".join(part for part in parts if part)
         if line.counter_from is not None and line.counter_to is not None:
             yield labels.counter.format(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from invoice_samples import SELLER, agreement, invoice, per_use
 from pypdf import PdfReader
 
-from charging.invoices import fonts, pdf
+from charging.invoices import fonts, pdf, style
 from charging.invoices.labels import formats_for, labels_for, languages
 from charging.invoices.layout import Block, Strip, Style, fitted, paginate, width_of, wrap
 from charging.invoices.model import TAX_CATEGORIES, Invoice, Party
@@ -207,7 +207,7 @@ def test_no_text_lies_on_another_or_off_the_page(any_invoice: Invoice) -> None:
     pages: list[list[tuple[float, float, float, float, str]]] = []
 
     def record(_canvas: object, strips: list[Strip], top: float) -> None:
-        if top == pdf._TOP:
+        if top == style.TOP:
             pages.append([])
         pages[-1].extend(_boxes(list(strips), top))
 
@@ -217,10 +217,10 @@ def test_no_text_lies_on_another_or_off_the_page(any_invoice: Invoice) -> None:
     assert pages
     for boxes in pages:
         for left, bottom, right, top, text in boxes:
-            assert left >= pdf._LEFT - 0.1, text
-            assert right <= pdf._RIGHT + 0.1, text
+            assert left >= style.LEFT - 0.1, text
+            assert right <= style.RIGHT + 0.1, text
             assert bottom >= 15, text
-            assert top <= pdf._PAGE_HEIGHT, text
+            assert top <= style.PAGE_HEIGHT, text
         for at, one in enumerate(boxes):
             for other in boxes[at + 1 :]:
                 apart = one[2] <= other[0] + 0.1 or other[2] <= one[0] + 0.1
@@ -228,7 +228,7 @@ def test_no_text_lies_on_another_or_off_the_page(any_invoice: Invoice) -> None:
 
 
 def _body() -> Style:
-    return Style(fonts.shipped().regular, 9, pdf._INK)
+    return Style(fonts.shipped().regular, 9, style.INK)
 
 
 @given(_WORDS, st.floats(20, 300))
