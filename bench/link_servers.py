@@ -143,23 +143,30 @@ def _serve_real(folder: Path, tls: bool) -> None:
     from twisted.internet import reactor
 
     from operator_server.link.process import settle_process
+    from operator_server.link.proving import ProvingVisitors
     from operator_server.link.server import LinkServer
     from operator_server.link.tls import LinkTls
+    from operator_server.link.visitors import StoreVisitors
     from operator_server.store.engine import sqlite_url
     from operator_server.store.store import Store
 
     keys = tls_files(folder) if tls else None
+    url, clock = sqlite_url(folder / "bench.sqlite"), SystemClock()
+    store = Store(url, reactor)
+    visitors = ProvingVisitors(url, clock, reactor, StoreVisitors(store, clock, reactor))
     server = LinkServer(
         bench_settings(tls=tls),
-        Store(sqlite_url(folder / "bench.sqlite"), reactor),
-        SystemClock(),
+        store,
+        clock,
         MemoryOffering(),
         {},
         reactor=reactor,
         node=NODE,
         tls=None if keys is None else LinkTls(keys.certificate, keys.private_key),
+        visitors=visitors,
     )
     settle_process()
+    visitors.start()
     server.listen().addCallbacks(_say, lambda failure: (failure.printTraceback(), os._exit(1)))
     _run(reactor)
 

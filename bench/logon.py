@@ -26,7 +26,7 @@ from OpenSSL import SSL
 from bench.link_servers import CONFIGURATION, SERVER_ID, prepare, terminal_key, terminal_name
 from bench.measure import fdatasyncs_per_second, percentile, show
 from bench.report import Target
-from operator_server.link.visitors import Request, read_visitors
+from operator_server.link.visitors import read_visitors
 from operator_server.store.engine import open_engine, sqlite_url
 from signalling.clock import SystemClock
 from signalling.envelope import encode
@@ -294,9 +294,7 @@ def _reads(folder: Path, together: int) -> float:
             numbers = itertools.cycle(range(FLEET))
             start, count = time.perf_counter(), 0
             while time.perf_counter() - start < 0.5:
-                requests: list[Request] = [(terminal_name(next(numbers)), None) for _ in range(together)]
-                with connection.begin():
-                    read_visitors(connection, requests, now)
+                read_visitors(connection, [terminal_name(next(numbers)) for _ in range(together)], now)
                 count += together
             rates.append(count / (time.perf_counter() - start))
     engine.dispose()

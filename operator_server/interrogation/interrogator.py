@@ -45,7 +45,7 @@ log = Logger()
 PAGE_BYTES = 60 * 1024
 """Offers on one page; with its envelope it fits a frame."""
 
-RECORDING_PACE = 0.003
+RECORDING_PACE = 0.008
 """Seconds between commits of outcomes under load: a commit writes whole pages, which outcomes that share it share."""
 
 LARGE_SECTION = 32 * 1024

@@ -65,6 +65,11 @@ class Registry:
         self._departed[terminal] = link.session
         return True
 
+    def leased(self, link: LinkProtocol) -> None:
+        """The lease of the link's session stands in the store already, written with an outcome."""
+        if self._fresh.get(link.terminal) == link.session:
+            del self._fresh[link.terminal]
+
     def work(self) -> LeaseWork:
         """What is to be written now about leases."""
         fresh, self._fresh = self._fresh, {}

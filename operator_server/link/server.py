@@ -21,7 +21,7 @@ from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard,
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
 from operator_server.link.registry import LEASE, Registry, give_back, sent_away
 from operator_server.link.tls import LinkTls, binding_data
-from operator_server.link.visitors import LogonContext, Proof, Stranger, Visitors, checked
+from operator_server.link.visitors import LogonContext, Proof, StoreVisitors, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
 from operator_server.settings import Settings
 from operator_server.store.feed import record
@@ -61,7 +61,8 @@ class LinkServer:
 
     ``after_interrogation`` is called with the code when the offers of an interrogation have gone out; it may
     :meth:`send` more.
-    Without ``tls`` links are plain, which is for trials on loopback.
+    Without ``tls`` links are plain, which is for trials on loopback. Without ``visitors`` who logs on is looked up on
+    the store's reading thread, and the proof is checked on the reactor.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LinkServer:
         node: str,
         tls: LinkTls | None,
         after_interrogation: AfterInterrogation | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
         link = settings.link
         self.tls = tls
@@ -90,7 +92,7 @@ class LinkServer:
         self._desks = desks
         self._reactor = reactor
         self._after_interrogation = after_interrogation
-        self._visitors = Visitors(store, clock, reactor)
+        self._visitors = visitors or StoreVisitors(store, clock, reactor)
         self.interrogator = Interrogator(
             settings,
             store,
@@ -340,6 +342,7 @@ class LinkServer:
                  terminal=link.terminal or "nobody", code=event.code, reason=event.reason)  # fmt: skip
 
     def _after(self, link: LinkProtocol, visitor: Visitor, trigger: Trigger, code: bytes) -> None:
+        self.registry.leased(link)
         if self._after_interrogation is not None:
             self._after_interrogation(self, visitor, trigger, code)
 

@@ -1,33 +1,20 @@
 """SQL for the paths that a whole fleet takes at once: one statement for many rows, in the driver's own form.
 
-A driver lets go of the interpreter at each row it steps to and then waits to get it back, so under load one statement
-over fifty rows costs far less than fifty executions of a statement over one.
+A driver lets go of the interpreter at each statement it steps through and then waits to get it back, so under load one
+statement over fifty rows costs far less than fifty executions of a statement over one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
 
-_SIZES = (64, 16, 4, 1)
-
-
-def in_chunks(connection: Connection, select: str, keys: Sequence[Any], *, now: int) -> list[Any]:
-    """The rows of a select whose text has ``{now}`` for an instant and, behind these, ``{marks}`` for the keys."""
-    mark = _mark(connection)
-    cursor = connection.connection.cursor()
-    rows: list[Any] = []
-    for offset, size in _chunks(len(keys)):
-        chunk = keys[offset : offset + size]
-        sql, count = _select(select, mark, size)
-        cursor.execute(sql, (now,) * count + tuple(chunk))
-        rows += cursor.fetchall()
-    cursor.close()
-    return rows
+_MOST = 64
+"""Rows of one statement."""
 
 
 def insert_rows(
@@ -38,30 +25,17 @@ def insert_rows(
         return
     mark = _mark(connection)
     cursor = connection.connection.cursor()
-    for offset, size in _chunks(len(rows)):
-        chunk = rows[offset : offset + size]
-        cursor.execute(_insert(table, columns, suffix, mark, size), tuple(chain.from_iterable(chunk)))
+    for offset in range(0, len(rows), _MOST):
+        chunk = rows[offset : offset + _MOST]
+        cursor.execute(_insert(table, columns, suffix, mark, len(chunk)), tuple(chain.from_iterable(chunk)))
     cursor.close()
-
-
-def _chunks(count: int) -> Iterator[tuple[int, int]]:
-    offset = 0
-    for size in _SIZES:
-        while count - offset >= size:
-            yield offset, size
-            offset += size
 
 
 def _mark(connection: Connection) -> str:
     return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
-@lru_cache(maxsize=64)
-def _select(select: str, mark: str, size: int) -> tuple[str, int]:
-    return select.format(marks=",".join([mark] * size), now=mark), select.count("{now}")
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _insert(table: str, columns: tuple[str, ...], suffix: str, mark: str, count: int) -> str:
     names = ",".join(f'"{column}"' for column in columns)
     row = "(" + ",".join([mark] * len(columns)) + ")"

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
 from operator_server.desk import Visitor
 from operator_server.link.gathering import Done, Gathering
-from operator_server.link.statements import in_chunks
 from operator_server.store.store import Store
 from signalling.clock import Clock
 from signalling.proof import ProofError, verify
 
 _WHO = """
-SELECT t.id, t.status, k.public_key, k.valid_from, b.subscriber_id, b.valid_from, s.account_id, s."groups", a.language,
-       ts.code
-FROM terminal t
-LEFT JOIN terminal_key k
-    ON k.terminal_id = t.id AND k.valid_from <= {now} AND (k.valid_to IS NULL OR k.valid_to > {now})
-LEFT JOIN binding b
-    ON b.terminal_id = t.id AND b.valid_from <= {now} AND (b.valid_to IS NULL OR b.valid_to > {now})
+SELECT {array_of}({array}(
+    w.value, t.status, {key}, b.subscriber_id, s.account_id, s."groups", a.language, {code},
+    (SELECT {array_of}({array}(
+        r.product, r.offer_id, r.offer_version, r.price_digest, r."release", r.until_at))
+     FROM rejection r
+     WHERE r.subscriber_id = b.subscriber_id AND r.undone_at IS NULL
+         AND (r.until_at IS NULL OR r.until_at > {now}))
+)){text}
+FROM {terminals}
+LEFT JOIN terminal t ON t.id = w.value
+LEFT JOIN terminal_key k ON k.id = (
+    SELECT id FROM terminal_key
+    WHERE terminal_id = t.id AND valid_from <= {now} AND (valid_to IS NULL OR valid_to > {now})
+    ORDER BY valid_from DESC LIMIT 1)
+LEFT JOIN binding b ON b.id = (
+    SELECT id FROM binding
+    WHERE terminal_id = t.id AND valid_from <= {now} AND (valid_to IS NULL OR valid_to > {now})
+    ORDER BY valid_from DESC LIMIT 1)
 LEFT JOIN subscriber s ON s.id = b.subscriber_id
 LEFT JOIN account a ON a.id = s.account_id
 LEFT JOIN terminal_session ts ON ts.terminal_id = t.id
-WHERE t.id IN ({marks})
 """
-_REJECTED = """
-SELECT subscriber_id, product, offer_id, offer_version, price_digest, "release", until_at
-FROM rejection
-WHERE undone_at IS NULL AND (until_at IS NULL OR until_at > {now}) AND subscriber_id IN ({marks})
-"""
+_WHO_BY_DIALECT = {
+    "sqlite": _WHO.format(
+        array_of="json_group_array", array="json_array", text="", key="hex(k.public_key)", code="hex(ts.code)",
+        now=":now", terminals="json_each(:terminals) w",
+    ),
+    "postgresql": _WHO.format(
+        array_of="json_agg", array="json_build_array", text="::text", key="encode(k.public_key, 'hex')",
+        code="encode(ts.code, 'hex')", now="%(now)s", terminals="json_array_elements_text(%(terminals)s) w (value)",
+    ),
+}  # fmt: skip
+"""All of a batch as one JSON value: a driver lets go of the interpreter at each row that it steps to."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveRejection:
+class ActiveRejection(msgspec.Struct, frozen=True, array_like=True):
     """A rejection that holds now; ``until`` in microseconds, absent for never."""
 
     product: str
@@ -49,8 +63,7 @@ class ActiveRejection:
     until: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class LogonContext:
+class LogonContext(msgspec.Struct, frozen=True, array_like=True, tag="context"):
     """A terminal that may be logged on, and what its menu depends on. ``proven``: its proof is checked."""
 
     visitor: Visitor
@@ -59,73 +72,61 @@ class LogonContext:
     proven: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stranger:
+class Stranger(msgspec.Struct, frozen=True, array_like=True, tag="stranger"):
     """A terminal that may not be logged on. ``cause`` is for the operator; ``known``: whether it is enrolled."""
 
     cause: str
     known: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, array_like=True):
     """What a terminal signed at its logon."""
 
     statement: bytes
     signature: bytes
 
 
-MOST = 16
-"""Terminals looked up together. A proof takes as long as the look-up of several terminals, so more would only make the
-first wait for the last, and the reactor for both."""
-
-PACE = 0.001
-"""Seconds between look-ups under load."""
-
 Request = tuple[str, Proof | None]
 """A terminal, and its proof when it is to be checked."""
 
 
-class Visitors:
-    """Reads who logs on and checks half of the proofs on the reading thread; the other half is the reactor's.
-
-    Checking a signature takes longer than all else of a logon and lets go of the interpreter, so two threads can do
-    it at once. Who comes alone is checked on the reactor, where the answer is wanted.
-    """
-
-    def __init__(self, store: Store, clock: Clock, reactor: Any) -> None:
-        def submit(requests: list[Request]) -> Deferred[list[LogonContext | Stranger]]:
-            return store.read_grouped(read_batch, (requests, clock.micros()))
-
-        self._gathering = Gathering(submit, reactor, pace=PACE, most=MOST)
+class Visitors(Protocol):
+    """Looks up who logs on, and may check the proof."""
 
     def read(self, terminal: str, proof: Proof | None, done: Done) -> None:
         """``done`` gets the :class:`LogonContext` or :class:`Stranger` as of now, or a failure."""
+
+
+PACE = 0.001
+"""Seconds between look-ups under load."""
+
+
+class StoreVisitors:
+    """Looks up on the store's reading thread; proofs are left to the caller."""
+
+    def __init__(self, store: Store, clock: Clock, reactor: Any) -> None:
+        def submit(requests: list[Request]) -> Deferred[list[LogonContext | Stranger]]:
+            return store.read_grouped(_read_batch, (requests, clock.micros()))
+
+        self._gathering = Gathering(submit, reactor, pace=PACE)
+
+    def read(self, terminal: str, proof: Proof | None, done: Done) -> None:
+        """See :class:`Visitors`."""
         self._gathering.put((terminal, proof), done)
 
 
-def read_visitors(connection: Connection, requests: Sequence[Request], now: int) -> list[LogonContext | Stranger]:
-    """Who each terminal is at ``now`` (microseconds); the first half of the proofs is checked."""
-    found: dict[str, Any] = {}
-    for row in in_chunks(connection, _WHO, list({terminal for terminal, _ in requests}), now=now):
-        before = found.get(row[0])
-        if before is None or (row[3] or 0, row[5] or 0) > (before[3] or 0, before[5] or 0):
-            found[row[0]] = row
-    subscribers = list({row[4] for row in found.values() if row[4] is not None})
-    rejections: dict[str, list[ActiveRejection]] = {}
-    for row in in_chunks(connection, _REJECTED, subscribers, now=now):
-        rejections.setdefault(row[0], []).append(ActiveRejection(*row[1:]))
-    contexts = [_context(found.get(terminal), rejections) for terminal, _ in requests]
-    share = len(requests) // 2
-    return [
-        context if proof is None or number >= share else checked(context, proof)
-        for number, (context, (_, proof)) in enumerate(zip(contexts, requests, strict=True))
-    ]
+def read_visitors(connection: Connection, terminals: Sequence[str], now: int) -> list[LogonContext | Stranger]:
+    """Who each terminal is at ``now`` (microseconds), by one statement."""
+    cursor = connection.connection.cursor()
+    names = msgspec.json.encode(terminals).decode()
+    cursor.execute(_WHO_BY_DIALECT[connection.dialect.name], {"now": now, "terminals": names})
+    found = {row.terminal: row for row in _decode(cursor.fetchall()[0][0])}
+    cursor.close()
+    return [_context(found[terminal]) for terminal in terminals]
 
 
-def read_batch(connection: Connection, payloads: Sequence[tuple[Sequence[Request], int]]) -> list[Any]:
-    """:func:`read_visitors` as a batch of the store."""
-    return [read_visitors(connection, requests, now) for requests, now in payloads]
+def _read_batch(connection: Connection, payloads: Sequence[tuple[Sequence[Request], int]]) -> list[Any]:
+    return [read_visitors(connection, [terminal for terminal, _ in requests], now) for requests, now in payloads]
 
 
 def checked(found: LogonContext | Stranger, proof: Proof) -> LogonContext | Stranger:
@@ -139,20 +140,38 @@ def checked(found: LogonContext | Stranger, proof: Proof) -> LogonContext | Stra
     return LogonContext(found.visitor, found.rejections, found.previous_code, proven=True)
 
 
-def _context(row: Any, rejections: dict[str, list[ActiveRejection]]) -> LogonContext | Stranger:
-    if row is None:
-        return Stranger("not enrolled", known=False)
-    terminal, status, key, _, subscriber, _, account, groups, language, code = row
-    if status != "active":
-        return Stranger(f"the terminal is {status}", known=True)
-    if key is None:
-        return Stranger("the terminal has no current key", known=True)
-    if subscriber is None or account is None:
-        return Stranger("the terminal is bound to no subscriber", known=True)
-    if isinstance(groups, str):
-        groups = json.loads(groups) if groups != "[]" else ()
-    visitor = Visitor(terminal, subscriber, account, frozenset(groups) if groups else _NO_GROUPS, language, key)
-    return LogonContext(visitor, tuple(rejections.get(subscriber, ())), code)
+class _Row(msgspec.Struct, array_like=True):
+    terminal: str
+    status: str | None
+    key: str | None
+    subscriber: str | None
+    account: str | None
+    groups: str | list[str] | None
+    language: str | None
+    code: str | None
+    rejections: tuple[ActiveRejection, ...] | None
 
 
+_decode = msgspec.json.Decoder(list[_Row]).decode
 _NO_GROUPS: frozenset[str] = frozenset()
+
+
+def _context(row: _Row) -> LogonContext | Stranger:
+    if row.status is None:
+        return Stranger("not enrolled", known=False)
+    if row.status != "active":
+        return Stranger(f"the terminal is {row.status}", known=True)
+    if not row.key:
+        return Stranger("the terminal has no current key", known=True)
+    if row.subscriber is None or row.account is None:
+        return Stranger("the terminal is bound to no subscriber", known=True)
+    groups = json.loads(row.groups) if isinstance(row.groups, str) else row.groups
+    visitor = Visitor(
+        row.terminal,
+        row.subscriber,
+        row.account,
+        frozenset(groups) if groups else _NO_GROUPS,
+        row.language or "",
+        bytes.fromhex(row.key),
+    )
+    return LogonContext(visitor, row.rejections or (), bytes.fromhex(row.code) if row.code else None)

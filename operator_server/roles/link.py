@@ -21,8 +21,10 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.desk import DeliveryDesk
 from operator_server.desk import Desks, Visitor
 from operator_server.link.process import settle_process
+from operator_server.link.proving import ProvingVisitors
 from operator_server.link.server import LinkServer
 from operator_server.link.tls import LinkTls
+from operator_server.link.visitors import StoreVisitors
 from operator_server.negotiation.desk import NegotiationDesk
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.store.store import Store
@@ -54,9 +56,12 @@ class LinkRole:
         tls = None
         if settings.link.tls:
             tls = LinkTls(operator.keys.certificate, operator.keys.private_key, settings.link.key_exchange)
+        self._visitors = ProvingVisitors(
+            settings.database_url(), clock, reactor, StoreVisitors(self.store, clock, reactor)
+        )
         self.server = LinkServer(
             settings, self.store, clock, self.offers, self._desks(), reactor=reactor, node=self.node, tls=tls,
-            after_interrogation=self._after_interrogation,
+            after_interrogation=self._after_interrogation, visitors=self._visitors,
         )  # fmt: skip
 
     def _desks(self) -> Desks:
@@ -74,6 +79,7 @@ class LinkRole:
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, int]:
         """Listen; fires with the port."""
+        self._visitors.start()
         port: int = yield self.server.listen()
         settle_process()
         self._every(NOTICE_SECONDS, self._send_notices)
@@ -93,6 +99,7 @@ class LinkRole:
             loop.stop()
         self._loops.clear()
         yield self.server.stop()
+        self._visitors.stop()
         yield deferToThread(self.store.close)
 
     # After an interrogation: counters are asked for, and what is installed is compared with what is valid.

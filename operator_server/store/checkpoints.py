@@ -13,15 +13,17 @@ import threading
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-SECONDS = 0.5
-LARGEST_LOG = 32_768
-"""Pages at which a commit still does it itself, should the thread not keep up: 128 MiB."""
+SECONDS = 2.0
+"""Between checkpoints: each flushes the disk, and commits that fall on it wait."""
+
+LARGEST_LOG = 65_536
+"""Pages at which a commit still does it itself, should the thread not keep up: 256 MiB."""
 
 _log = logging.getLogger(__name__)
 
 
 class Checkpointer:
-    """A thread that checkpoints an engine's SQLite database twice a second; nothing for other databases."""
+    """A thread that checkpoints an engine's SQLite database every so many seconds; nothing for other databases."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

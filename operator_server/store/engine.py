@@ -14,6 +14,12 @@ from operator_server.balances.thresholds import money_crossed
 
 BUSY_MILLISECONDS = 30_000
 
+MAPPED_BYTES = 1 << 30
+"""Of a SQLite file; a connection forgets the pages that it has cached whenever another one commits."""
+
+CACHED_STATEMENTS = 512
+"""A statement that writes many rows is another statement for each number of rows."""
+
 _OPTIONS = {ON_CROSSING: money_crossed}
 
 
@@ -33,7 +39,11 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(
         url,
         execution_options=_OPTIONS,
-        connect_args={"check_same_thread": False, "timeout": BUSY_MILLISECONDS / 1000},
+        connect_args={
+            "check_same_thread": False,
+            "timeout": BUSY_MILLISECONDS / 1000,
+            "cached_statements": CACHED_STATEMENTS,
+        },
         poolclass=NullPool if ":memory:" in url else QueuePool,
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -51,6 +61,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         "foreign_keys = ON",
         "cache_size = -65536",
         "temp_store = MEMORY",
+        f"mmap_size = {MAPPED_BYTES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
