@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from charging.tariffs import TariffError
 from operator_server.counting.metering import NotCharged
 from operator_server.delivery.vault import VaultError
+from operator_server.devices.visitors import NotServed
 from operator_server.interrogation.exchange import changed_sections
 from operator_server.interrogation.inventory import DAY, Inventory, NewCodes
 from operator_server.interrogation.offering import Offering
@@ -30,7 +31,7 @@ from operator_server.settings import Settings
 from operator_server.snmp.credentials import CredentialError, open_credential
 from operator_server.snmp.mapping import Mapped
 from operator_server.snmp.metering import DeviceMetering, next_cut_over
-from operator_server.snmp.polling import Counter, CounterFault, Polled, interrogate, read_counters
+from operator_server.snmp.polling import Counter, CounterFault, Polled, interrogate, read_counters, read_hint
 from operator_server.snmp.records import (
     DueDevice,
     activated,
@@ -59,6 +60,10 @@ CLAIM = timedelta(minutes=5)
 LEASE = timedelta(minutes=5)
 PATIENT_AFTER = 2
 """Failures in a row after which a table that a device is silent on is left out."""
+
+HINT_POLLS = 6
+HINT_AGE = timedelta(days=3)
+"""For how many interrogations in a row, and how long, a device's own word that nothing changed is taken for it."""
 
 T = TypeVar("T")
 OnMenu = Callable[[str], None]
@@ -179,14 +184,13 @@ class Manager:
         except (SnmpFault, CounterFault, CredentialError, VaultError) as fault:
             await self._failed(due, now, whole, str(fault))
             return
-        context = await self._read(lambda connection: device_context(connection, due.terminal, now))
-        if context is None:
-            await self._failed(
-                due, now, whole, "the device is bound to no subscriber; `tollgate terminal bind` does that"
-            )
+        try:
+            context = await self._read(lambda connection: device_context(connection, due.terminal, now))
+        except NotServed as nobody:
+            await self._failed(due, now, whole, f"{nobody}; `tollgate terminal bind` gives it one")
             return
         poll = new_id(self._clock.micros())
-        outcome = await self._answered(due, now, poll, polled, context)
+        outcome = await self._answered(due, now, poll, polled, context, whole=whole)
         if polled.readings:
             await self._count(context, poll, polled)
         if outcome is not None and outcome.result == "answered":
@@ -209,6 +213,9 @@ class Manager:
             polled = await read_counters(scope, target, counters, self._clock) if counters else Polled({})
             if whole:
                 known = await self._read(lambda connection: activated(connection, due.terminal))
+                polled.hint = await read_hint(scope, target, known)
+                if self._vouched_for(due, polled.hint):
+                    return polled
                 patient = due.failures >= PATIENT_AFTER
                 polled.mapped = await interrogate(scope, target, self._limits, known, patient=patient)
                 polled.notes += polled.mapped.notes
@@ -218,20 +225,39 @@ class Manager:
             raise
         return polled
 
+    def _vouched_for(self, due: DueDevice, hint: bytes) -> bool:
+        """Whether the device's own word is enough that it is what it was when all of it was read.
+
+        It is no more than a hint, so it is believed for a while; who asks by hand gets the whole.
+        """
+        return (
+            bool(hint)
+            and hint == due.hint
+            and due.trigger != "manual"
+            and due.walked_at is not None
+            and self._clock.now() - due.walked_at < HINT_AGE
+            and due.unwalked < HINT_POLLS
+            and due.code is not None
+            and due.code in self._inventory.codes
+            and self._offering.knows(due.code)
+        )
+
     async def _answered(
-        self, due: DueDevice, began: datetime, poll: str, polled: Polled, context: LogonContext
+        self, due: DueDevice, began: datetime, poll: str, polled: Polled, context: LogonContext, *, whole: bool
     ) -> Outcome | None:
         now = self._clock.now()
         outcome: Outcome | None = None
         sections: list[NewSection] = []
-        if polled.mapped is not None:
+        if whole:
             outcome = self._outcome(due, poll, "answered", context)
-            sections = await self._describe(outcome, polled.mapped, context)
+            if polled.mapped is not None:
+                sections = await self._describe(outcome, polled.mapped, context)
+            else:
+                outcome.code = outcome.previous_code = due.code
+                outcome.shown = self._offering.menu(outcome.code or b"", context.visitor, context).shown
         next_due = outcome.next_due if outcome is not None else None
         next_poll = self._next_poll(due, began, now, None if next_due is None else from_micros(next_due))
-        await self._write(
-            lambda connection: record_answer(connection, due, now, next_poll, outcome, sections, polled.notes)
-        )
+        await self._write(lambda connection: record_answer(connection, due, now, next_poll, outcome, sections, polled))
         if outcome is not None and outcome.configuration is not None and outcome.code is not None:
             self._inventory.learn(outcome.code, dict(zip(SECTIONS, outcome.configuration, strict=True)))
         return outcome
@@ -323,7 +349,7 @@ class Manager:
             next_poll = min(next_poll, next_cut_over(began, self._settings.operator.zone))
         outcome: Outcome | None = None
         if whole:
-            context = await self._read(lambda connection: device_context(connection, due.terminal, now))
+            context = await self._read(lambda connection: _context_if_any(connection, due.terminal, now))
             outcome = self._outcome(due, new_id(self._clock.micros()), "no_answer", context)
             outcome.reason = reason[:400]
             outcome.next_due = None if due.interrogation_due is None else to_micros(due.interrogation_due)
@@ -332,6 +358,13 @@ class Manager:
 
 def _waiting(connection: Connection, now: datetime, most: int) -> list[DueDevice]:
     return [*ordered_devices(connection, most), *due_devices(connection, now, most)]
+
+
+def _context_if_any(connection: Connection, terminal: str, now: datetime) -> LogonContext | None:
+    try:
+        return device_context(connection, terminal, now)
+    except NotServed:
+        return None
 
 
 def _future(deferred: Deferred[T]) -> asyncio.Future[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,10 @@ from signalling.clock import Clock
 
 AT_ONCE = 20
 """Objects in one GET."""
+
+_SCALARS = (objects.SYS_DESCR, objects.SYS_OBJECT_ID, objects.HR_MEMORY_SIZE, objects.TG_MODEL)
+
+CODE_BYTES = 32
 
 TABLES: dict[str, tuple[Oid, tuple[int, ...]]] = {
     "hrDevice": (objects.HR_DEVICE_ENTRY, (2, 3)),
@@ -64,10 +69,12 @@ class Counter:
 
 @dataclass(slots=True)
 class Polled:
-    """What one look found. ``mapped`` is absent where only the counters were read."""
+    """What one look found. ``mapped`` is absent where the configuration was not read; ``hint``: what the device said
+    of it before it was."""
 
     readings: dict[str, tuple[Counter, Reading]]
     mapped: Mapped | None = None
+    hint: bytes = b""
     notes: list[str] = field(default_factory=list)
 
 
@@ -116,6 +123,19 @@ def _speed(values: Mapping[Oid, Value], index: int | None) -> int | None:
     return low if isinstance(low, int) and 0 < low < 2**32 - 1 else None
 
 
+async def read_hint(scope: Scope, target: Target, activated: Mapping[str, str]) -> bytes:
+    """A digest over what a device says of its configuration without its tables; empty where it computes no code.
+
+    It changes with tgConfigurationCode, tgLastChange, what the system group says, and with what was activated for the
+    device. Raises :class:`operator_server.snmp.session.SnmpFault`.
+    """
+    values = await _get_all(scope, target, [objects.TG_CONFIGURATION_CODE, objects.TG_LAST_CHANGE, *_SCALARS])
+    code = values[objects.TG_CONFIGURATION_CODE]
+    if not isinstance(code, bytes) or len(code) != CODE_BYTES:
+        return b""
+    return hashlib.sha256(repr((list(values.items()), sorted(activated.items()))).encode()).digest()
+
+
 async def interrogate(
     scope: Scope, target: Target, limits: Limits, activated: Mapping[str, str], *, patient: bool
 ) -> Mapped:
@@ -126,8 +146,7 @@ async def interrogate(
     :class:`operator_server.snmp.session.SnmpFault`.
     """
     budget = Budget.begin(limits)
-    scalars = [objects.SYS_DESCR, objects.SYS_OBJECT_ID, objects.HR_MEMORY_SIZE, objects.TG_MODEL]
-    values = await _get_all(scope, target, scalars)
+    values = await _get_all(scope, target, _SCALARS)
     notes: list[str] = []
     tables: dict[str, Mapping[Oid, Mapping[int, Value]]] = {}
     for name, (entry, columns) in TABLES.items():

@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, insert, select, update
 
-from operator_server.desk import Visitor
+from operator_server.devices.visitors import visitor_of
 from operator_server.interrogation.records import NewSection, Outcome, record_outcomes, record_sections
 from operator_server.link.visitors import ActiveRejection, LogonContext
+from operator_server.snmp.polling import Polled
 from operator_server.store.configurations import InterrogationOrder
 from operator_server.store.dealings import Installation, Rejection
 from operator_server.store.devices import Device, DeviceCredential
 from operator_server.store.feed import record
-from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalSession
+from operator_server.store.parties import Terminal, TerminalSession
 from operator_server.store.rows import table
 from signalling.clock import to_micros
 
@@ -42,6 +43,9 @@ class DueDevice:
     interrogated_at: datetime | None
     due_at: datetime
     order: str | None = None
+    hint: bytes | None = None
+    walked_at: datetime | None = None
+    unwalked: int = 0
 
 
 def _due_rows() -> Any:
@@ -84,6 +88,7 @@ def _due(row: Row[Any], trigger: str = "", order: str | None = None) -> DueDevic
     return DueDevice(
         row.terminal_id, row.host, row.port, row.credential, row.sealed, row.counters, row.poll_seconds, row.failures,
         trigger or row.trigger, row.code, row.next_due_at, row.interrogated_at, row.next_poll_at, order,
+        row.hint, row.walked_at, row.unwalked,
     )  # fmt: skip
 
 
@@ -106,40 +111,14 @@ def hold_leases(connection: Connection, node: str, until: datetime) -> None:
     )
 
 
-def device_context(connection: Connection, terminal: str, now: datetime) -> LogonContext | None:
-    """Who uses the device and what its menu depends on; none where it is bound to nobody."""
-    binding, subscriber, account = table(Binding), table(Subscriber), table(Account)
-    device = table(Device)
-    row = connection.execute(
-        select(
-            subscriber.c.id,
-            subscriber.c.account_id,
-            subscriber.c.groups,
-            device.c.language,
-            _session.c.code,
-            account.c.language.label("account_language"),
-            account.c.currency,
-        )
-        .select_from(binding)
-        .join(subscriber, subscriber.c.id == binding.c.subscriber_id)
-        .join(account, account.c.id == subscriber.c.account_id)
-        .join(device, device.c.terminal_id == binding.c.terminal_id)
-        .outerjoin(_session, _session.c.terminal_id == binding.c.terminal_id)
-        .where(
-            binding.c.terminal_id == terminal,
-            binding.c.valid_from <= now,
-            binding.c.valid_to.is_(None) | (binding.c.valid_to > now),
-        )
-        .order_by(binding.c.valid_from.desc())
-    ).first()
-    if row is None:
-        return None
-    language = row.language or row.account_language
-    visitor = Visitor(
-        terminal, row.id, row.account_id, frozenset(row.groups), language, b"", takes_packages=False,
-        currency=row.currency,
-    )  # fmt: skip
-    return LogonContext(visitor, _rejections(connection, row.id, now), row.code)
+def device_context(connection: Connection, terminal: str, now: datetime) -> LogonContext:
+    """Who uses the device and what its menu depends on.
+
+    Raises :class:`operator_server.devices.visitors.NotServed` where nobody does.
+    """
+    visitor = visitor_of(connection, terminal, now)
+    code = connection.execute(select(_session.c.code).where(_session.c.terminal_id == terminal)).scalar()
+    return LogonContext(visitor, _rejections(connection, visitor.subscriber, now), code)
 
 
 def _rejections(connection: Connection, subscriber: str, now: datetime) -> tuple[ActiveRejection, ...]:
@@ -182,7 +161,7 @@ def record_answer(
     next_poll: datetime | None,
     outcome: Outcome | None,
     sections: Sequence[NewSection],
-    notes: Sequence[str],
+    polled: Polled,
 ) -> None:
     """A poll that went well; with ``outcome`` it was an interrogation."""
     values: dict[str, Any] = {
@@ -196,7 +175,10 @@ def record_answer(
         record_sections(connection, sections)
         record_outcomes(connection, [outcome])
         values["interrogated_at"] = now
-        values["notes"] = list(notes)[:50]
+        if polled.mapped is None:
+            values["unwalked"] = due.unwalked + 1
+        else:
+            values |= {"notes": polled.notes[:50], "hint": polled.hint or None, "walked_at": now, "unwalked": 0}
     if due.failures:
         record(connection, now, "device_answers", terminal=due.terminal, failures=due.failures)
     _update(connection, due, "active", values)

@@ -23,6 +23,8 @@ class Device(SQLModel, table=True):
     paused. ``last_error`` says what failed last and what to mend; it is empty after a poll that went well.
     ``failures``: polls that failed since one went well. ``trapped_at``: when a trap last brought a poll forward.
     ``trigger``: why the next poll comes. ``notes``: what was left out or cut short at the last interrogation.
+    ``hint``: what the device itself said of its configuration when that was read, at ``walked_at``; absent where it
+    says nothing; ``unwalked``: interrogations since then for which that was enough.
     """
 
     __tablename__ = "device"
@@ -45,6 +47,9 @@ class Device(SQLModel, table=True):
     trigger: str = "interval"
     trapped_at: datetime | None = Field(default=None, sa_type=Instant)
     interrogated_at: datetime | None = Field(default=None, sa_type=Instant)
+    hint: bytes | None = None
+    walked_at: datetime | None = Field(default=None, sa_type=Instant)
+    unwalked: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     notes: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
 
 
