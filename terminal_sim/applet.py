@@ -288,7 +288,7 @@ class Applet:
         if not isinstance(shown, d.ShowOffer):
             if shown is not None:
                 yield from self._show(shown.text)
-            return False
+            return menu != self._memory.menu
         tell = True
         while True:
             outcome = (yield from self._show(shown.text)) if tell and shown.text else Outcome.CHOSE
@@ -303,7 +303,9 @@ class Applet:
                 return True
             elif outcome is Outcome.REFUSED or line == REJECT:
                 self._forget(menu, ref)
-                yield from self._ask(d.RejectOffer(menu, ref), d.Tell)
+                noted = yield from self._ask(d.RejectOffer(menu, ref), d.Tell)
+                if noted is not None:
+                    yield from self._show(noted.text)
                 return line == REJECT
             elif outcome is not Outcome.CHOSE or line == LATER:
                 self._send(d.Postpone(menu, ref))

@@ -35,7 +35,8 @@ from operator_server.offering.live import LiveOffers
 from operator_server.store.cards import Card, CardPacketRow, CardQuote, card_row
 from operator_server.store.configurations import ConfigurationRow, InterrogationOrder
 from operator_server.store.parties import TerminalSession
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, add_many, table
+from operator_server.validation import notices
 from signalling.card import dialogue as d
 from signalling.card import secured
 from signalling.card.keys import agreement_mac
@@ -51,6 +52,10 @@ MOST_OFFERS = 20
 TITLE_CHARACTERS = 40
 TEXT_CHARACTERS = 600
 DAY = timedelta(days=1)
+NODE = "cards"
+"""In whose name sessions of cards are held: any process may serve any card."""
+
+LEASE = timedelta(minutes=2)
 
 
 class CardDesk:
@@ -117,6 +122,34 @@ class CardDesk:
         """Ask a card for its configuration code; what it answers brings it the menu."""
         connection.execute(update(table(Card)).where(_this(terminal)).values(inquired=trigger, inquired_at=now))
         self._say(connection, terminal, d.Inquire(trigger), now)
+
+    def turn(self, connection: Connection, now: datetime) -> int:
+        """What is due: leases, notices, inquiries; how many packets were queued. To be called every few seconds."""
+        self._hold_leases(connection, now)
+        return self._notify(connection, now) + self.inquire_due(connection, now)
+
+    def _hold_leases(self, connection: Connection, now: datetime) -> None:
+        """Say that orders for cards are ours."""
+        session, card = table(TerminalSession), table(Card)
+        known = select(session.c.terminal_id)
+        missing = connection.execute(select(card.c.terminal_id).where(card.c.terminal_id.not_in(known))).scalars().all()
+        add_many(connection, (TerminalSession(terminal_id=each, node=NODE) for each in missing))
+        connection.execute(
+            update(session)
+            .where(
+                session.c.terminal_id.in_(select(card.c.terminal_id)),
+                session.c.lease_until.is_(None) | (session.c.lease_until < now + LEASE / 2),
+            )
+            .values(node=NODE, lease_until=now + LEASE)
+        )
+
+    def _notify(self, connection: Connection, now: datetime) -> int:
+        """Send notices that wait for cards' users."""
+        rows = notices.unsent_for_node(connection, NODE, now)
+        for row in rows:
+            self._say(connection, row.terminal_id, d.Tell("notice", row.text[:TEXT_CHARACTERS]), now)
+        notices.mark_sent(connection, [row.id for row in rows], now)
+        return len(rows)
 
     def inquire_due(self, connection: Connection, now: datetime) -> int:
         """Ask the cards that an order or the interval makes due, and that are not being asked; how many."""
@@ -200,7 +233,6 @@ class CardDesk:
             select(order.c.id).where(order.c.terminal_id == card.terminal_id, order.c.state == "open").limit(1)
         ).scalar()
         interval = self._settings.interrogation.interval
-        session = table(TerminalSession)
         outcome = Outcome(
             id=new_id(to_micros(now)),
             terminal=card.terminal_id,
@@ -208,9 +240,9 @@ class CardDesk:
             trigger=card.inquired or "logon",
             at=to_micros(now),
             result="answered",
-            node="",
+            node=NODE,
             session=f"card-{card.heard}",
-            lease_until=0,
+            lease_until=to_micros(now + LEASE),
             next_due=to_micros(now + timedelta(seconds=interval)) if interval else None,
             code=code,
             previous_code=previous,
@@ -220,9 +252,6 @@ class CardDesk:
             order=ordered,
         )
         record_outcomes(connection, [outcome])
-        connection.execute(
-            update(session).where(session.c.terminal_id == card.terminal_id).values(node=None, lease_until=None)
-        )
         connection.execute(
             update(table(Card)).where(_this(card.terminal_id)).values(inquired="", inquired_at=None, pending_code=None)
         )
