@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 from .layout import Fill, Run, Strip, shortened, width_of
 from .model import UsePoint, UseSeries
-from .style import ACCENT, HAIR, LEFT, RIGHT, WIDTH, Styles
+from .style import ACCENT, HAIR, LEFT, WIDTH, Styles
 from .wording import Wording
 
 _MOST_DAYS = 62
 _HEIGHT = 58.0
+_TITLE = 26.0
+_BETWEEN = 22.0
 _ROOM = 4.0
 
 
-def use_by_day(uses: Iterable[tuple[str, str, date, int]], most: int = 3) -> tuple[UseSeries, ...]:
+def use_by_day(uses: Iterable[tuple[str, str, date, int]], most: int = 2) -> tuple[UseSeries, ...]:
     """Series of (title, unit, day, quantity), summed by day; the ``most`` that were used on most days, then by title.
 
     What was used on a single day makes no series: one bar says nothing that the line does not say.
@@ -31,35 +33,47 @@ def use_by_day(uses: Iterable[tuple[str, str, date, int]], most: int = 3) -> tup
     )
 
 
-def chart(series: UseSeries, wording: Wording, styles: Styles) -> list[Strip]:
-    """The bars with a title above, the greatest quantity at its bar, and days or months below."""
+def charts(every: Sequence[UseSeries], wording: Wording, styles: Styles) -> Iterator[list[Strip]]:
+    """A chart over the whole width, or two side by side; each row is to stay on one page."""
+    for at in range(0, len(every), 2):
+        row = every[at : at + 2]
+        width = WIDTH if len(row) == 1 else (WIDTH - _BETWEEN) / 2
+        title, body = Strip(_TITLE), Strip(_HEIGHT + 22)
+        for number, series in enumerate(row):
+            _chart(title, body, series, LEFT + number * (width + _BETWEEN), width, wording, styles)
+        yield [title, body]
+
+
+def _chart(
+    title: Strip, body: Strip, series: UseSeries, left: float, width: float, wording: Wording, styles: Styles
+) -> None:
+    """The bars, what they are above, the greatest quantity at its bar, days or months below."""
     bars, by_month = _bars(series, wording)
     template = wording.labels.use_by_month if by_month else wording.labels.use_by_day
-    unit = wording.labels.unit_name(series.unit) if series.unit else ""
-    title = template.format(title=series.title, unit=unit).removesuffix(" ()")
-    strips = [Strip(26, [Run(LEFT, 20, shortened(title, styles.column, WIDTH), styles.column)])]
-    top = max((quantity for _, quantity in bars), default=0) or 1
-    step = WIDTH / len(bars)
-    width = min(step * 0.68, 26.0)
-    body = Strip(_HEIGHT + 22, [], [Fill(LEFT, _HEIGHT + 10, WIDTH, 0.6, HAIR)])
+    name = template.format(title=series.title, unit=wording.unit_name(series.unit)).removesuffix(" ()")
+    title.runs.append(Run(left, 20, shortened(name, styles.column, width), styles.column))
+    body.fills.append(Fill(left, _HEIGHT + 10, width, 0.6, HAIR))
+    step = width / len(bars)
+    thick = min(step * 0.68, 26.0)
     greatest = max(range(len(bars)), key=lambda at: bars[at][1])
-    free = LEFT
+    free = left
+
+    def below(middle: float, text: str) -> tuple[float, float]:
+        size = width_of(text, styles.detail)
+        return min(max(middle - size / 2, left), left + width - size), size
+
     for at, (label, quantity) in enumerate(bars):
-        middle = LEFT + step * (at + 0.5)
-        height = _HEIGHT * max(quantity, 0) / top
-        if height:
-            body.fills.append(Fill(middle - width / 2, _HEIGHT + 10 - height, width, height, ACCENT))
+        middle = left + step * (at + 0.5)
+        if quantity > 0:
+            height = _HEIGHT * quantity / bars[greatest][1]
+            body.fills.append(Fill(middle - thick / 2, _HEIGHT + 10 - height, thick, height, ACCENT))
         if at == greatest:
             text = wording.formats.number(quantity)
-            size = width_of(text, styles.detail)
-            x = min(max(middle - size / 2, LEFT), RIGHT - size)
-            body.runs.append(Run(x, 7, text, styles.detail))
-        size = width_of(label, styles.detail)
-        x = min(max(middle - size / 2, LEFT), RIGHT - size)
+            body.runs.append(Run(below(middle, text)[0], 7, text, styles.detail))
+        x, size = below(middle, label)
         if x >= free:
             body.runs.append(Run(x, _HEIGHT + 19, label, styles.detail))
             free = x + size + _ROOM
-    return [*strips, body]
 
 
 def _bars(series: UseSeries, wording: Wording) -> tuple[list[tuple[str, int]], bool]:

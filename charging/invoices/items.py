@@ -12,13 +12,14 @@ from itertools import islice
 
 import msgspec
 
-from .layout import Fill, Run, Strip, fitted, shortened
+from .layout import Fill, Run, Strip, Style, fitted, shortened
 from .style import ACCENT, GAP, HAIR, LEFT, RIGHT, WIDTH, Styles
 from .wording import Wording
 
 _ROW = 10.8
 _HEAD = 19.0
 _TITLE = 30.0
+_TIME, _SUBSCRIBER, _QUANTITY, _NET = 80.0, 84.0, 78.0, 62.0
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +34,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Items(msgspec.Struct, frozen=True):
-    """Items to come: how many, and they themselves, read once."""
+    """Items to come: how many, and they themselves, read once. ``by_subscriber``: whether to name subscribers."""
 
     count: int
     each: Iterable[Item]
+    by_subscriber: bool = True
 
 
 class Itemisation:
@@ -50,9 +52,9 @@ class Itemisation:
         self._rows = int((height - _HEAD) // _ROW)
         self.pages = 1 + max(0, -(-(items.count - self._first) // self._rows))
         self._net_end = RIGHT - 4
-        self._quantity_end = self._net_end - 78 - GAP
-        self._by = self._quantity_end - 88 - GAP - 96
-        self._what = LEFT + 4 + 84
+        self._quantity_end = self._net_end - _NET - GAP
+        self._by = self._quantity_end - _QUANTITY - (_SUBSCRIBER + GAP if items.by_subscriber else 0)
+        self._what = LEFT + 4 + _TIME
 
     def each(self) -> Iterator[list[Strip]]:
         """The strips of each page. Raises ``ValueError`` when there are not as many items as were announced."""
@@ -74,12 +76,12 @@ class Itemisation:
     def _head(self) -> Strip:
         labels, style = self._wording.labels, self._styles.column
         currency = self._wording.invoice.currency
-        net, small = fitted(f"{labels.net} {currency}", style, 78)
+        net, small = fitted(f"{labels.net} {currency}", style, _NET)
         runs = [
-            Run(LEFT + 4, 10, shortened(labels.item_time, style, 80), style),
+            Run(LEFT + 4, 10, shortened(labels.item_time, style, _TIME - 4), style),
             Run(self._what, 10, shortened(labels.item_what, style, self._by - self._what - GAP), style),
-            Run(self._by, 10, shortened(labels.item_by, style, 96), style),
-            Run(self._quantity_end, 10, shortened(labels.quantity, style, 88), style, right=True),
+            Run(self._by, 10, self._if_named(labels.item_by, style), style),
+            Run(self._quantity_end, 10, shortened(labels.quantity, style, _QUANTITY), style, right=True),
             Run(self._net_end, 10, net[0], small, right=True),
         ]
         return Strip(_HEAD, runs, [Fill(LEFT, 15, WIDTH, 1, ACCENT)])
@@ -89,12 +91,15 @@ class Itemisation:
         runs = [
             Run(LEFT + 4, 7.8, wording.formats.time(item.at), style),
             Run(self._what, 7.8, shortened(item.what, style, self._by - self._what - GAP), style),
-            Run(self._by, 7.8, shortened(item.subscriber, style, 96), style),
+            Run(self._by, 7.8, self._if_named(item.subscriber, style), style),
         ]
         for end, text, width in (
-            (self._quantity_end, wording.measured(item.quantity, item.unit), 88),
-            (self._net_end, wording.exact(item.net_micros), 78),
+            (self._quantity_end, wording.measured(item.quantity, item.unit), _QUANTITY),
+            (self._net_end, wording.exact(item.net_micros), _NET),
         ):
             parts, small = fitted(text.replace(" ", "\xa0"), style, width)
             runs.append(Run(end, 7.8, parts[0], small, right=True))
         return Strip(_ROW, runs, [Fill(LEFT, _ROW - 0.6, WIDTH, 0.3, HAIR)])
+
+    def _if_named(self, text: str, style: Style) -> str:
+        return shortened(text, style, _SUBSCRIBER) if self._items.by_subscriber else ""

@@ -16,7 +16,7 @@ from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, pa
 
 from signalling.money import exponent
 
-from .units import measured, singular_word
+from .units import measured, name_of_many, singular_word
 
 FALLBACK = "en"
 
@@ -76,11 +76,6 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modes: dict[str, str]
     units: dict[str, dict[str, str]]
 
-    def unit_name(self, unit: str) -> str:
-        """A unit's name for many, without a quantity."""
-        forms = self.units.get(unit) or self.units.get(singular_word(unit))
-        return forms["other"] if forms else unit
-
     def mode(self, code: str) -> str:
         """The name of a charging mode; the code itself where the table has none."""
         return self.modes.get(code.replace("-", "_"), code)
@@ -129,9 +124,13 @@ class Formats:
         """A whole number with the locale's grouping."""
         return _integer(value, self._locale)
 
-    def exact_amount(self, micros: int, currency: str, *, with_currency: bool = False) -> str:
-        """An amount with all the decimals it has, at least the currency's: ``0.0036``."""
-        return _exact_amount(micros, currency, with_currency, self._locale)
+    def exact_amount(self, micros: int, currency: str) -> str:
+        """An amount with all the decimals it has, and its currency: ``€0.0036``."""
+        return _exact_amount(micros, currency, self._locale)
+
+    def fine_amount(self, micros: int, currency: str) -> str:
+        """An amount with two decimals more than the currency's, or as many as it needs: ``0.0360``."""
+        return _price(Decimal(micros).scaleb(-6), self._locale, exponent(currency) + 2)
 
     def measured(self, quantity: int, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
         """A quantity with its unit: in ``words`` by their plural forms, else as CLDR has it, else as it is."""
@@ -141,6 +140,11 @@ class Formats:
             forms = words[unit]
             return f"{self.number(quantity)} {forms.get(self._locale.plural_form(quantity), forms['other'])}"
         return measured(quantity, unit, self._locale) or f"{self.number(quantity)} {unit}".rstrip()
+
+    def unit_name(self, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
+        """A unit's name for many, without a quantity."""
+        forms = words.get(unit) or words.get(singular_word(unit))
+        return forms["other"] if forms else name_of_many(unit, self._locale)
 
     def time(self, moment: datetime) -> str:
         """A day and a time of day, short: ``02.10.26, 14:05:09``."""
@@ -206,8 +210,8 @@ def _money_pattern(locale: Locale, currency: str, with_currency: bool) -> tuple[
 
 
 @lru_cache(maxsize=4096)
-def _exact_amount(micros: int, currency: str, with_currency: bool, locale: Locale) -> str:
-    pattern, digits = _money_pattern(locale, currency, with_currency)
+def _exact_amount(micros: int, currency: str, locale: Locale) -> str:
+    pattern, digits = _money_pattern(locale, currency, True)
     value = Decimal(micros).scaleb(-6)
     rounded = value == round(value, digits)
     return str(pattern.apply(value, locale, currency=currency, currency_digits=False, decimal_quantization=rounded))

@@ -13,7 +13,7 @@ from itertools import chain
 
 from . import facturx, fonts
 from .archive import ArchiveCanvas, Attachment
-from .chart import chart
+from .chart import charts
 from .items import Itemisation, Items
 from .labels import Formats, Labels
 from .layout import Block, draw, paginate
@@ -103,5 +103,5 @@ class _Page:
         yield Block(self.letter.how_to_pay())
         for note in self.wording.notes():
             yield Block(self.letter.paragraph(note, self.styles.detail, 9.5))
-        for series in self.invoice.use:
-            yield Block(chart(series, self.wording, self.styles))
+        for row in charts(self.invoice.use, self.wording, self.styles):
+            yield Block(row)

@@ -55,7 +55,7 @@ class Table:
             of_section = [self._line(line, net) for line, net in members]
             if len(sections) > 1:
                 name = self._name(subscriber)
-                of_section[0] = [self._section_head(name), *of_section[0]]
+                of_section[0] = [self._section_head(subscriber), *of_section[0]]
                 of_section[-1] += self._subtotal(name, sum(net for _, net in members))
             rows += of_section
         # The sums stay with the last line, lest a page show sums of nothing.
@@ -88,8 +88,9 @@ class Table:
             strips = []
         yield Block([Strip(16)])
 
-    def _section_head(self, name: str) -> Strip:
-        text = shortened(f"{self.labels.subscriber} {name}", self.styles.section, WIDTH - 12)
+    def _section_head(self, subscriber: str) -> Strip:
+        name = f"{self.labels.subscriber} {subscriber}" if subscriber else self.labels.no_subscriber
+        text = shortened(name, self.styles.section, WIDTH - 12)
         return Strip(21, [Run(LEFT + 4, 12, text, self.styles.section)], [Fill(LEFT, 0, WIDTH, 17, TINT)], mark=name)
 
     def _subtotal(self, name: str, micros: int) -> list[Strip]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from babel import Locale
-from babel.units import format_unit
+from babel.units import format_unit, get_unit_name
 
 ONE = "C62"
 
@@ -64,3 +64,9 @@ def measured(quantity: int, unit: str, locale: Locale) -> str | None:
     """``1.234 Sekunden``: a quantity with its unit in words by CLDR; None where CLDR has no such unit."""
     cldr = _CLDR.get(singular(unit))
     return None if cldr is None else format_unit(quantity, cldr, length="long", locale=locale)
+
+
+def name_of_many(unit: str, locale: Locale) -> str:
+    """A unit's name without a quantity (``Sekunden``); the unit itself where CLDR has no such unit."""
+    cldr = _CLDR.get(singular(unit))
+    return unit if cldr is None else get_unit_name(cldr, length="long", locale=locale) or unit

@@ -36,14 +36,18 @@ class Wording:
         return self.formats.amount(micros, self.invoice.currency)
 
     def exact(self, micros: int) -> str:
-        """An amount with all its decimals, without its currency."""
-        return self.formats.exact_amount(micros, self.invoice.currency)
+        """An exact amount, without its currency."""
+        return self.formats.fine_amount(micros, self.invoice.currency)
+
+    def unit_name(self, unit: str) -> str:
+        """A unit's name for many, without a quantity."""
+        return self.formats.unit_name(unit, self.labels.units) if unit else ""
 
     def notes(self) -> Iterator[str]:
         """What is to be said beside the lines."""
         invoice = self.invoice
         if invoice.carried_forward_micros:
-            amount = self.formats.exact_amount(invoice.carried_forward_micros, invoice.currency, with_currency=True)
+            amount = self.formats.exact_amount(invoice.carried_forward_micros, invoice.currency)
             yield self.labels.carried.format(amount=amount)
         if invoice.final_bill:
             yield self.labels.final_bill
@@ -70,7 +74,7 @@ class Wording:
         if line.included:
             parts.append(labels.included.format(count=formats.number(line.included)))
         if line.gross_micros is not None:
-            gross = self.formats.exact_amount(line.gross_micros, self.invoice.currency, with_currency=True)
+            gross = self.formats.exact_amount(line.gross_micros, self.invoice.currency)
             parts.append(labels.with_tax.format(amount=gross))
         yield " · ".join(part for part in parts if part)
         if line.counter_from is not None and line.counter_to is not None:
