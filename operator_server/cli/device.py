@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from operator_server.cli.common import (
     CONFIG,
@@ -21,6 +21,8 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.cli.serve import interrogate
+from operator_server.devices.invitations import NotInvited
+from operator_server.devices.invitations import invite as invite_user
 from operator_server.parties import PartyError
 from operator_server.snmp.credentials import (
     Community,
@@ -31,8 +33,10 @@ from operator_server.snmp.credentials import (
     store_credential,
 )
 from operator_server.snmp.registry import (
+    Change,
     NewDevice,
     add_device,
+    change_device,
     parse_counter,
     pause_device,
     readings,
@@ -165,6 +169,61 @@ def add(
         now = operator.clock.now()
         transact(operator.engine, lambda c: add_device(c, new, now))
         out.print(f"{terminal} is a device at {host}:{port}. `tollgate serve` polls it; see `tollgate device show`.")
+
+
+@app.command()
+@says_errors(PartyError)
+def change(
+    terminal: Annotated[str, typer.Argument(help="Terminal id.")],
+    host: Annotated[str | None, typer.Option("--host", help="Address or name.")] = None,
+    port: Annotated[int | None, typer.Option(help="UDP port of its agent.")] = None,
+    credential: Annotated[str | None, typer.Option(help="Name of the credential that opens it.")] = None,
+    subscriber: Annotated[str | None, typer.Option(help="Who uses it from now on.")] = None,
+    counter: Annotated[
+        list[str] | None,
+        typer.Option("--counter", help="counter=object/octets, in place of all there are; repeat for more."),
+    ] = None,
+    no_counters: Annotated[bool, typer.Option("--no-counters", help="Read no counters any more.")] = False,
+    contact: Annotated[str | None, typer.Option(help="Mail address that gets links; empty: the account's.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the user, two letters.")] = None,
+    poll_seconds: Annotated[int | None, typer.Option(help="Seconds between polls of the counters.")] = None,
+    same_device: Annotated[
+        bool, typer.Option("--same-device", help="It is the same device at its new address: its counters go on.")
+    ] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Change a device's address, port, credential, counters or user; a running server interrogates it at once.
+
+    At another address counting begins anew with the next reading, unless --same-device says that it goes on.
+
+    Example: tollgate device change gw-17 --host 192.0.2.18 --same-device
+    """
+    if counter and no_counters:
+        raise CommandError("--counter and --no-counters: one of them")
+    counters = [] if no_counters else [parse_counter(each) for each in counter] if counter else None
+    wanted = Change(host, port, credential, subscriber, counters, contact, language, poll_seconds, same_device)
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(operator.engine, lambda c: change_device(c, terminal, wanted, now))
+        out.print(f"{terminal} is changed. See `tollgate device show {terminal}`.")
+
+
+@app.command()
+@says_errors(PartyError, NotInvited)
+def invite(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
+    """Send the device's user a link to the offers again, whatever was sent before.
+
+    Example: tollgate device invite gw-17
+    """
+    with opened(config) as operator:
+        now = operator.clock.now()
+
+        def send(connection: Connection) -> str:
+            require_device(connection, terminal)
+            return invite_user(connection, operator, terminal, now)
+
+        message = transact(operator.engine, send)
+        out.print(f"Message {message} waits for the role worker to send it.")
 
 
 @app.command("list")

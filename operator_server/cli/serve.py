@@ -45,7 +45,7 @@ def serve(
     child_of: Annotated[int, typer.Option("--child-of", hidden=True, help="Process id of the supervisor.")] = 0,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Serve terminals: link, repository and worker as processes under one supervisor, and snmp once there is a device.
+    """Serve terminals: link, repository and worker as processes under one supervisor, snmp from the first device on.
 
     Keys, database and repository are made at the first start.
 
@@ -58,14 +58,15 @@ def serve(
         end_with_parent(child_of)
     operator = open_operator(config)
     _prepare(operator)
-    roles = list(role or default_roles(operator))
+    roles = list(role or (ROLES if single else default_roles(operator)))
     if "web" in roles:
         ensure_administrator(operator.engine, operator.data, operator.clock.now(), tell=out.print)
     begin_logging()
     if single or len(roles) == 1:
         raise typer.Exit(run_roles(operator, roles, _announce))
     operator.engine.dispose()
-    supervise(config, roles)
+    # The first device may come while the server runs.
+    supervise(config, roles, (lambda: default_roles(operator)) if not role and "snmp" not in roles else None)
 
 
 def _announce(line: str) -> None:

@@ -13,6 +13,7 @@ from operator_server.context import Operator
 from operator_server.desk import Visitor
 from operator_server.devices.links import make_link
 from operator_server.devices.visitors import NotServed, menu_of, visitor_of
+from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer, read_supply
 from operator_server.offering.loading import load
 from operator_server.store.devices import Device
@@ -61,6 +62,32 @@ def offer_menu(
                 )
                 for each in new
             ),
+        )
+    return message
+
+
+class NotInvited(Exception):
+    """Nobody can be sent a link; the text says why and what to do."""
+
+
+def invite(connection: Connection, operator: Operator, terminal_id: str, now: datetime) -> str:
+    """Send the user of a device a link now, whatever was sent before; the message's id. Raises :class:`NotInvited`."""
+    try:
+        visitor = visitor_of(connection, terminal_id, now)
+    except NotServed as nobody:
+        raise NotInvited(f"{nobody}; see `tollgate device show {terminal_id}`") from None
+    if book.last_code(connection, terminal_id) is None:
+        raise NotInvited(
+            f"device {terminal_id}: was never interrogated, so nobody knows what fits it; `tollgate device poll` does"
+        )
+    menu = menu_of(connection, _offers(connection, operator, now), visitor, now)
+    if not menu:
+        raise NotInvited(f"device {terminal_id}: its menu is empty; `tollgate offer why {terminal_id}` says why")
+    message = _queue(connection, operator, visitor, menu, now)
+    if message is None:
+        raise NotInvited(
+            f"device {terminal_id}: there is no mail address; "
+            f"`tollgate device change {terminal_id} --contact ADDRESS` gives one"
         )
     return message
 

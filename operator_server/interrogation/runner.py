@@ -35,6 +35,49 @@ MOST_AT_ONCE = 500
 """Inquiries begun in one look; the rest follows in the next."""
 
 
+class Calendar:
+    """The operator's calendar plans; their due times are stored, so that a server that was down knows what it missed.
+
+    ``keeps``: whether this one stores them. Of the roles that share a store one does, or the last would decide what
+    was missed.
+    """
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock, *, keeps: bool) -> None:
+        self._spread = settings.interrogation.jitter
+        self._agenda = Agenda(settings.interrogation.calendar, settings.operator.zone)
+        self._store = store
+        self._clock = clock
+        self._keeps = keeps
+        self._missed: list[str] = []
+
+    def load(self) -> Deferred[None]:
+        """Take in the stored due times; what was missed and is to run is due now."""
+        return self._store.read(_stored_plans).addCallback(self._start)
+
+    def _start(self, stored: dict[str, datetime]) -> Deferred[None] | None:
+        self._missed = self._agenda.start(stored, self._clock.now())
+        return self._keep({})
+
+    def _keep(self, ran: dict[str, datetime]) -> Deferred[None] | None:
+        if not self._keeps:
+            return None
+        plans, next_due, spread = self._agenda.plans, dict(self._agenda.next_due), self._spread
+        return self._store.write(lambda connection: store_plans(connection, plans, next_due, ran, spread))
+
+    def due(self) -> datetime | None:
+        """The latest instant at which a plan has become due since this was asked last; absent where none has."""
+        now = self._clock.now()
+        due = dict(self._agenda.due(now))
+        due.update(dict.fromkeys(self._missed, now))
+        self._missed = []
+        if not due:
+            return None
+        kept = self._keep(due)
+        if kept is not None:
+            kept.addErrback(lambda failure: log.failure("plans were not stored", failure))
+        return max(due.values())
+
+
 class Runner:
     """The triggers that are no logon, for the links of one process."""
 
@@ -42,39 +85,26 @@ class Runner:
         self, settings: Settings, store: Store, clock: Clock, registry: Registry, interrogator: Interrogator
     ) -> None:
         self._spread = settings.interrogation.jitter
-        self._agenda = Agenda(settings.interrogation.calendar, settings.operator.zone)
+        self._calendar = Calendar(settings, store, clock, keeps=True)
         self._store = store
         self._clock = clock
         self._registry = registry
         self._interrogator = interrogator
-        self._missed: list[str] = []
         self._running: list[tuple[int, str, str]] = []
         self._orders: dict[str, int] = {}
         self._asking: set[str] = set()
         self._looking = False
 
     def load(self) -> Deferred[None]:
-        """Take in the stored due times; what was missed and is to run is due now."""
-        return self._store.read(_stored_plans).addCallback(self._start)
-
-    def _start(self, stored: dict[str, datetime]) -> Deferred[None]:
-        now = self._clock.now()
-        self._missed = self._agenda.start(stored, now)
-        return self._keep({})
-
-    def _keep(self, ran: dict[str, datetime]) -> Deferred[None]:
-        plans, next_due, spread = self._agenda.plans, dict(self._agenda.next_due), self._spread
-        return self._store.write(lambda connection: store_plans(connection, plans, next_due, ran, spread))
+        """See :meth:`Calendar.load`."""
+        return self._calendar.load()
 
     def poll(self) -> None:
         """Begin what is due."""
         now = self._clock.now()
-        due = dict(self._agenda.due(now))
-        due.update(dict.fromkeys(self._missed, now))
-        self._missed = []
-        if due:
-            self._enter(due)
-            self._keep(due).addErrback(lambda failure: log.failure("plans were not stored", failure))
+        due = self._calendar.due()
+        if due is not None:
+            self._enter(to_micros(due))
         self._begin_due(to_micros(now))
         if not self._looking:
             self._looking = True
@@ -86,9 +116,8 @@ class Runner:
     def _looked(self, _: object) -> None:
         self._looking = False
 
-    def _enter(self, due: dict[str, datetime]) -> None:
+    def _enter(self, instant: int) -> None:
         """Each terminal that is connected now is to be asked at its own offset after the plan's instant."""
-        instant = max(map(to_micros, due.values()))
         for link in self._registry:
             self._running.append((instant + offset(link.terminal, self._spread), link.terminal, link.session))
         self._running.sort(reverse=True)

@@ -19,14 +19,14 @@ from operator_server.context import Operator
 from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.devices.invitations import offer_menu
-from operator_server.interrogation.schedule import Agenda, offset
+from operator_server.interrogation.runner import Calendar
+from operator_server.interrogation.schedule import offset
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.snmp.credentials import Credential, CredentialError, open_credential
 from operator_server.snmp.manager import Manager, in_loop
 from operator_server.snmp.metering import DeviceMetering
 from operator_server.snmp.records import bring_forward
 from operator_server.snmp.traps import Sender, TrapPace, TrapReceiver, by_address
-from operator_server.store.configurations import InterrogationPlan
 from operator_server.store.devices import Device, DeviceCredential
 from operator_server.store.rows import table
 from operator_server.store.store import Store
@@ -59,7 +59,8 @@ class SnmpRole:
             settings, self._store, clock, self._offers.live, metering, lambda: operator.vault,
             node=f"snmp-{socket.gethostname()}-{os.getpid()}", on_menu=self.on_device_menu,
         )  # fmt: skip
-        self._agenda = Agenda(settings.interrogation.calendar, settings.operator.zone)
+        # The role link keeps the calendar's due times.
+        self._calendar = Calendar(settings, self._store, clock, keeps=False)
         self._pace = TrapPace(settings.snmp.trap_pause * 1_000_000)
         self._receiver: TrapReceiver | None = None
         self._known: tuple[Any, ...] = ()
@@ -70,10 +71,9 @@ class SnmpRole:
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, str]:
         """Begin; fires with what is told of it."""
-        stored = yield self._store.read(_stored_plans)
-        missed = self._agenda.start(stored, self._clock.now())
-        if missed:
-            yield self._run_plans()
+        yield self._calendar.load()
+        if (looked := self._look_at_plans()) is not None:
+            yield looked
         yield in_loop(self.manager.start())
         yield self._learn_devices()
         self._every(REFRESH_SECONDS, self._refresh)
@@ -127,7 +127,7 @@ class SnmpRole:
     # Calendar plans: each device at its own offset after the plan's instant.
 
     def _look_at_plans(self) -> Deferred[None] | None:
-        return self._run_plans() if self._agenda.due(self._clock.now()) else None
+        return None if self._calendar.due() is None else self._run_plans()
 
     def _run_plans(self) -> Deferred[None]:
         now, spread = self._clock.now(), self._operator.settings.interrogation.jitter
@@ -182,11 +182,6 @@ class SnmpRole:
         log.info("{name} from {sender}: {count} device(s) will be asked", name=name, sender=sender, count=len(wishes))
         done = self._store.write(lambda connection: bring_forward(connection, wishes, "logon", now))
         done.addErrback(lambda failure: log.failure("a trap brought no poll forward", failure))
-
-
-def _stored_plans(connection: Connection) -> dict[str, Any]:
-    plan = table(InterrogationPlan)
-    return dict(connection.execute(select(plan.c.name, plan.c.next_due_at)).all())
 
 
 def _devices_and_credentials(connection: Connection) -> tuple[list[tuple[str, str]], tuple[tuple[str, bytes], ...]]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from charging.periods import period, period_of
 from operator_server.counting.book import Counted, counted, states
@@ -236,8 +236,3 @@ def next_cut_over(now: datetime, zone: tzinfo) -> datetime:
 def _before(row: Row[Any], now: Reading) -> Reading:
     uptime = None if row.up_since is None else (row.last_at - row.up_since) // timedelta(milliseconds=10)
     return Reading(int(row.last_raw), row.last_at, row.bits, row.discontinuity, uptime, now.speed)
-
-
-def forget_counters(connection: Connection, terminal: str, keep: set[str]) -> None:
-    """Drop the readings of objects that are no longer configured."""
-    connection.execute(delete(_reading).where(_reading.c.terminal_id == terminal, _reading.c.oid.not_in(keep)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from operator_server.parties import PartyError, bind_terminal, checked_id, exists
 from operator_server.snmp.objects import COUNTERS, oid_text, parse_oid
@@ -119,6 +120,79 @@ def add_device(connection: Connection, new: NewDevice, now: datetime) -> None:
         ),
     )
     record(connection, now, "device_added", terminal=new.terminal, host=new.host, credential=new.credential)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be different about a device; what is ``None`` stays.
+
+    ``same_device``: at its new address it is the device that it was, so its counters go on.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    credential: str | None = None
+    subscriber: str | None = None
+    counters: list[CounterSetting] | None = None
+    contact: str | None = None
+    language: str | None = None
+    poll_seconds: int | None = None
+    same_device: bool = False
+
+
+def change_device(connection: Connection, terminal: str, change: Change, now: datetime) -> None:
+    """Change how a device is read or who uses it; it is interrogated at once, unless it is paused.
+
+    At another address another device may answer, whose counters stand elsewhere: counting begins anew with the next
+    reading, and what was used since the last one is not charged. Raises :class:`operator_server.parties.PartyError`.
+    """
+    row = require_device(connection, terminal)
+    asked = {name: value for name, value in asdict(change).items() if name != "same_device" and value is not None}
+    if not asked:
+        raise DeviceError(f"device {terminal}: nothing is to be changed; name what is")
+    counters = [CounterSetting(**each) for each in row.counters] if change.counters is None else change.counters
+    new = NewDevice(
+        terminal,
+        row.host if change.host is None else change.host,
+        row.credential if change.credential is None else change.credential,
+        port=row.port if change.port is None else change.port,
+        counters=counters,
+        contact=row.contact if change.contact is None else change.contact,
+        language=row.language if change.language is None else change.language,
+        poll_seconds=row.poll_seconds if change.poll_seconds is None else change.poll_seconds,
+    )
+    _check(connection, new)
+    if change.subscriber is not None:
+        bind_terminal(connection, terminal, change.subscriber, now)
+    elsewhere = (new.host, new.port) != (row.host, row.port) and not change.same_device
+    forget_readings(connection, terminal, keep=() if elsewhere else [each.oid for each in counters])
+    paused = row.state == "paused"
+    device = table(Device)
+    connection.execute(
+        update(device)
+        .where(device.c.terminal_id == terminal)
+        .values(
+            host=new.host,
+            port=new.port,
+            credential=new.credential,
+            counters=[asdict(counter) for counter in counters],
+            contact=new.contact,
+            language=new.language,
+            poll_seconds=new.poll_seconds,
+            hint=None,
+            failures=0,
+            state=row.state if paused else "active",
+            next_poll_at=None if paused else now,
+            trigger="logon",
+        )
+    )
+    record(connection, now, "device_changed", terminal=terminal, changed=sorted(asked))
+
+
+def forget_readings(connection: Connection, terminal: str, keep: Sequence[str]) -> None:
+    """Let counting begin anew for all objects but these."""
+    reading = table(DeviceCounterReading)
+    connection.execute(delete(reading).where(reading.c.terminal_id == terminal, reading.c.oid.not_in(keep)))
 
 
 def _enroll(connection: Connection, new: NewDevice, now: datetime) -> None:
