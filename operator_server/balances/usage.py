@@ -38,7 +38,7 @@ _reservations, _ledger_reservations = table(UsageReservation), table(Reservation
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """``quantity`` units used by a subscriber from ``at`` on, as one session.
+    """``quantity`` units used by a subscriber from ``at`` on, as one session; ``None`` is when it is first asked for.
 
     ``tariff`` rates what no bucket covers, and ``pays`` says from which money; without a tariff buckets must cover all.
     """
@@ -46,7 +46,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     subscriber: str
     unit: str
     quantity: int
-    at: datetime
+    at: datetime | None = None
     tariff: str = ""
     destination: str = ""
     pays: Pays = UNBILLED  # type: ignore[assignment]  # a constant of that value
@@ -54,7 +54,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if type(self.quantity) is not int or not 0 <= self.quantity < 2**63:
             raise BalanceError("bad_amount", f"quantity {self.quantity!r} is not a whole number of units, 0 or more")
-        if self.at.tzinfo is None:
+        if self.at is not None and self.at.tzinfo is None:
             raise BalanceError("bad_amount", f"at {self.at.isoformat()}: has no time zone")
         if self.pays not in (UNBILLED, PREPAID, PSEUDO_PREPAID):
             raise BalanceError("bad_name", f"pays {self.pays!r}: is not unbilled, prepaid or pseudo_prepaid")
@@ -68,33 +68,29 @@ class UsageDesk:
 
     def consume(self, connection: Connection, id: str, use: Use, now: datetime) -> dict[str, Any]:
         """Take use at once. What ``unbilled`` or ``prepaid`` pays must be there; ``pseudo_prepaid`` may overdraw."""
-        customer = self._open(connection, use, now)
+        customer, content, use = self._open(connection, use, now), _content(use), _dated(use, now)
 
         def do() -> dict[str, Any]:
             self._allowed(connection, customer)
-            drawn, left = draw(
-                drawable(connection, customer.subscriber, customer.account, use.unit), use.quantity, use.at
-            )
+            drawn, left = _draw(connection, customer, use)
             rest = self._rest(connection, customer, use, left, now)
             take(connection, drawn, id, now)
             paid = None if rest is None else charge(connection, id, rest, use.pays, now)
             return self._answer(connection, id, use, drawn, rest, paid, now)
 
-        return once(connection, id, "consume", _content(use), now, do)
+        return once(connection, id, "consume", content, now, do)
 
     def reserve_usage(
         self, connection: Connection, id: str, use: Use, hold_for: timedelta, now: datetime
     ) -> dict[str, Any]:
         """Set aside the units and the money that the use may need, for ``hold_for``; ``id`` names the reservation."""
-        customer = self._open(connection, use, now)
+        customer, use, asked = self._open(connection, use, now), _dated(use, now), _content(use)
         if hold_for <= timedelta(0):
             raise BalanceError("bad_amount", f"reservation {id}: is held for more than no time")
 
         def do() -> dict[str, Any]:
             self._allowed(connection, customer)
-            drawn, left = draw(
-                drawable(connection, customer.subscriber, customer.account, use.unit), use.quantity, use.at
-            )
+            drawn, left = _draw(connection, customer, use)
             rest = self._rest(connection, customer, use, left, now, highest=True)
             expires, owner, share, money, transfer = now + hold_for, customer.account, None, 0, None
             if rest is not None:
@@ -113,7 +109,7 @@ class UsageDesk:
                 "expires": expires.isoformat(),
             }  # fmt: skip
 
-        content = {**_content(use), "hold": hold_for.total_seconds()}
+        content = {**asked, "hold": hold_for.total_seconds()}
         return once(connection, id, "reserve", content, now, do)
 
     def commit_usage(
@@ -161,12 +157,12 @@ class UsageDesk:
 
     def enquire(self, connection: Connection, use: Use, now: datetime) -> dict[str, Any]:
         """What the use would take and cost now, and whether that could be had. Nothing is changed."""
-        customer = self._customer(connection, use.subscriber)
-        drawn, left = draw(drawable(connection, customer.subscriber, customer.account, use.unit), use.quantity, use.at)
+        customer, use = self._customer(connection, use.subscriber), _dated(use, now)
+        drawn, left = _draw(connection, customer, use)
         why = barred(connection, customer.subscriber, customer.account)
         rest = None
         if left and use.tariff:
-            rest = self._rater.rate(connection, customer, use.tariff, left, use.at, use.destination)
+            rest = self._rater.rate(connection, customer, use.tariff, left, _at(use), use.destination)
         elif left:
             why = why or f"{left} {use.unit} are in no bucket, and no tariff is named"
         amount = 0 if rest is None else due(rest, use.pays)
@@ -180,7 +176,7 @@ class UsageDesk:
         }  # fmt: skip
 
     def _open(self, connection: Connection, use: Use, now: datetime) -> Customer:
-        if use.at > now + AHEAD:
+        if use.at is not None and use.at > now + AHEAD:
             raise BalanceError("bad_amount", f"at {use.at.isoformat()}: has not come yet")
         customer = self._customer(connection, use.subscriber)
         lock(connection, [customer.account])
@@ -209,8 +205,8 @@ class UsageDesk:
             return None
         if not use.tariff:
             raise BalanceError("limit", f"{left} {use.unit} are in no bucket of {customer.subscriber}; name a tariff")
-        self._rater.agree(connection, customer, use.tariff, use.at, now)
-        return self._rater.rate(connection, customer, use.tariff, left, use.at, use.destination, highest=highest)
+        self._rater.agree(connection, customer, use.tariff, _at(use), now)
+        return self._rater.rate(connection, customer, use.tariff, left, _at(use), use.destination, highest=highest)
 
     def _settle_money(
         self, connection: Connection, id: str, kept: Row[Any], rest: Rest | None, pays: Pays, now: datetime
@@ -304,6 +300,20 @@ def _give_back(connection: Connection, row: Row[Any], state: str, now: datetime)
 
 def _close(connection: Connection, reservation: str, state: str) -> None:
     connection.execute(update(_reservations).where(_reservations.c.id == reservation).values(state=state))
+
+
+def _dated(use: Use, now: datetime) -> Use:
+    return use if use.at is not None else msgspec.structs.replace(use, at=now)
+
+
+def _at(use: Use) -> datetime:
+    assert use.at is not None, "use is dated before it is looked at"
+    return use.at
+
+
+def _draw(connection: Connection, customer: Customer, use: Use) -> tuple[list[Drawn], int]:
+    buckets = drawable(connection, customer.subscriber, customer.account, use.unit)
+    return draw(buckets, use.quantity, _at(use))
 
 
 def _content(use: Use) -> dict[str, Any]:

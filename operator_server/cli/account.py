@@ -10,6 +10,7 @@ from rich.text import Text
 from sqlalchemy import Connection, select
 
 from operator_server import parties
+from operator_server.cli import balance
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -29,7 +30,20 @@ from operator_server.store.store import transact
 from operator_server.validation.desk import charges
 from signalling.money import format_micros
 
-app = typer.Typer(no_args_is_help=True, help="Accounts: who pays, and who uses on whose account.")
+app = typer.Typer(no_args_is_help=True, help="Accounts: who pays, who uses on whose account, and from which balances.")
+for _name, _command in (
+    ("top-up", balance.top_up),
+    ("adjust", balance.adjust),
+    ("pay-out", balance.pay_out),
+    ("balance", balance.balance),
+    ("limit", balance.limit),
+    ("bar", balance.bar),
+    ("unbar", balance.unbar),
+):
+    app.command(_name)(_command)
+app.add_typer(balance.bucket, name="bucket")
+app.add_typer(balance.share, name="share")
+app.add_typer(balance.threshold, name="threshold")
 
 
 @app.command()

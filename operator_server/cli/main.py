@@ -9,8 +9,10 @@ import typer
 
 from operator_server.cli import (
     account,
+    agreement,
     audit,
     bill,
+    charge,
     db,
     demo,
     device,
@@ -38,6 +40,8 @@ app = typer.Typer(
 app.add_typer(terminal.app, name="terminal")
 app.add_typer(device.app, name="device")
 app.add_typer(account.app, name="account")
+app.add_typer(charge.app, name="charge")
+app.add_typer(agreement.app, name="agreement")
 app.add_typer(offer.app, name="offer")
 app.add_typer(offer.rejections, name="rejection")
 app.add_typer(release.app, name="release")
