@@ -1,0 +1,1 @@
+"""Letters that the operator's own templates stand above."""
