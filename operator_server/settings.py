@@ -188,6 +188,9 @@ class NegotiationSettings(Section):
 
     quote_validity: Annotated[int, Field(ge=10, description="Seconds a quote holds")] = 900
     max_rounds: Annotated[int, Field(ge=1, description="Quotes per negotiation")] = 5
+    withdrawal_days: Annotated[
+        int, Field(ge=0, le=365, description="Days after an agreement in which it may be withdrawn; 0: never")
+    ] = 14
 
 
 class DeliverySettings(Section):

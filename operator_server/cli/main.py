@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charging.billing.tax import TaxError, load_taxes
 from operator_server.cli import (
     account,
     agreement,
@@ -45,6 +46,7 @@ app.add_typer(agreement.app, name="agreement")
 app.add_typer(offer.app, name="offer")
 app.add_typer(offer.rejections, name="rejection")
 app.add_typer(release.app, name="release")
+app.add_typer(bill.app, name="bill")
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
@@ -54,14 +56,13 @@ app.add_typer(token.app, name="token")
 app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 app.command("publish")(release.publish)
-app.command("bill")(bill.bill)
 app.command("serve")(serve.serve)
 app.command("interrogate")(serve.interrogate)
 app.command("demo")(demo.demo)
 
 
 @app.command()
-@says_errors()
+@says_errors(TaxError)
 def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG) -> None:
     """Check settings, tariffs, offers and templates; name file, key and reason of each fault and exit 1.
 
@@ -69,6 +70,7 @@ def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] 
     """
     settings = load_settings(folder)
     check_templates(settings)
+    load_taxes(settings.config_dir / "tax.toml")
     try:
         loaded = load(settings)
     except BrokenCatalogue as broken:

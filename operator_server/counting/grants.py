@@ -143,9 +143,7 @@ class UsageGrants:
 
     def release(self, connection: Connection, installation: str, now: datetime) -> None:
         """End what is granted to an installation and give back what is reserved for it."""
-        operations = self._end(connection, open_grants(connection, [installation]))
-        if operations:
-            apply(connection, operations, to_micros(now))
+        release_grants(connection, installation, now)
 
     def repeat(
         self, connection: Connection, counters: Mapping[CounterKey, CounterState], now: datetime
@@ -164,7 +162,7 @@ class UsageGrants:
         """End the open grants of these counters; what to do in the ledger before new ones are made."""
         keys = {(want.item.installation, want.counter) for want in wants}
         rows = open_grants(connection, {installation for installation, _ in keys})
-        return self._end(connection, [row for row in rows if (row.installation_id, row.counter) in keys])
+        return _end(connection, [row for row in rows if (row.installation_id, row.counter) in keys])
 
     def grant(
         self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime
@@ -257,18 +255,6 @@ class UsageGrants:
         )
         return row, reserve
 
-    def _end(self, connection: Connection, rows: Iterable[Row[Any]]) -> list[Operation]:
-        ended = list(rows)
-        grant = table(UsageGrantRow)
-        for ids in portions(row.id for row in ended):
-            connection.execute(update(grant).where(grant.c.id.in_(ids)).values(state="replaced"))
-        # One that has expired meanwhile is declined by the ledger, and that is as good.
-        return [
-            Release(source=SOURCE, op_id=f"end:{row.id}", reservation_id=row.reservation_id)
-            for row in ended
-            if row.reservation_id is not None
-        ]
-
     def _tell(self, connection: Connection, want: Want, obstacle: str, now: datetime) -> None:
         zone = self._settings.operator.zone
         month = period_of(now, zone)
@@ -288,6 +274,26 @@ class UsageGrants:
             ),
             dedup=f"use/{want.item.installation}/{month}/{obstacle}",
         )
+
+
+def release_grants(connection: Connection, installation: str, now: datetime) -> None:
+    """End what is granted to an installation and give back what is reserved for it."""
+    operations = _end(connection, open_grants(connection, [installation]))
+    if operations:
+        apply(connection, operations, to_micros(now))
+
+
+def _end(connection: Connection, rows: Iterable[Row[Any]]) -> list[Operation]:
+    ended = list(rows)
+    grant = table(UsageGrantRow)
+    for ids in portions(row.id for row in ended):
+        connection.execute(update(grant).where(grant.c.id.in_(ids)).values(state="replaced"))
+    # One that has expired meanwhile is declined by the ledger, and that is as good.
+    return [
+        Release(source=SOURCE, op_id=f"end:{row.id}", reservation_id=row.reservation_id)
+        for row in ended
+        if row.reservation_id is not None
+    ]
 
 
 def _highest_cost(version: TariffVersion, units: int, state: RatingState, now: datetime) -> int:

@@ -12,9 +12,6 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, select, update
 
-from charging.ledger.book import apply
-from charging.ledger.operations import Applied, Capture, Conflict, Declined, Duplicate, Operation, Reverse
-from charging.periods import period_of
 from operator_server.counting.grants import UsageGrants
 from operator_server.delivery.publishing import vault_name
 from operator_server.delivery.vault import KeyVault
@@ -27,6 +24,9 @@ from operator_server.store.dealings import Delivery, Installation
 from operator_server.store.feed import record
 from operator_server.store.rows import add, table
 from operator_server.store.store import Store
+from operator_server.store.terms import AgreementTerm
+from operator_server.subscriptions.running import begin, terms_of
+from operator_server.subscriptions.settling import Due, NotSettled, settle, take_back
 from signalling.clock import Clock, to_micros
 from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
 from signalling.ids import new_id
@@ -250,40 +250,37 @@ class Deliveries:
         )
 
     def _charge(self, connection: Connection, agreement: Row[Any], installation: str, now: datetime) -> None:
-        if agreement.reservation_id is None:
-            return
-        capture = Capture(
-            source="delivery",
-            op_id=agreement.id,
-            reservation_id=agreement.reservation_id,
-            amount=agreement.amount,
-            tariff_version_id=agreement.tariff_version or None,
-            effective_at=now,
-        )
-        transfer = _applied(connection, capture, now)
-        add(
-            connection,
-            _charge_row(agreement, installation, "delivery", agreement.amount, transfer, now, self._settings),
-        )
+        """Charge what falls due with the delivery, and let the agreement's calendar begin."""
+        terms, zone = terms_of(connection, agreement), self._settings.operator.zone
+        try:
+            if agreement.amount:
+                due = Due(
+                    source="delivery",
+                    op_id=agreement.id,
+                    kind="delivery",
+                    net=agreement.amount,
+                    at=now,
+                    installation=installation,
+                    reservation=agreement.reservation_id,
+                )
+                settle(connection, agreement, terms, due, zone, now)
+            begin(connection, agreement, terms, self._settings, now)
+        except NotSettled as no:
+            raise Refused("not_charged", str(no)) from None
 
     def _reverse(self, connection: Connection, agreement: Row[Any], now: datetime) -> None:
-        charge = table(Charge)
+        charge, term = table(Charge), table(AgreementTerm)
         charged = connection.execute(
-            select(charge).where(charge.c.agreement_id == agreement.id, charge.c.kind == "delivery")
-        ).first()
-        if charged is None:
-            return
-        reverse = Reverse(
-            source="receipt",
-            op_id=agreement.id,
-            transfer_id=charged.transfer_id,
-            amount=charged.net,
-            effective_at=now,
+            select(charge).where(charge.c.agreement_id == agreement.id, charge.c.kind.in_(("delivery", "period")))
+        ).all()
+        for each in charged:
+            try:
+                take_back(connection, each, "reversal", self._settings.operator.zone, now, source="receipt")
+            except NotSettled as no:
+                raise Refused("not_charged", str(no)) from None
+        connection.execute(
+            update(term).where(term.c.agreement_id == agreement.id).values(state="ended", next_at=None, reason="failed")
         )
-        transfer = _applied(connection, reverse, now)
-        row = _charge_row(agreement, charged.installation_id, "reversal", -charged.net, transfer, now, self._settings)
-        row.reverses_id = charged.id
-        add(connection, row)
 
 
 class DeliveryDesk(Deliveries):
@@ -339,41 +336,9 @@ def _charge_state(connection: Connection, agreement: str) -> Literal["none", "ch
     charge = table(Charge)
     kinds = set(
         connection.execute(
-            select(charge.c.kind).where(charge.c.agreement_id == agreement, charge.c.kind.in_(("delivery", "reversal")))
+            select(charge.c.kind).where(
+                charge.c.agreement_id == agreement, charge.c.kind.in_(("delivery", "period", "reversal"))
+            )
         ).scalars()
     )
     return "reversed" if "reversal" in kinds else "charged" if kinds else "none"
-
-
-def _applied(connection: Connection, operation: Operation, now: datetime) -> str:
-    outcome = apply(connection, [operation], to_micros(now))[0]
-    match outcome:
-        case Applied() | Duplicate():
-            return outcome.transfer_id
-        case Declined():
-            raise Refused("not_charged", outcome.reason)
-        case Conflict():
-            raise Refused("not_charged", f"{operation.source} {operation.op_id} was booked with other content")
-
-
-def _charge_row(
-    agreement: Row[Any], installation: str, kind: str, net: int, transfer: str, now: datetime, settings: Settings
-) -> Charge:
-    return Charge(
-        id=new_id(to_micros(now)),
-        kind=kind,
-        agreement_id=agreement.id,
-        account_id=agreement.account_id,
-        subscriber_id=agreement.subscriber_id,
-        installation_id=installation,
-        quantity=1,
-        period=period_of(now, settings.operator.zone),
-        effective_at=now,
-        recorded_at=now,
-        net=net,
-        currency=agreement.currency,
-        tax_category=agreement.tax_category,
-        tax_rate=agreement.tax_rate,
-        tariff_version=agreement.tariff_version,
-        transfer_id=transfer,
-    )

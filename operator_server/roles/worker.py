@@ -17,6 +17,7 @@ from operator_server.devices.messages import check_templates
 from operator_server.devices.outbox import send_due
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
+from operator_server.subscriptions.running import advance_due
 
 log = Logger()
 
@@ -24,6 +25,7 @@ FEED_SECONDS = 0.5
 EXPIRY_SECONDS = 5.0
 REPOSITORY_SECONDS = 5.0
 OUTBOX_SECONDS = 2.0
+AGREEMENT_SECONDS = 5.0
 
 
 class WorkerRole:
@@ -41,6 +43,7 @@ class WorkerRole:
         self._every(EXPIRY_SECONDS, self._expire)
         self._every(REPOSITORY_SECONDS, self._sign)
         self._every(OUTBOX_SECONDS, self._send)
+        self._every(AGREEMENT_SECONDS, self._advance)
 
     def _every(self, seconds: float, work: Any) -> None:
         def run() -> Deferred[Any]:
@@ -69,6 +72,11 @@ class WorkerRole:
         renewed = self._operator.repository.refresh_timestamp(self._operator.clock.now())
         if renewed:
             log.info("the repository's {roles} are signed again", roles=", ".join(renewed))
+
+    def _advance(self) -> None:
+        count = advance_due(self._operator.engine, self._operator.settings, self._operator.clock.now())
+        if count:
+            log.info("{count} agreements had a trial, a period or their end due", count=count)
 
     def _send(self) -> None:
         send_due(self._operator)

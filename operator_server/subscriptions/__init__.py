@@ -1,0 +1,1 @@
+"""Agreements in time: trials, periods charged when they are due, cancellation, withdrawal, announced prices."""
