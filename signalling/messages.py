@@ -434,13 +434,27 @@ class Status(Message, frozen=True):
     charges: list[ChargeStatus]
 
 
+# SIM cards: whoever is logged on may carry what is said between a card and the server; it cannot be read or altered.
+
+
+class CardData(Message, frozen=True):
+    """Either side: one part of a secured packet from or for the card with this ICCID.
+
+    ``data`` is the user data of a short message with its header (3GPP TS 23.040, TS 31.115).
+    """
+
+    TYPE = "card_data"
+    card: Annotated[str, Meta(max_length=20)]
+    data: Annotated[bytes, Meta(max_length=140)]
+
+
 FROM_TERMINAL: tuple[type[Message], ...] = (
     Logon, Logoff, Error, Ping, Pong, Bye, ConfigurationReport, SectionPart, Request, Reject, Later, CounterProposal,
-    Confirm, Decline, DeliveryRequest, Receipt, CounterReports, NoticeRead, StatusRequest,
+    Confirm, Decline, DeliveryRequest, Receipt, CounterReports, NoticeRead, StatusRequest, CardData,
 )  # fmt: skip
 FROM_SERVER: tuple[type[Message], ...] = (
     Challenge, Welcome, Error, Ping, Pong, Bye, Inquiry, SectionRequest, Offers, Noted, QuoteMessage, Refusal, Agreed,
-    DeliveryGrantMessage, ReceiptNoted, CounterInquiry, CounterNoted, Notice, Status,
+    DeliveryGrantMessage, ReceiptNoted, CounterInquiry, CounterNoted, Notice, Status, CardData,
 )  # fmt: skip
 
 

@@ -125,7 +125,17 @@ class Closed:
     reason: str
 
 
-Event = LoggedOn | Interrogated | SectionsSent | MenuShown | Answer | NoticeArrived | Complaint | Closed
+@dataclass(frozen=True)
+class CardDataArrived:
+    """Part of a secured packet for a SIM card that is in this terminal."""
+
+    card: str
+    data: bytes
+
+
+Event = (
+    CardDataArrived | LoggedOn | Interrogated | SectionsSent | MenuShown | Answer | NoticeArrived | Complaint | Closed
+)
 
 
 @dataclass(frozen=True)
@@ -291,6 +301,10 @@ class Dialogue:
             exchange, re = self._notices.pop(notice, (None, None))
             self._send(m.NoticeRead(notices=[notice]), self._begin() if exchange is None else exchange, re)
 
+    def carry(self, card: str, data: bytes) -> None:
+        """Take part of a SIM card's packet to the server."""
+        self._send(m.CardData(card, data), self._begin())
+
     def ping(self) -> int:
         """Are you there?"""
         return self._ask(m.Ping(), 0)
@@ -398,6 +412,9 @@ class Dialogue:
     def _bye(self, message: m.Bye, exchange: int, id: int, now: int) -> None:
         self.phase = "closed"
         self._events.append(Closed(message.reason or "the server ended the link"))
+
+    def _card_data(self, message: m.CardData, exchange: int, id: int, now: int) -> None:
+        self._events.append(CardDataArrived(message.card, message.data))
 
     # Answers to what the user wanted.
 
@@ -555,6 +572,7 @@ _HANDLERS: dict[type[m.Message], Callable[[Dialogue, Any, int, int, int], None]]
     m.CounterInquiry: Dialogue._counter_inquiry,
     m.CounterNoted: Dialogue._counter_noted,
     m.Notice: Dialogue._notice,
+    m.CardData: Dialogue._card_data,
     m.Ping: Dialogue._ping,
     m.Bye: Dialogue._bye,
 }

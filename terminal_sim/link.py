@@ -176,6 +176,11 @@ class Client:
         self.dialogue.read(notices, self._clock.micros())
         self._flush()
 
+    def carry(self, card: str, data: bytes) -> None:
+        """Take part of a SIM card's packet to the server; what it answers comes as events."""
+        self.dialogue.carry(card, data)
+        self._flush()
+
     def finish(self, agreement: Agreement, progress: Progress | None = None) -> Deferred[Agreement]:
         """Take an agreement through its remaining steps: confirm, order, fetch, install, receipt.
 

@@ -204,7 +204,7 @@ class CardDesk:
             return None
         brought = new_codes_since(connection, card.terminal_id, to_micros(now - DAY))
         if len(brought) >= self._settings.link.new_codes_per_day:
-            raise Refused("too_many_codes", "too many new configurations in a day")
+            raise Refused("bad_document", "too many new configurations in a day")
         new: list[NewSection] = []
         digests: dict[Any, bytes] = {}
         for name, canonical in zip(SECTIONS, message.sections, strict=True):
@@ -213,7 +213,7 @@ class CardDesk:
             new.append((digests[name], name, canonical, card.terminal_id, to_micros(now)))
         code = configuration_code(digests)
         if code != card.pending_code:
-            raise Refused("code_mismatch", "the sections do not make up the code")
+            raise Refused("bad_document", "the sections do not make up the code")
         record_sections(connection, new)
         return self._interrogated(connection, card, visitor, code, now, tuple(digests[name] for name in SECTIONS))
 
@@ -403,7 +403,7 @@ class CardDesk:
         if not hmac.compare_digest(
             message.mac, agreement_mac(keys.agreement, message.document, document_digest(shown))
         ):
-            raise NotAgreed("bad_mac", "the card's MAC does not hold for what it was shown")
+            raise NotAgreed("bad_document", "the card's MAC does not hold for what it was shown")
         proof = CardProof(
             iccid=card.iccid,
             key_number=keys.number,

@@ -14,6 +14,8 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from operator_server.cards.desk import CardDesk
+from operator_server.cards.link import CardLink
 from operator_server.context import Operator
 from operator_server.counting.desk import CountingDesk, cut_overs_due
 from operator_server.counting.grants import UsageGrants
@@ -36,6 +38,7 @@ from signalling.messages import CounterInquiry, Notice, Trigger
 log = Logger()
 
 NOTICE_SECONDS = 0.5
+CARD_SECONDS = 1.0
 
 
 class LinkRole:
@@ -52,6 +55,7 @@ class LinkRole:
         self._refreshing = False
         self.store = Store(settings.database_url(), reactor)
         self.offers = self._fresh.live
+        self._cards = CardLink(CardDesk(operator, self.offers), self.store, clock)
         self._loops: list[LoopingCall] = []
         tls = None
         if settings.link.tls:
@@ -74,6 +78,7 @@ class LinkRole:
             **DeliveryDesk(store, keys, operator.vault, usage, settings, clock).handlers(),
             **CountingDesk(store, tariffs, usage, settings, clock).handlers(),
             **StatusDesk(store, clock).handlers(),
+            **self._cards.handlers(),
         }
 
     @inlineCallbacks
@@ -84,6 +89,7 @@ class LinkRole:
         settle_process()
         self._every(NOTICE_SECONDS, self._send_notices)
         self._every(REFRESH_SECONDS, self._refresh)
+        self._every(CARD_SECONDS, self._serve_cards)
         return port
 
     def _every(self, seconds: float, work: Any) -> None:
@@ -157,6 +163,14 @@ class LinkRole:
         if not sent:
             return None
         return self.store.write(lambda connection: notices.mark_sent(connection, sent, now))
+
+    # Cards whose carriers are on line here.
+
+    def _serve_cards(self) -> Deferred[Any] | None:
+        if not len(self.server.registry):
+            return None
+        served = self._cards.turn(self.server.send)
+        return served.addErrback(lambda failure: log.failure("cards were not served", failure))
 
     # Changed offers, tariffs and releases are taken over while the link works.
 

@@ -18,6 +18,7 @@ from signalling.envelope import BodyError, EnvelopeError, UnknownType, decode, e
 from signalling.framing import FrameError, FrameReader, frame
 from signalling.messages import (
     Bye,
+    CardData,
     Challenge,
     ConfigurationReport,
     Confirm,
@@ -47,6 +48,7 @@ MESSAGES = [
     Logoff(), Error("a", "b"), Ping(), Pong(), Bye("x"), REPORT, *parts_of(PHONE, SECTIONS),
     Request("a", "a@1", "free"), Reject("a", "a@1", "no"), CounterProposal("q", "m", 5), Confirm(SIGNED),
     CounterReports([SIGNED, SIGNED]), NoticeRead(["n"]), StatusRequest(),
+    CardData("8949", b"\x02\x70\x00"),
 ]  # fmt: skip
 INTERESTING = [
     b"\x00", b"\xff", b"\xc0", b"\xc1", b"\xdf\xff\xff\xff\xff", b"\xdd\x7f\xff\xff\xff",
