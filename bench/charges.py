@@ -43,14 +43,20 @@ _NOW = datetime(2026, 10, 1, tzinfo=UTC)
 _TABLES = [accounts, transfers, postings, reservations, groups]
 
 
+def furnish(engine: Engine) -> None:
+    """Make the ledger's tables and open the customers' accounts."""
+    accounts.metadata.create_all(engine, tables=_TABLES)
+    with writing(engine).begin() as connection:
+        for number in range(CUSTOMERS):
+            open_account(connection, f"customer-{number:06d}", "EUR", 0 if number < CUSTOMERS * BROKE else 10**12)
+
+
 @contextmanager
-def _ledger() -> Iterator[Engine]:
+def ledger() -> Iterator[Engine]:
+    """An empty ledger in a file, with its customers."""
     with tempfile.TemporaryDirectory() as directory:
         engine = open_engine(sqlite_url(Path(directory) / "ledger.sqlite"))
-        accounts.metadata.create_all(engine, tables=_TABLES)
-        with writing(engine).begin() as connection:
-            for number in range(CUSTOMERS):
-                open_account(connection, f"customer-{number:06d}", "EUR", 0 if number < CUSTOMERS * BROKE else 10**12)
+        furnish(engine)
         yield engine
         engine.dispose()
 
@@ -119,7 +125,7 @@ class Clients:
 def charged(in_flight: int, notes: dict[str, list[float]]) -> float:
     """Charges that took effect per second; the 99th percentile of the latency is added to ``notes``."""
     charges = _charges(OPERATIONS[in_flight], in_flight)
-    with _ledger() as engine:
+    with ledger() as engine:
         clients = Clients(engine, charges, in_flight)
         seconds = clients.run()
     kinds = [type(outcome) for outcome in clients.outcomes]
@@ -133,7 +139,7 @@ def charged(in_flight: int, notes: dict[str, list[float]]) -> float:
 
 def written_raw() -> float:
     """Charges per second that raw sqlite3 writes, checking nothing."""
-    with _ledger() as engine, engine.connect() as borrowed:
+    with ledger() as engine, engine.connect() as borrowed:
         connection = borrowed.connection.driver_connection
         assert isinstance(connection, sqlite3.Connection)
         connection.execute("PRAGMA foreign_keys = OFF")

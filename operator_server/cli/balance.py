@@ -164,7 +164,7 @@ def balance(account: AccountArgument, as_json: JsonOption = False, config: Confi
         now = operator.clock.now()
         row = account_row(connection, account)
         currency = row.currency
-        credits = [
+        credits: list[dict[str, Any]] = [
             {"id": credit.id, "left": format_micros(credit.remaining, currency), "until": credit.valid_until}
             for credit in money.credits_of(connection, account, currency, now)
         ]
