@@ -1,9 +1,14 @@
-"""An invoice as data: JSON with everything, CSV with a row per line. Amounts are decimal text, never numbers."""
+"""An invoice as data: JSON with everything, CSV with a row per line; its charges as CSV or lines of JSON.
+
+Amounts are decimal text, never numbers.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -39,6 +44,63 @@ _CSV_COLUMNS = (
     "subscriber",
     "charge_ids",
 )
+
+
+class ChargeDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A charge of an invoice, with what it can be traced by.
+
+    ``net_micros`` is exact. ``report_id``: the counter report that shows ``counter_to``, signed by the terminal and
+    kept as received; ``agreement_id``: what both parties signed; ``tariff_version``: by what it was rated;
+    ``transfer_id``: its transfer in the ledger; ``reverses_id``: the charge that it takes back.
+    """
+
+    invoice: str
+    line_id: str
+    charge_id: str
+    kind: str
+    offer: str
+    subscriber: str
+    agreement_id: str
+    installation: str
+    counter: str
+    epoch: int | None
+    counter_from: int | None
+    counter_to: int | None
+    quantity: int
+    included: int
+    unit: str
+    effective_at: datetime
+    recorded_at: datetime
+    service_from: datetime | None
+    service_to: datetime | None
+    net_micros: int
+    currency: str
+    tax_category: str
+    tax_rate_bp: int
+    tariff_version: str
+    transfer_id: str
+    reverses_id: str
+    report_id: str
+
+
+def details_to_json(details: Iterable[ChargeDetail]) -> Iterator[bytes]:
+    """A line of JSON for each charge."""
+    for detail in details:
+        yield msgspec.json.encode(_amounts_as_text(msgspec.to_builtins(detail), detail.currency)) + b"\n"
+
+
+def details_to_csv(details: Iterable[ChargeDetail]) -> Iterator[bytes]:
+    """A header and a row for each charge, RFC 4180."""
+    out = io.StringIO(newline="")
+    columns = [name.removesuffix("_micros") for name in ChargeDetail.__struct_fields__]
+    writer = csv.DictWriter(out, columns)
+    writer.writeheader()
+    for detail in details:
+        writer.writerow(_amounts_as_text(msgspec.to_builtins(detail), detail.currency))
+        yield out.getvalue().encode()
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue().encode()
 
 
 def to_data(invoice: Invoice) -> dict[str, Any]:

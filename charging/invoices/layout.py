@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from reportlab.lib.colors import Color
-from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfbase.pdfmetrics import getFont, stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 _SMALLEST = 5.5
@@ -157,6 +157,14 @@ def paginate(blocks: Iterable[Block], head: Strip, height: float) -> list[list[S
     return pages
 
 
+def _shown(text: str, font: str) -> str:
+    """``text`` with U+FFFD for what the font lacks; PDF/A has no place for a glyph that is not defined."""
+    if text.isascii():
+        return text
+    glyphs = getFont(font).face.charToGlyph
+    return "".join(char if ord(char) in glyphs else "\ufffd" for char in text)
+
+
 def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
     """Draw ``strips`` downwards from ``top`` (measured from the lower edge of the page)."""
     placed: list[tuple[float, Run]] = []
@@ -179,5 +187,5 @@ def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
             text.setFillColor(run.style.color)
         current = run.style
         text.setTextOrigin(run.x - width_of(run.text, run.style) if run.right else run.x, y)
-        text.textOut(run.text)
+        text.textOut(_shown(run.text, run.style.font))
     canvas.drawText(text)

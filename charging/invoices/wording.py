@@ -89,7 +89,7 @@ class Wording:
     def to_pay(self) -> str:
         """What is to be done about the amount."""
         invoice, labels = self.invoice, self.labels
-        if self.is_credit_note and invoice.totals.gross_micros:
+        if invoice.totals.payable_micros < 0 or (self.is_credit_note and invoice.totals.gross_micros):
             return labels.credited
         if not self.payable:
             return labels.pay_nothing

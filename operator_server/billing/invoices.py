@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, select
 
-from charging.invoices.export import to_csv, to_json
+from charging.invoices.export import details_to_csv, details_to_json, to_csv, to_json
 from charging.invoices.model import Invoice
 from charging.invoices.pdf import render_facturx, render_pdf
+from operator_server.billing.details import charge_details, items_of, with_use
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.rows import table
 
-Form = Literal["pdf", "facturx", "json", "csv"]
+Form = Literal["pdf", "facturx", "json", "csv", "charges-json", "charges-csv"]
 
-_RENDER: dict[Form, Callable[[Invoice], bytes]] = {
-    "pdf": render_pdf,
-    "facturx": render_facturx,
-    "json": to_json,
-    "csv": lambda invoice: to_csv(invoice).encode(),
-}
-
-
-_SUFFIX: dict[Form, str] = {"facturx": "pdf"}
+_SUFFIX: dict[Form, str] = {"facturx": "pdf", "charges-json": "charges.jsonl", "charges-csv": "charges.csv"}
 
 
 class UnknownInvoice(LookupError):
@@ -56,17 +49,40 @@ def each_invoice(connection: Connection, *, account: str | None = None, period: 
         yield _decode(document)
 
 
-def export_invoices(invoices: Iterable[Invoice], folder: Path, form: Form = "pdf") -> list[Path]:
-    """Write each invoice to ``folder/NUMBER.form``; the same invoice gives the same bytes. Returns the files."""
+def export_invoices(
+    connection: Connection, invoices: Iterable[Invoice], folder: Path, form: Form = "pdf", *, itemised: bool = False
+) -> list[Path]:
+    """Write each invoice to a file of ``folder`` by its number; the same invoice gives the same bytes.
+
+    ``facturx`` is the PDF with the XML of EN 16931 in it; ``charges-json`` and ``charges-csv`` are the charges behind
+    the lines. ``itemised``: PDFs show each charge, too. Returns the files. Raises
+    :class:`charging.invoices.model.InvoiceError` for what EN 16931 cannot express.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for invoice in invoices:
         path = folder / f"{invoice.number}.{_SUFFIX.get(form, form)}"
         temporary = path.with_name(f"{path.name}.new")
-        temporary.write_bytes(_RENDER[form](invoice))
+        with temporary.open("wb") as file:
+            file.writelines(_rendered(connection, invoice, form, itemised))
         temporary.replace(path)
         files.append(path)
     return files
+
+
+def _rendered(connection: Connection, invoice: Invoice, form: Form, itemised: bool) -> Iterable[bytes]:
+    match form:
+        case "json":
+            return [to_json(invoice)]
+        case "csv":
+            return [to_csv(invoice).encode()]
+        case "charges-json":
+            return details_to_json(charge_details(connection, invoice))
+        case "charges-csv":
+            return details_to_csv(charge_details(connection, invoice))
+    render = render_facturx if form == "facturx" else render_pdf
+    items = items_of(connection, invoice) if itemised else None
+    return [render(with_use(connection, invoice), items=items)]
 
 
 def _decode(document: bytes) -> Invoice:

@@ -39,6 +39,8 @@ class Form(StrEnum):
     facturx = "facturx"
     json = "json"
     csv = "csv"
+    charges_json = "charges-json"
+    charges_csv = "charges-csv"
 
 
 @app.command("list")
@@ -118,14 +120,15 @@ def show(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
     number: Annotated[list[str] | None, typer.Option("--number", help="Only this invoice; repeat for more.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="facturx is a PDF with EN 16931 XML in it.")] = Form.pdf,
+    form: Annotated[Form, typer.Option("--format", help="facturx: PDF and EN 16931 XML in one.")] = Form.pdf,
+    itemised: Annotated[bool, typer.Option("--itemised", help="PDFs show each charge, too.")] = False,
     account: AccountFilter = "",
     period: PeriodFilter = "",
     config: ConfigOption = CONFIG,
 ) -> None:
     """Write invoices as files, one each.
 
-    Example: tollgate invoice export invoices/ --period 2026-10
+    Example: tollgate invoice export invoices/ --period 2026-10 --format facturx --itemised
     """
     with opened(config) as operator, operator.engine.connect() as connection:
         if number:
@@ -135,6 +138,6 @@ def export(
         files = [
             path
             for invoice in track(invoices, description="Writing", console=err, transient=True)
-            for path in export_invoices([invoice], folder, form.value)
+            for path in export_invoices(connection, [invoice], folder, form.value, itemised=itemised)
         ]
     out.print(f"{len(files)} invoices are in {folder}.")

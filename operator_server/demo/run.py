@@ -100,8 +100,8 @@ def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdic
     journals = _dump(fleet, world.folder / "journals")
     invoices = world.folder / "invoices"
     with world.operator.engine.connect() as connection:
-        export_invoices(each_invoice(connection), invoices, "pdf")
-        export_invoices(each_invoice(connection), invoices, "json")
+        export_invoices(connection, each_invoice(connection), invoices, "pdf")
+        export_invoices(connection, each_invoice(connection), invoices, "json")
         verdict = _check(connection, world, customers, fleet, device, course, journals, invoices)
         figures = gather(connection, world, fleet, device, course, verdict)
     if options.kills:

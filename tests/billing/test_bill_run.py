@@ -394,13 +394,15 @@ def test_invoices_are_found_shown_and_exported_the_same_each_time(house: House, 
         invoice = load_invoice(connection, "R-2026-000002")
         with pytest.raises(UnknownInvoice, match="R-1"):
             load_invoice(connection, "R-1")
-        files = export_invoices(each_invoice(connection), tmp_path / "out")
-        again = export_invoices(each_invoice(connection), tmp_path / "again")
+        files = export_invoices(connection, each_invoice(connection), tmp_path / "out")
+        again = export_invoices(connection, each_invoice(connection), tmp_path / "again")
+        as_json = export_invoices(connection, [invoice], tmp_path, "json")
+        as_csv = export_invoices(connection, [invoice], tmp_path, "csv")
     assert [path.name for path in files] == [f"R-2026-00000{number}.pdf" for number in (1, 2, 3)]
     assert [path.read_bytes() for path in files] == [path.read_bytes() for path in again]
     assert files[0].read_bytes().startswith(b"%PDF")
-    assert msgspec.json.decode(export_invoices([invoice], tmp_path, "json")[0].read_bytes())["number"] == invoice.number
-    assert export_invoices([invoice], tmp_path, "csv")[0].read_text().count("R-2026-000002") == 1
+    assert msgspec.json.decode(as_json[0].read_bytes())["number"] == invoice.number
+    assert as_csv[0].read_text().count("R-2026-000002") == 1
 
 
 def test_an_invoice_stays_as_it_was_made_when_the_customer_moves(house: House) -> None:
