@@ -8,6 +8,7 @@ from charging.ledger.verify import verify as verify_ledger
 from operator_server.balances.proof import verify_balances
 from operator_server.billing.proof import verify_billing
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
+from operator_server.receivables.proof import verify_receivables
 
 app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 
@@ -15,9 +16,14 @@ app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 @app.command()
 @says_errors()
 def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """Prove the ledger: sums, balances, reservations, seals, invoices and charges; exit 1 when something is wrong."""
+    """Prove the ledger: sums, balances, reservations, seals, invoices, charges, open items; exit 1 on a fault."""
     with opened(config) as operator, operator.engine.connect() as connection:
-        findings = [*verify_ledger(connection), *verify_billing(connection), *verify_balances(connection)]
+        findings = [
+            *verify_ledger(connection),
+            *verify_billing(connection),
+            *verify_receivables(connection),
+            *verify_balances(connection),
+        ]
     if as_json:
         show_json([{"what": finding.what, "where": finding.where} for finding in findings])
     for finding in findings if not as_json else ():

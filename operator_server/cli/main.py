@@ -14,13 +14,17 @@ from operator_server.cli import (
     audit,
     bill,
     charge,
+    claims,
+    credit_note,
     db,
     demo,
     device,
     invoice,
     ledger,
     offer,
+    payment,
     release,
+    reminder,
     serve,
     tariff,
     terminal,
@@ -31,6 +35,7 @@ from operator_server.cli import (
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.devices.messages import check_templates
 from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.receivables.letters import check_reminder_templates
 from operator_server.settings import load_settings
 
 app = typer.Typer(
@@ -48,6 +53,12 @@ app.add_typer(offer.rejections, name="rejection")
 app.add_typer(release.app, name="release")
 app.add_typer(bill.app, name="bill")
 app.add_typer(invoice.app, name="invoice")
+app.add_typer(credit_note.app, name="credit-note")
+app.add_typer(payment.app, name="payment")
+app.add_typer(claims.mandates, name="mandate")
+app.add_typer(claims.disputes, name="dispute")
+app.add_typer(claims.write_offs, name="write-off")
+app.add_typer(reminder.app, name="reminder")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
 app.add_typer(usage.app, name="usage")
@@ -70,6 +81,7 @@ def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] 
     """
     settings = load_settings(folder)
     check_templates(settings)
+    check_reminder_templates(settings)
     load_taxes(settings.config_dir / "tax.toml")
     try:
         loaded = load(settings)

@@ -143,7 +143,7 @@ def test_a_new_mandate_takes_the_place_of_the_old_one(bank: Books) -> None:
 def test_collecting_needs_a_creditor_and_a_day_ahead(bank: Books, books: Books) -> None:
     with pytest.raises(ReceivablesError, match="the first day is 2026-11-03"):
         bank.do(collect, date(2026, 11, 2))
-    with pytest.raises(ReceivablesError, match="creditor_id, operator.iban and operator.bic"):
+    with pytest.raises(ReceivablesError, match="need receivables"):
         books.do(collect, ON)
 
 
