@@ -280,6 +280,31 @@ class InvitationSettings(Section):
     pause: Annotated[int, Field(ge=0, description="Least seconds between messages to the user of one device")] = 86_400
 
 
+class SmsSettings(Section):
+    """The short message centre that takes packets to SIM cards, by SMPP 3.4."""
+
+    host: Annotated[str, Field(description="The centre; empty: cards are reached over terminal links alone")] = ""
+    port: Annotated[int, Field(ge=1, le=65535, description="Its port")] = 2775
+    tls: Annotated[bool, Field(description="Off only to a centre on this machine")] = True
+    system_id: Annotated[str, Field(pattern=r"^[ -~]{1,15}$", description="Who we are to the centre")] = "tollgate"
+    password: Annotated[SecretStr, Field(description="By environment alone; a file that names it is refused")] = (
+        SecretStr("")
+    )
+    number: Annotated[
+        str, Field(pattern=r"^\+?[0-9]{3,15}$", description="The number that cards send to and are written from")
+    ] = "+4900000"
+    per_second: Annotated[int, Field(ge=1, le=1000, description="Messages a second that the centre takes")] = 20
+    enquire_seconds: Annotated[int, Field(ge=1, le=600, description="Between two looks whether it is there")] = 30
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.host and not self.tls and not _is_loopback(self.host):
+            raise ValueError(
+                f"tls = false: only to the loopback, but host is {self.host!r}; the password would be read"
+            )
+        return self
+
+
 class OutletSettings(Section):
     """Where messages to devices' users go."""
 
@@ -403,6 +428,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     invitations: InvitationSettings = InvitationSettings()
     outlet: OutletSettings = OutletSettings()
+    sms: SmsSettings = SmsSettings()
     receivables: ReceivablesSettings = ReceivablesSettings()
     finance: FinanceSettings = FinanceSettings()
     store: StoreSettings = StoreSettings()
@@ -461,6 +487,9 @@ def load_settings(config_dir: Path) -> Settings:
     outlet = values.get("outlet")
     if isinstance(outlet, dict) and "password" in outlet:
         raise SettingsError(f"{path}: outlet.password: a file is no place for it; set TOLLGATE_OUTLET__PASSWORD")
+    sms = values.get("sms")
+    if isinstance(sms, dict) and "password" in sms:
+        raise SettingsError(f"{path}: sms.password: a file is no place for it; set TOLLGATE_SMS__PASSWORD")
     try:
         return Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:

@@ -13,6 +13,7 @@ from operator_server.cli import (
     agreement,
     audit,
     bill,
+    card,
     charge,
     claims,
     credit_note,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(terminal.app, name="terminal")
 app.add_typer(device.app, name="device")
+app.add_typer(card.app, name="card")
 app.add_typer(account.app, name="account")
 app.add_typer(charge.app, name="charge")
 app.add_typer(agreement.app, name="agreement")

@@ -34,6 +34,24 @@ class CardKeys(NamedTuple):
         return msgspec.msgpack.encode(tuple(self))
 
 
+class Personalisation(msgspec.Struct, frozen=True):
+    """What is written into a card when it is made: numbers, keys (:meth:`CardKeys.encode`), where its messages go.
+
+    ``sent`` and ``heard``: from which counters on, where the card takes the place of another with the same number.
+    """
+
+    iccid: str
+    imsi: str
+    keys: bytes
+    number: str
+    sent: int = 0
+    heard: int = 0
+
+    def encode(self) -> bytes:
+        """As JSON. It holds secrets."""
+        return msgspec.json.encode(self)
+
+
 def decode_keys(data: bytes) -> CardKeys:
     """The keys again. Raises :class:`CardError`."""
     try:
