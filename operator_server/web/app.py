@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from operator_server.web import api, logon_page, openapi, problems
 from operator_server.web.calls import Web
 from operator_server.web.logon_page import LogonPaces
+from operator_server.web.metrics import Measured, Metrics
 
 _TIMESTAMP = "timestamp.json"
 _VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
@@ -50,6 +51,8 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web |
         for routes in (openapi.routes, logon_page.routes):
             app.router.routes.extend(routes.routes)
         app.router.routes.extend(api.routes())
+        app.state.metrics = Metrics(web)
+        app.add_middleware(Measured, metrics=app.state.metrics)
         app.add_middleware(SafeAnswers, over_tls=web.operator.settings.web.tls)
     return app
 

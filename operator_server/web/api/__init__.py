@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from operator_server.web.api import accounts, people, terminals
+from operator_server.web.api import accounts, dealings, events, health, invoices, offers, people, terminals
 from operator_server.web.calls import Guarded, Routes
 
-RESOURCES: tuple[Routes, ...] = (people.routes, terminals.routes, accounts.routes)
+RESOURCES: tuple[Routes, ...] = (
+    terminals.routes,
+    offers.routes,
+    dealings.routes,
+    dealings.tariff_routes,
+    accounts.routes,
+    invoices.routes,
+    events.routes,
+    people.routes,
+    health.routes,
+)
 
 
 def routes() -> list[Guarded]:

@@ -1,0 +1,174 @@
+"""Invoices as they were made, and bill runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import Path
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from starlette.responses import Response
+
+from charging.invoices.export import to_csv, to_data, to_json
+from charging.invoices.model import Invoice, InvoiceError
+from charging.invoices.pdf import render_facturx, render_pdf
+from operator_server.store.accounting import BillRun, InvoiceRow
+from operator_server.store.rows import table
+from operator_server.web.api.forms import Identifier, IdFilter, Month, amount
+from operator_server.web.calls import Call, Routes, etag_of
+from operator_server.web.pages import Page, PageOf, page
+from operator_server.web.problems import Problem
+
+routes = Routes("Invoices", "/api/v1")
+
+Number = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Form = Literal["pdf", "facturx", "csv", "json"]
+
+_KINDS = {
+    "pdf": ("application/pdf", "pdf"), "facturx": ("application/pdf", "pdf"), "csv": ("text/csv", "csv"),
+    "json": ("application/json", "json"),
+}  # fmt: skip
+
+
+class InvoiceView(BaseModel):
+    """An invoice, without its lines."""
+
+    id: str
+    number: str
+    account: str
+    period: str
+    currency: str
+    net: str
+    tax: str
+    total: str
+    issued_at: datetime
+    bill_run: str
+    transfer: str
+
+
+class InvoiceDetail(InvoiceView):
+    """An invoice as it was made."""
+
+    document: dict[str, Any] = Field(description="All that it says; lines carry agreement_id and charge_ids")
+
+
+class BillRunView(BaseModel):
+    """A bill run over a period."""
+
+    id: str
+    period: str
+    until: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    state: str
+    invoices: int
+
+
+def _values(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id, "number": row.number, "account": row.account_id, "period": row.period, "currency": row.currency,
+        "net": amount(row.net, row.currency), "tax": amount(row.tax, row.currency),
+        "total": amount(row.total, row.currency), "issued_at": row.issued_at, "bill_run": row.bill_run_id,
+        "transfer": row.transfer_id,
+    }  # fmt: skip
+
+
+def _row(call: Call, number: str) -> Any:
+    invoices = table(InvoiceRow)
+    row = call.connection.execute(select(invoices).where(invoices.c.number == number)).first()
+    if row is None:
+        raise Problem(404, f"invoice {number}: there is none")
+    return row
+
+
+@routes.get("/invoices", needs="invoices.read")
+def list_invoices(
+    call: Call, paging: PageOf, account: IdFilter = "", period: Month = "", bill_run: IdFilter = ""
+) -> Page[InvoiceView]:
+    """Invoices, newest first."""
+    invoices = table(InvoiceRow)
+    query = select(*(column for column in invoices.c if column.name != "document"))
+    for column, value in ((invoices.c.account_id, account), (invoices.c.period, period),
+                          (invoices.c.bill_run_id, bill_run)):  # fmt: skip
+        if value:
+            query = query.where(column == value)
+    return page(call, InvoiceView, query, [invoices.c.id], paging, lambda row: InvoiceView(**_values(row)),
+                newest_first=True)  # fmt: skip
+
+
+@routes.get("/invoices/{number}", needs="invoices.read")
+def show_invoice(call: Call, number: Number) -> InvoiceDetail:
+    """An invoice with its lines."""
+    row = _row(call, number)
+    return InvoiceDetail(**_values(row), document=to_data(msgspec.json.decode(row.document, type=Invoice)))
+
+
+_DOWNLOAD = {
+    200: {
+        "description": "The document",
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "text/csv")
+        }
+        | {"application/json": {}},
+        "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@routes.get("/invoices/{number}/{form}", needs="invoices.read", slow=True, problems=[409], answers=_DOWNLOAD)
+def download_invoice(call: Call, number: Number, form: Form) -> Response:
+    """The invoice as PDF, as PDF with EN 16931 XML in it (Factur-X), as CSV or as JSON."""
+    invoice = msgspec.json.decode(_row(call, number).document, type=Invoice)
+    return document_response(invoice, form, call)
+
+
+def document_response(invoice: Invoice, form: Form, call: Call) -> Response:
+    """A document to be saved under its own number, whatever the request said."""
+    try:
+        match form:
+            case "pdf":
+                content = render_pdf(invoice)
+            case "facturx":
+                content = render_facturx(invoice)
+            case "csv":
+                content = to_csv(invoice).encode()
+            case "json":
+                content = to_json(invoice)
+    except InvoiceError as no:
+        raise Problem(409, f"{invoice.number}: cannot be made in this form: {no}") from None
+    media_type, suffix = _KINDS[form]
+    headers = {
+        "Content-Disposition": f'attachment; filename="{invoice.number}.{suffix}"',
+        "Cache-Control": "private, no-cache",
+        "ETag": etag_of(content),
+    }
+    return Response(content, 200, headers, media_type)
+
+
+def _run(row: Any) -> BillRunView:
+    return BillRunView(
+        id=row.id, period=row.period, until=row.until_at, started_at=row.started_at, finished_at=row.finished_at,
+        state=row.state, invoices=row.invoices,
+    )  # fmt: skip
+
+
+@routes.get("/bill-runs", needs="bill_runs.read")
+def list_bill_runs(call: Call, paging: PageOf, period: Month = "") -> Page[BillRunView]:
+    """Bill runs, newest first."""
+    run = table(BillRun)
+    query = select(run)
+    if period:
+        query = query.where(run.c.period == period)
+    return page(call, BillRunView, query, [run.c.id], paging, _run, newest_first=True)
+
+
+@routes.get("/bill-runs/{run}", needs="bill_runs.read")
+def show_bill_run(call: Call, run: Identifier) -> BillRunView:
+    """A bill run and how far it is."""
+    rows = table(BillRun)
+    row = call.connection.execute(select(rows).where(rows.c.id == run)).first()
+    if row is None:
+        raise Problem(404, f"bill run {run}: there is none")
+    return _run(row)
