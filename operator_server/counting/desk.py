@@ -20,6 +20,7 @@ from operator_server.store.accounting import CounterState
 from operator_server.store.dealings import Agreement, Installation
 from operator_server.store.rows import table
 from operator_server.store.store import Store
+from operator_server.store.terms import AgreementPrice, AgreementTerm
 from signalling.clock import Clock, to_micros
 from signalling.envelope import BodyError
 from signalling.messages import CounterReports, Message
@@ -63,7 +64,8 @@ class CountingDesk:
 
 
 def cut_overs_due(connection: Connection, terminal: str, now: datetime, zone: tzinfo) -> list[int]:
-    """The cut-over instants to announce to a terminal: the period ends since its counters reported, and the next one.
+    """The cut-over instants to announce to a terminal: the period ends since its counters reported, and the next one,
+    with the ends of trials and the begins of announced prices among them.
 
     Empty for a terminal on which nothing is charged by use. Of more than 64 the latest.
     """
@@ -83,4 +85,20 @@ def cut_overs_due(connection: Connection, terminal: str, now: datetime, zone: tz
         return []
     ends = cut_overs(since, now, zone)
     ends.append(period(period_of(now, zone), zone).end)
+    ends += [cut for cut in _price_cuts(connection, terminal) if since < cut <= ends[-1]]
+    ends = sorted(set(ends))
     return [to_micros(end) for end in ends[-MAX_CUT_OVERS:]]
+
+
+def _price_cuts(connection: Connection, terminal: str) -> list[datetime]:
+    """When the price of use changes on this terminal."""
+    agreement, term, price = table(Agreement), table(AgreementTerm), table(AgreementPrice)
+    found: list[datetime] = []
+    for model, instant in ((term, term.c.trial_ends_at), (price, price.c.effective_at)):
+        rows = connection.execute(
+            select(instant)
+            .join_from(model, agreement, agreement.c.id == model.c.agreement_id)
+            .where(agreement.c.terminal_id == terminal, instant.is_not(None), agreement.c.tariff_version != "")
+        )
+        found += rows.scalars()
+    return found

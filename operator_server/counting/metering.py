@@ -248,9 +248,9 @@ def _rating_rows() -> Select[Any]:
 
 
 def _read(row: Row[Any]) -> _Carried:
-    return _Carried(
-        msgspec.convert(row.state, RatingState), row.spent, stored=True, version=row.state.get("version", "")
-    )
+    state = dict(row.state)
+    version = state.pop("version", "")
+    return _Carried(msgspec.convert(state, RatingState), row.spent, stored=True, version=version)
 
 
 def operation_id(installation: str, counter: str, epoch: int, start: int, end: int) -> str:

@@ -247,7 +247,14 @@ class LiveOffers:
             self._memory, code, hidden_products=hidden, groups=visitor.groups, now=now,
             takes_packages=visitor.takes_packages,
         )  # fmt: skip
-        return [ref for ref in refs if any(self._is_open(mode, visitor.currency, now) for mode in ref.modes)]
+        kept = [ref for ref in refs if any(self._is_open(mode, visitor.currency, now) for mode in ref.modes)]
+        while True:
+            # What is needed stands before what needs it, unless it just went.
+            ids = {ref.offer.id for ref in kept}
+            served = [ref for ref in kept if ids.issuperset(ref.needs)]
+            if len(served) == len(kept):
+                return kept
+            kept = served
 
     def _is_open(self, mode: Mode, currency: str, now: datetime) -> bool:
         """Whether the mode has a price now (its tariff may begin later) that an account in this currency can pay."""

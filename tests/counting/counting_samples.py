@@ -196,6 +196,7 @@ def add_installation(
     amount: int = 50_000,
     tax: tuple[str, int] = ("S", 1900),
     state: str = "granted",
+    payment: str = "postpaid",
 ) -> str:
     """An agreement that installed an item on terminal T-1; its id."""
     agreement, spending = f"agr-{installation}", None if limit is None else decimal_micros(limit)
@@ -204,6 +205,7 @@ def add_installation(
         mode=kind, kind=kind, label="Pay per game" if by_use else "Buy once", price_text="0.05 EUR per use",
         currency=version.currency, amount=amount, tax_category=tax[0], tax_rate=tax[1], unit="use" if by_use else "",
         counter="uses" if by_use else "", tariff_version=version.version_id if by_use else "",
+        payment=payment,
     )  # fmt: skip
     quote = Quote(
         quote=f"quote-{installation}", server="op.example", subscriber=account, terminal="T-1", offer="chess",

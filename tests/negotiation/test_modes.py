@@ -1,4 +1,4 @@
-"""Modes at the desk: prepaid, subscription, trial, limits of subscribers; what is charged when, and from which money."""
+"""Modes at the desk: prepaid, subscription, trial, limits of subscribers; what is charged when, from which money."""
 
 from __future__ import annotations
 
