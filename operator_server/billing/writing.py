@@ -30,8 +30,9 @@ SOURCE = "billing"
 
 _LOCK = 0x70_11_6A_7E
 _MARK = {
+    # The plus keeps SQLite from walking the index of all that is unbilled.
     "sqlite": "UPDATE charge SET invoice_id = ?, invoice_line = ? WHERE id IN (SELECT value FROM json_each(?))"
-    " AND invoice_id IS NULL",
+    " AND +invoice_id IS NULL",
     "postgresql": "UPDATE charge SET invoice_id = %s, invoice_line = %s WHERE id = ANY(%s) AND invoice_id IS NULL",
 }
 
