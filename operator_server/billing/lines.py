@@ -59,6 +59,7 @@ class LineTax(NamedTuple):
 _TEXTS = {
     "en": {
         "reversal": "{label}: delivery failed, charge taken back",
+        "withdrawal": "{label}: withdrawn, charge taken back",
         "by_tariff": "by tariff",
         "ranges": "{label}; counter {name}: {ranges}",
         "range": "{first} to {last}",
@@ -66,6 +67,7 @@ _TEXTS = {
     },
     "de": {
         "reversal": "{label}: Lieferung fehlgeschlagen, Belastung zurückgenommen",
+        "withdrawal": "{label}: widerrufen, Belastung zurückgenommen",
         "by_tariff": "nach Tarif",
         "ranges": "{label}; Zähler {name}: {ranges}",
         "range": "{first} bis {last}",
@@ -144,12 +146,15 @@ class Lines:
         day_from, day_to = self._days_of(charge)
         return InvoiceLine(
             **common,
-            description=self._texts["reversal"].format(label=label) if taken_back else label,
+            description=self._taken_back(charge).format(label=label) if taken_back else label,
             period_from=day_from,
             period_to=day_to,
             quantity=-charge.quantity if taken_back else charge.quantity,
             unit_price=format_micros(abs(charge.net), self._currency) if charge.quantity == 1 else "",
         )
+
+    def _taken_back(self, charge: ChargeRow) -> str:
+        return self._texts["withdrawal" if charge.kind == "withdrawal" else "reversal"]
 
     def _use(
         self, facts: AgreementFacts, charges: list[ChargeRow], tariff: TariffFacts | None, common: dict[str, Any]
