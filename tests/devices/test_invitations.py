@@ -19,6 +19,7 @@ from device_samples import SERVICES, DeviceHouse
 from operator_samples import DAY, OFFERS
 from sqlalchemy import update
 
+from operator_server.devices.invitations import NotInvited, invite
 from operator_server.devices.messages import TemplateError, check_templates, parse
 from operator_server.devices.outbox import send_due
 from operator_server.devices.page_user import link_in
@@ -26,6 +27,7 @@ from operator_server.keys import load_or_create_keys
 from operator_server.settings import OutletSettings, SettingsError, load_settings
 from operator_server.store.devices import Device, WebToken
 from operator_server.store.invitations import Invitation, OutgoingMessage
+from operator_server.store.parties import TerminalSession
 from operator_server.store.rows import table
 
 MORE = """
@@ -107,6 +109,29 @@ def test_nobody_is_written_to_without_one_address(house: DeviceHouse, contact: s
     house.change(lambda c: c.execute(update(devices).where(devices.c.terminal_id == "D-1").values(contact=contact)))
     assert house.invite() is None
     assert house.rows(Invitation) == []
+
+
+def test_a_person_can_have_a_link_sent_again(house: DeviceHouse) -> None:
+    first = house.invite()
+    again = house.change(lambda c: invite(c, house.operator, "D-1", house.clock.now()))
+    send_due(house.operator)
+    links = {link_in(house.message(message or "").get_content()) for message in (first, again)}
+    assert len(links) == 2
+    assert "Hotline" in house.person().open(links.pop()).text
+
+
+def test_why_nobody_can_be_sent_a_link_is_said(house: DeviceHouse) -> None:
+    def refused(terminal: str) -> str:
+        with pytest.raises(NotInvited) as caught:
+            house.change(lambda c: invite(c, house.operator, terminal, house.clock.now()))
+        return str(caught.value)
+
+    device, session = table(Device), table(TerminalSession)
+    assert "is not a device that is polled" in refused("T-1")
+    house.change(lambda c: c.execute(update(device).values(contact="")))
+    assert "device change D-1 --contact" in refused("D-1")
+    house.change(lambda c: c.execute(update(session).values(code=None)))
+    assert "was never interrogated" in refused("D-1")
 
 
 def test_a_terminal_that_is_no_device_is_not_written_to(house: DeviceHouse) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from snmp_operator import PollingHouse
+from sqlalchemy import Connection
 from typer.testing import CliRunner
 
 from operator_server.cli.main import app
@@ -18,9 +21,17 @@ from operator_server.snmp.credentials import (
     remove_credential,
     store_credential,
 )
-from operator_server.snmp.registry import CounterSetting, DeviceError, parse_counter
-from operator_server.store.devices import DeviceCredential
+from operator_server.snmp.registry import (
+    Change,
+    CounterSetting,
+    DeviceError,
+    change_device,
+    parse_counter,
+    pause_device,
+)
+from operator_server.store.devices import DeviceCounterReading, DeviceCredential
 from operator_server.store.parties import Event, TerminalKey
+from operator_server.store.rows import add
 
 CONFIG = """
 [operator]
@@ -150,6 +161,77 @@ def test_a_device_is_paused_and_resumed(run: Run) -> None:
     run("device", "resume", "gw-1")
     assert "state: active" in run("device", "show", "gw-1")
     assert "there is none" in run("device", "show", "gw-9", code=1)
+
+
+def test_a_device_is_changed(run: Run) -> None:
+    run("device", "credential", "add", "old", stdin="hidden-word\n")
+    run("device", "credential", "add", "new", stdin="other-word\n")
+    run("account", "create", "A-2", "--name", "Somebody else")
+    run("device", "add", "gw-1", "--host", "192.0.2.1", "--credential", "old", "--subscriber", "A-1")
+    run(
+        "device", "change", "gw-1", "--host", "192.0.2.2", "--port", "1161", "--credential", "new", "--subscriber",
+        "A-2", "--counter", "mib=ifHCInOctets.3", "--contact", "new@example.org", "--poll-seconds", "60",
+    )  # fmt: skip
+    shown = json.loads(run("device", "show", "gw-1", "--json"))
+    assert (shown["address"], shown["credential"], shown["subscriber"]) == ("192.0.2.2:1161", "new", "A-2")
+    assert (shown["contact"], shown["poll_seconds"], len(shown["counters"])) == ("new@example.org", 60, 1)
+    run("device", "change", "gw-1", "--no-counters")
+    assert json.loads(run("device", "show", "gw-1", "--json"))["counters"] == []
+    run("device", "credential", "remove", "old")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "nothing is to be changed"),
+        (("--credential", "none"), "credential 'none': there is none"),
+        (("--host", "a b"), "neither a name nor an address"),
+        (("--subscriber", "A-9"), "A-9"),
+        (("--counter", "mib=ifHCInOctets.3", "--no-counters"), "one of them"),
+    ],
+)
+def test_a_change_that_cannot_be_is_told_and_changes_nothing(run: Run, options: tuple[str, ...], told: str) -> None:
+    run("device", "credential", "add", "old", stdin="hidden-word\n")
+    run("device", "add", "gw-1", "--host", "192.0.2.1", "--credential", "old", "--subscriber", "A-1")
+    before = run("device", "show", "gw-1", "--json")
+    assert told in run("device", "change", "gw-1", *options, code=1)
+    assert run("device", "show", "gw-1", "--json") == before
+    assert "there is none" in run("device", "change", "gw-9", "--port", "1", code=1)
+
+
+def test_counting_begins_anew_at_another_address_unless_the_device_is_the_same(tmp_path: Path) -> None:
+    house = PollingHouse(tmp_path)
+    house.credential("routers", Community("a-secret"))
+    house.device("gw-1", 161, "routers", "mib=ifHCInOctets.1", "mib=ifHCOutOctets.1")
+    now = house.clock.now()
+
+    def read(connection: Connection) -> None:
+        for oid in ("1.3.6.1.2.1.31.1.1.1.6.1", "1.3.6.1.2.1.31.1.1.1.10.1"):
+            add(connection, DeviceCounterReading(terminal_id="gw-1", oid=oid, counter="mib", last_raw="5", last_at=now))
+
+    def change(wanted: Change) -> list[str]:
+        house.write(lambda c: change_device(c, "gw-1", wanted, now))
+        return [row.oid for row in house.rows(DeviceCounterReading)]
+
+    house.write(read)
+    assert len(change(Change(credential="routers"))) == 2
+    assert len(change(Change(host="192.0.2.2", same_device=True))) == 2
+    assert change(Change(counters=[parse_counter("mib=ifHCOutOctets.1")])) == ["1.3.6.1.2.1.31.1.1.1.10.1"]
+    assert change(Change(host="192.0.2.3")) == []
+
+
+def test_a_changed_device_is_interrogated_at_once_and_a_paused_one_stays_paused(tmp_path: Path) -> None:
+    house = PollingHouse(tmp_path)
+    house.credential("routers", Community("a-secret"))
+    house.device("gw-1", 161, "routers")
+    house.device("gw-2", 161, "routers")
+    now = house.clock.now() + timedelta(hours=1)
+    house.write(lambda c: pause_device(c, "gw-2", now, paused=True))
+    for terminal in ("gw-1", "gw-2"):
+        house.write(lambda c, terminal=terminal: change_device(c, terminal, Change(port=1161), now))  # type: ignore[misc]  # bound to this turn
+    assert (house.shown("gw-1").next_poll_at, house.shown("gw-1").trigger) == (now, "logon")
+    assert (house.shown("gw-2").next_poll_at, house.shown("gw-2").state) == (None, "paused")
+    assert [row.data for row in house.rows(Event) if row.kind == "device_changed"] == [{"changed": ["port"]}] * 2
 
 
 def test_a_device_has_no_key_of_ours(tmp_path: Path) -> None:
