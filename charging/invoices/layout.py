@@ -7,8 +7,9 @@ so the number of pages is known on the first, and the time grows with the text o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from reportlab.lib.colors import Color
@@ -66,7 +67,12 @@ class Block(NamedTuple):
 
 def width_of(text: str, style: Style) -> float:
     """The width of one line of ``text``."""
-    return float(stringWidth(text, style.font, style.size))
+    return _width(text, style.font) * style.size
+
+
+@lru_cache(maxsize=1 << 15)
+def _width(text: str, font: str) -> float:
+    return float(stringWidth(text, font, 1))
 
 
 def wrap(text: str, style: Style, width: float) -> list[str]:
@@ -166,26 +172,61 @@ def _shown(text: str, font: str) -> str:
 
 
 def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
-    """Draw ``strips`` downwards from ``top`` (measured from the lower edge of the page)."""
-    placed: list[tuple[float, Run]] = []
+    """Draw ``strips`` downwards from ``top`` (measured from the lower edge of the page).
+
+    The operators of the page are written here rather than by ReportLab's methods for a rectangle and a text, which
+    spend most of a page's time on each number and each change of colour.
+    """
+    code: list[str] = []
+    texts: list[tuple[float, Run]] = []
+    pen = _Pen(canvas)
     for strip in strips:
         for fill in strip.fills:
-            canvas.setFillColor(fill.color)
-            canvas.rect(fill.x, top - fill.down - fill.height, fill.width, fill.height, stroke=0, fill=1)
+            if fill.color is not pen.color:
+                code.append(pen.use(fill.color))
+            code.append(f"{fill.x:.2f} {top - fill.down - fill.height:.2f} {fill.width:.2f} {fill.height:.2f} re f")
         if strip.mark:
             key = f"{canvas.getPageNumber()}-{top:.1f}"
             canvas.bookmarkPage(key, fit="XYZ", left=0, top=top)
             canvas.addOutlineEntry(strip.mark, key)
-        placed += [(top - run.down, run) for run in strip.runs if run.text]
+        texts += [(top - run.down, run) for run in strip.runs if run.text]
         top -= strip.height
-    text = canvas.beginText()
-    current: Style | None = None
-    for y, run in placed:
-        if current is None or run.style[:2] != current[:2]:
-            text.setFont(run.style.font, run.style.size)
-        if current is None or run.style.color is not current.color:
-            text.setFillColor(run.style.color)
-        current = run.style
-        text.setTextOrigin(run.x - width_of(run.text, run.style) if run.right else run.x, y)
-        text.textOut(_shown(run.text, run.style.font))
-    canvas.drawText(text)
+    code.append("BT")
+    for y, run in texts:
+        style = run.style
+        if style.color is not pen.color:
+            code.append(pen.use(style.color))
+        x = run.x - width_of(run.text, style) if run.right else run.x
+        code.append(f"1 0 0 1 {x:.2f} {y:.2f} Tm")
+        code += pen.write(_shown(run.text, style.font), style)
+    code.append("ET")
+    canvas.addLiteral("\n".join(code))
+
+
+class _Pen:
+    """The colour and the font that the next operator of a page will meet."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.color: Color | None = None
+        self._document = canvas._doc
+        self._font: tuple[str, int, float] | None = None
+
+    def use(self, color: Color) -> str:
+        """Change the colour."""
+        self.color = color
+        return _rgb(color)
+
+    def write(self, text: str, style: Style) -> Iterator[str]:
+        """Show ``text``; the parts that lie in one subset of its font each by themselves."""
+        font = getFont(style.font)
+        for subset, codes in font.splitString(text, self._document):
+            wanted = (style.font, subset, style.size)
+            if wanted != self._font:
+                self._font = wanted
+                yield f"{font.getSubsetInternalName(subset, self._document)} {style.size:.4g} Tf"
+            yield f"<{codes.hex()}> Tj"
+
+
+@cache
+def _rgb(color: Color) -> str:
+    return f"{color.red:.4f} {color.green:.4f} {color.blue:.4f} rg"
