@@ -40,6 +40,8 @@ def apply(
     :data:`ON_CROSSING`.
     """
     sql = statements(connection)
+    if not connection.in_transaction():
+        connection.begin()
     decision = Decision(now_micros, group_ids(now_micros))
     read(connection, sql, decision, operations)
     outcomes = [decision.decide(operation) for operation in operations]

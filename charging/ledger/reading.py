@@ -36,8 +36,8 @@ def read(connection: Connection, sql: Statements, decision: Decision, operations
         touched.customers.update(owner for owner, _, _ in charged.accounts if owner != OPERATOR)
     rows = sql.reservations.rows(connection, sql.among(touched.reservations)) if touched.reservations else ()
     if rows:
-        touched.customers.update(row.owner for row in rows)
-        currencies = {row.id: row.currency for row in rows}
+        touched.customers.update(row[2] for row in rows)
+        currencies = {row[0]: row[3] for row in rows}
         touched.wanted.update(
             (OPERATOR, capture.revenue, currencies[capture.reservation_id])
             for capture in touched.captures

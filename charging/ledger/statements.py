@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from charging.ledger.tables import OPERATOR, LedgerAccount, LedgerGroup, Posting, Reservation, Transfer
@@ -45,7 +46,11 @@ groups = table_of(LedgerGroup)
 
 
 class Prepared:
-    """A statement's text for one dialect; values are given in the order of ``names``."""
+    """A statement's text for one dialect; values are given in the order of ``names``.
+
+    It runs on the driver's cursor, as SQLAlchemy's own execution costs more than SQLite's; so the connection must be
+    in a transaction already.
+    """
 
     def __init__(self, statement: Any, dialect: Dialect, names: Sequence[str]) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -54,13 +59,31 @@ class Prepared:
         self.text: str = str(compiled)
 
     def rows(self, connection: Connection, *values: Any) -> Sequence[Any]:
-        """All rows of one execution."""
-        return connection.exec_driver_sql(self.text, values).fetchall()
+        """All rows of one execution, as tuples."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self.text, values)
+            return cursor.fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _wrapped(connection, self.text, error) from error
+        finally:
+            cursor.close()
 
     def each(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
         """One execution for each tuple, none for an empty list."""
         if values:
-            connection.exec_driver_sql(self.text, values)
+            cursor = connection.connection.cursor()
+            try:
+                cursor.executemany(self.text, values)
+            except connection.dialect.loaded_dbapi.Error as error:
+                raise _wrapped(connection, self.text, error) from error
+            finally:
+                cursor.close()
+
+
+def _wrapped(connection: Connection, text: str, error: Exception) -> BaseException:
+    """The driver's error as everybody knows it from SQLAlchemy."""
+    return DBAPIError.instance(text, None, error, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect)
 
 
 class Statements:
