@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from offers.memory import OfferMemory
 from offers.rejections import hidden_products
 from offers.selection import explain
+from operator_server.audit import cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -26,9 +27,9 @@ from operator_server.devices.visitors import takes_packages
 from operator_server.negotiation.book import last_code, rejections_of
 from operator_server.offering.live import read_configuration
 from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.offering.rejections import RejectionError, undo_rejection
 from operator_server.parties import exists
 from operator_server.store.dealings import Rejection
-from operator_server.store.feed import record
 from operator_server.store.parties import Binding, Subscriber, Terminal
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -152,7 +153,7 @@ def list_rejections(
 
 
 @rejections.command()
-@says_errors()
+@says_errors(RejectionError)
 def undo(
     rejection_id: Annotated[str, typer.Argument(help="Id from `tollgate rejection list`.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept.")],
@@ -165,22 +166,6 @@ def undo(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-
-        def undone(connection: Connection) -> str:
-            rejection = table(Rejection)
-            row = connection.execute(select(rejection).where(rejection.c.id == rejection_id)).first()
-            if row is None:
-                raise CommandError(f"rejection {rejection_id}: there is none; see `tollgate rejection list`")
-            if row.undone_at is not None:
-                raise CommandError(f"rejection {rejection_id}: was undone at {row.undone_at:%Y-%m-%d %H:%M} already")
-            connection.execute(
-                update(rejection)
-                .where(rejection.c.id == rejection_id)
-                .values(undone_at=now, undone_by=by, undo_reason=reason)
-            )
-            record(
-                connection, now, "rejection_undone", subscriber=row.subscriber_id, reference=rejection_id, reason=reason
-            )
-            return f"{row.offer_id} is shown to {row.subscriber_id} again."
-
-        out.print(transact(operator.engine, undone))
+        actor = cli_actor() if by == "operator" else f"{cli_actor()} ({by})"
+        row = transact(operator.engine, lambda c: undo_rejection(c, rejection_id, reason, now, actor=actor))
+        out.print(f"{row.offer_id} is shown to {row.subscriber_id} again.")

@@ -11,6 +11,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from operator_samples import House, copied
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from web_dealings import deal
 from web_samples import Site
 
@@ -49,6 +50,7 @@ def site(peopled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - set(LEFT_OUT)))
 def test_every_answer_is_one_that_the_document_names(site: Site, name: str) -> None:
+    # That a cursor is signed, an id known, a TOML text an offer, no schema can say; such requests may be refused.
     headers = {"Authorization": f"Bearer {site.token('administrator')}"}
 
     @settings(
@@ -57,7 +59,7 @@ def test_every_answer_is_one_that_the_document_names(site: Site, name: str) -> N
     )  # fmt: skip
     @given(case=OPERATIONS[name].as_strategy())
     def asked(case: Any) -> None:
-        case.validate_response(case.call(headers=headers))
+        case.validate_response(case.call(headers=headers), excluded_checks=[positive_data_acceptance])
 
     asked()
 

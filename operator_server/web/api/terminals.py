@@ -227,7 +227,7 @@ def change_terminal(call: Call, terminal: Identifier, body: TerminalChange, if_m
     return call.write(change)
 
 
-@routes.get("/terminals/{terminal}/offers", needs=READS)
+@routes.get("/terminals/{terminal}/offers", needs=READS, problems=[409])
 def explain_offers(call: Call, terminal: Identifier, paging: PageOf) -> Page[ExplainedOffer]:
     """Why each offer of the catalogue is shown on the terminal or not."""
     view, now, offers = _one(call.connection, terminal, call.now), call.now, call.web.offers
