@@ -20,6 +20,7 @@ from operator_server.cli import (
     db,
     demo,
     device,
+    finance,
     invoice,
     ledger,
     offer,
@@ -61,6 +62,7 @@ app.add_typer(claims.mandates, name="mandate")
 app.add_typer(claims.disputes, name="dispute")
 app.add_typer(claims.write_offs, name="write-off")
 app.add_typer(reminder.app, name="reminder")
+app.add_typer(finance.app, name="finance")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
 app.add_typer(usage.app, name="usage")

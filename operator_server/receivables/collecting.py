@@ -96,7 +96,7 @@ def revoke_mandate(connection: Connection, settings: Settings, mandate: str, now
     """Nothing is collected by a mandate any more; whether it was active."""
     lock(connection)
     if connection.execute(select(_mandate.c.id).where(_mandate.c.id == mandate)).first() is None:
-        raise ReceivablesError(f"mandate {mandate}: there is none; `tollgate payment mandates` lists them")
+        raise ReceivablesError(f"mandate {mandate}: there is none; `tollgate mandate list` lists them")
     return _revoke(connection, _mandate.c.id == mandate, now)
 
 

@@ -164,7 +164,7 @@ def reopen_written_off(
 def _asked(connection: Connection, id: str) -> Row[Any]:
     row = connection.execute(select(_write_off).where(_write_off.c.id == id)).first()
     if row is None:
-        raise ReceivablesError(f"write-off {id}: there is none; `tollgate payment write-offs` lists them")
+        raise ReceivablesError(f"write-off {id}: there is none; `tollgate write-off list` lists them")
     return row
 
 
