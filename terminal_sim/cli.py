@@ -20,6 +20,7 @@ from rich.table import Table
 from signalling.clock import Clock, SharedClock, SystemClock, from_micros
 from signalling.configuration import Configuration, ConfigurationError
 from terminal_sim import state as states
+from terminal_sim.card import CardFileError
 from terminal_sim.host import read_host
 from terminal_sim.journal import JournalError
 from terminal_sim.profiles import ProfileError, read_profile, read_profiles
@@ -43,7 +44,7 @@ def says_errors(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (TrustError, JournalError, ProfileError, ConfigurationError, FileExistsError) as error:
+        except (TrustError, JournalError, ProfileError, ConfigurationError, CardFileError, FileExistsError) as error:
             _fail(str(error))
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -111,11 +112,28 @@ def run(
     state: StateOption,
     language: Annotated[list[str] | None, typer.Option("--language", help="Preferred language; repeat.")] = None,
     clock: ClockOption = "system",
+    applet: Annotated[
+        bool, typer.Option("--applet", help="Play the user of a phone with the SIM card in STATE/card.json.")
+    ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="With --applet: print and explain each command to the card and its answer.")
+    ] = False,
+    radio: Annotated[
+        str, typer.Option("--radio", help="With --applet: host:port of `tollgate-terminal smsc`; default: the link.")
+    ] = "",
+    number: Annotated[str, typer.Option("--number", help="With --radio: the card's telephone number.")] = "",
 ) -> None:
     """Play the terminal's user in a text menu; commands may also come from a pipe.
 
+    With --applet a phone is drawn, whose card speaks to the operator: over this terminal's link, or by short messages.
+
     Example: tollgate-terminal run --state my-terminal
     """
+    if applet:
+        from terminal_sim.phone import run_phone
+
+        run_phone(state, _clock(clock), console, trace=trace, radio=radio, number=number)
+        return
     from twisted.internet import reactor
 
     from terminal_sim.console import TerminalConsole
@@ -311,6 +329,31 @@ def fleet_keys(
         for (terminal, key), name in zip(enrolment(count, seed), names, strict=True):
             writer.writerow((terminal, key, name))
     _say(f"{out}: {count} terminals of seed {seed}; enrol them with `tollgate terminal import {out}`")
+
+
+@app.command()
+@says_errors
+def smsc(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="SMPP port; 0: any free one.")] = 2775,
+    radio_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for phones; 0: any free one.")] = 2776,
+    password_file: Annotated[
+        Path | None, typer.Option(help="The password of the operator's server; default: none.")
+    ] = None,
+) -> None:
+    """Play a short message centre: SMPP 3.4 for the operator's server, a line protocol for simulated phones.
+
+    Example: tollgate-terminal smsc --port 2775 --radio-port 2776
+    """
+    from twisted.internet import reactor
+
+    from terminal_sim.smsc import Centre
+
+    password = password_file.read_text(encoding="utf-8").strip() if password_file else ""
+    loop: Any = reactor
+    centre = Centre(loop, SystemClock(), password)
+    ports = centre.listen(port, radio_port)
+    _say(f"SMPP on 127.0.0.1:{ports[0]}, phones on 127.0.0.1:{ports[1]}")
+    loop.run()
 
 
 @app.command("snmp-agent")

@@ -99,6 +99,11 @@ class Handset:
         self._transmit, self._network, self._trace = transmit, network, trace
         self._asked: Fetched | None = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether the card waits for the user."""
+        return self._asked is not None
+
     # Power and network.
 
     def power_on(self) -> None:

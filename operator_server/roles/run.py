@@ -23,7 +23,7 @@ from twisted.logger import (
 
 from operator_server.context import Operator
 
-ROLES = ("link", "web", "worker", "snmp")
+ROLES = ("link", "web", "worker", "snmp", "sms")
 POLLER_NICENESS = 10
 Announce = Callable[[str], None]
 
@@ -69,11 +69,15 @@ def give_way() -> None:
 
 
 def default_roles(operator: Operator) -> list[str]:
-    """The roles that an operator needs: ``snmp`` where its settings ask for it or there is a device."""
+    """The roles that an operator needs: ``snmp`` where its settings ask for it or there is a device, ``sms`` where a
+    short message centre is set."""
     from operator_server.store.devices import has_devices
 
     wanted = operator.settings.snmp.enabled or has_devices(operator.engine)
-    return [role for role in ROLES if role != "snmp" or wanted]
+    unwanted = {"snmp"} if not wanted else set()
+    if not operator.settings.sms.host:
+        unwanted.add("sms")
+    return [role for role in ROLES if role not in unwanted]
 
 
 def _run_web(operator: Operator, announce: Announce) -> int:
@@ -145,10 +149,26 @@ class _Running:
                 self._stops.append(snmp.stop)
                 told = yield snmp.start()
                 self._announce(f"snmp: polling, {told}")
+            if "sms" in self._roles:
+                self._start_sms()
         except Exception as error:  # noqa: BLE001 - whatever keeps a role from starting is told, then the process ends
             self._announce(f"cannot start: {error}")
             self._code = 1
             self._reactor.stop()
+
+    def _start_sms(self) -> None:
+        sms = self._operator.settings.sms
+        if not sms.host:
+            self._announce("sms: no short message centre is set (sms.host); cards are reached over links alone")
+            return
+        from twisted.internet.threads import deferToThread
+
+        from operator_server.roles.sms import SmsRole
+
+        role = SmsRole(self._operator)
+        role.start()
+        self._stops.append(lambda: deferToThread(role.stop))
+        self._announce(f"sms: short message centre {sms.host}:{sms.port}")
 
     def _start_web(self) -> None:
         import uvicorn

@@ -1,0 +1,237 @@
+"""Cards by short messages: a line to a short message centre, SMPP 3.4 (smpplib), in a thread of its own.
+
+The line binds as transceiver, sends what waits for cards, and brings what cards send to the desk. A message of a card
+is acknowledged to the centre when what follows from it is in the store; a part of a longer one, when it is noted. When
+the line breaks it is built again; packets that were not acknowledged go out again, and the card takes each once.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from smpplib import consts
+from smpplib.client import Client
+from smpplib.exceptions import ConnectionError as LineBroken
+from smpplib.exceptions import PDUError
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import OperationalError
+from twisted.logger import Logger
+
+from operator_server.cards import channel
+from operator_server.cards.desk import CardDesk
+from operator_server.context import Operator
+from operator_server.settings import SmsSettings
+from operator_server.store.cards import CardPacketRow, card_row
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+from signalling.card.sms import DCS_CARD, PID_SIM_DOWNLOAD, Reassembler, decode_user_data
+from signalling.card.tlv import CardError
+
+log = Logger()
+
+LARGEST_PDU = 64 * 1024
+MOST_PARTS = 1000
+TURN_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+ANSWER_SECONDS = 10.0
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+ATTEMPTS = 6
+TRY_AGAIN = timedelta(seconds=15)
+_UDHI = 0x40
+_NOW_AND_THEN = {consts.SMPP_ESME_RTHROTTLED, consts.SMPP_ESME_RMSGQFUL, consts.SMPP_ESME_RSYSERR}
+
+
+class _Client(Client):  # type: ignore[misc]  # smpplib has no types
+    """smpplib's client, with the host's name checked under TLS and a limit to what is read."""
+
+    def _create_socket(self) -> socket.socket:
+        raw = socket.create_connection((self.host, self.port), timeout=self.timeout)
+        return self._ssl_context.wrap_socket(raw, server_hostname=self.host) if self._ssl_context else raw
+
+    def connect(self) -> None:
+        try:
+            self._socket = self._create_socket()
+        except OSError as error:
+            raise LineBroken(str(error)) from None
+        self.state = consts.SMPP_CLIENT_STATE_OPEN
+
+    def _recv_exact(self, exact_size: int) -> bytes:
+        if not 0 <= exact_size <= LARGEST_PDU:
+            raise LineBroken(f"the centre announces a message of {exact_size} bytes")
+        data: bytes = super()._recv_exact(exact_size)
+        return data
+
+
+class SmsLine:
+    """The line of one process; ``start`` and ``stop`` it. ``state`` tells for people how it stands."""
+
+    def __init__(self, operator: Operator, desk: CardDesk) -> None:
+        self.state = "not started"
+        self._operator = operator
+        self._desk = desk
+        self._settings: SmsSettings = operator.settings.sms
+        self._parts = Reassembler(MOST_PARTS)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sms", daemon=True)
+        self._unanswered: dict[int, int] = {}
+
+    def start(self) -> None:
+        """Begin; the line is built in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Unbind and end."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            try:
+                self._serve()
+                delay = FIRST_DELAY
+            except (LineBroken, PDUError, OSError, struct.error, ValueError, KeyError) as error:
+                self.state = f"no line to the short message centre: {error}"
+                log.warn("{state}; it is tried again in {delay} s", state=self.state, delay=delay)
+                self._stopping.wait(delay)
+                delay = min(delay * 2, LONGEST_DELAY)
+
+    def _serve(self) -> None:
+        settings = self._settings
+        context = ssl.create_default_context() if settings.tls else None
+        client = _Client(
+            settings.host, settings.port, timeout=ANSWER_SECONDS, ssl_context=context, allow_unknown_opt_params=True
+        )
+        client.set_message_received_handler(self._received)
+        client.set_message_sent_handler(self._answered)
+        client.set_error_pdu_handler(self._answered)
+        client.connect()
+        try:
+            client.bind_transceiver(system_id=settings.system_id, password=settings.password.get_secret_value())
+            self.state = f"bound to {settings.host}:{settings.port}"
+            log.info("the short message centre is {state}", state=self.state)
+            self._turns(client)
+            client.unbind()
+        finally:
+            client.state = consts.SMPP_CLIENT_STATE_OPEN
+            client.disconnect()
+
+    def _turns(self, client: _Client) -> None:
+        due, heard = 0.0, time.monotonic()
+        while not self._stopping.is_set():
+            if time.monotonic() >= due:
+                due = time.monotonic() + TURN_SECONDS
+                self._transact(lambda c: self._desk.turn(c, self._operator.clock.now()))
+            sent = self._send_waiting(client)
+            if self._readable(client, 0 if sent else LOOK_SECONDS):
+                client.read_once(auto_send_enquire_link=False)
+                heard = time.monotonic()
+            elif time.monotonic() - heard > self._settings.enquire_seconds:
+                heard = time.monotonic()
+                self._enquire(client)
+
+    @staticmethod
+    def _readable(client: _Client, seconds: float) -> bool:
+        line = client._socket
+        pending: Callable[[], int] = getattr(line, "pending", lambda: 0)
+        return bool(pending()) or bool(select.select([line], [], [], seconds)[0])
+
+    def _enquire(self, client: _Client) -> None:
+        from smpplib import smpp
+
+        client.send_pdu(smpp.make_pdu("enquire_link", client=client))
+
+    # To cards.
+
+    def _send_waiting(self, client: _Client) -> int:
+        now = self._operator.clock.now()
+        rows = self._transact(lambda c: channel.waiting(c, "sms", now, most=50))
+        for row in rows:
+            if self._stopping.is_set():
+                break
+            self._send(client, row)
+        return len(rows)
+
+    def _send(self, client: _Client, row: Any) -> None:
+        """A packet's parts, each answered before the next: a card cannot use parts that come without the others."""
+        for part in channel.parts(row.packet, row.counter):
+            pdu = client.send_message(
+                source_addr_ton=consts.SMPP_TON_INTL,
+                source_addr_npi=consts.SMPP_NPI_ISDN,
+                source_addr=self._settings.number.removeprefix("+"),
+                dest_addr_ton=consts.SMPP_TON_INTL,
+                dest_addr_npi=consts.SMPP_NPI_ISDN,
+                destination_addr=row.msisdn.removeprefix("+"),
+                esm_class=_UDHI,
+                protocol_id=PID_SIM_DOWNLOAD,
+                data_coding=DCS_CARD,
+                short_message=part.encode(),
+            )
+            status = self._await(client, pdu.sequence)
+            if status:
+                self._not_taken(row, status)
+                return
+            time.sleep(1 / self._settings.per_second)
+        now = self._operator.clock.now()
+        self._transact(lambda c: channel.mark_sent(c, [row.id], now))
+
+    def _await(self, client: _Client, sequence: int) -> int:
+        end = time.monotonic() + ANSWER_SECONDS
+        while sequence not in self._unanswered:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise LineBroken("the centre does not answer")
+            if self._readable(client, left):
+                client.read_once(auto_send_enquire_link=False)
+        return self._unanswered.pop(sequence)
+
+    def _answered(self, pdu: Any) -> None:
+        if pdu.command == "submit_sm_resp":
+            self._unanswered[pdu.sequence] = pdu.status
+
+    def _not_taken(self, row: Any, status: int) -> None:
+        """The centre refuses: later again while that may help, else the packet has failed."""
+        now, packets = self._operator.clock.now(), table(CardPacketRow)
+        reason = f"the centre answers {status:08X}: {consts.DESCRIPTIONS.get(status, 'unknown')}"
+        again = status in _NOW_AND_THEN and row.attempts + 1 < ATTEMPTS
+        values: dict[str, Any] = {"attempts": row.attempts + 1, "reason": reason[:250]}
+        values |= {"due_at": now + TRY_AGAIN} if again else {"state": "failed", "done_at": now}
+        self._transact(lambda c: c.execute(update(packets).where(packets.c.id == row.id).values(**values)))
+        log.warn("a packet to card {card} was not taken: {reason}", card=row.terminal_id, reason=reason)
+
+    # From cards.
+
+    def _received(self, pdu: Any) -> int:
+        """What the centre is answered: that the message is taken, or that it should come again."""
+        source = pdu.source_addr
+        digits = source.decode("ascii", "replace") if isinstance(source, bytes) else str(source or "")
+        number = "+" + digits.removeprefix("+")
+        try:
+            part = decode_user_data(pdu.short_message or b"", has_header=bool((pdu.esm_class or 0) & _UDHI))
+            content = self._parts.add(number, part)
+            if content is not None:
+                whole = content
+                self._transact(lambda c: self._take(c, number, whole))
+        except CardError as no:
+            log.info("a message from {number} is ignored: {why}", number=number, why=str(no))
+        except OperationalError as error:
+            log.warn("a message from {number} is put off: {why}", number=number, why=str(error.orig))
+            return int(consts.SMPP_ESME_RSYSERR)
+        return int(consts.SMPP_ESME_ROK)
+
+    def _take(self, connection: Connection, number: str, content: Any) -> None:
+        card = card_row(connection, msisdn=number)
+        if card is None:
+            raise CardError("no card has this number")
+        self._desk.take(connection, card, content, self._operator.clock.now(), route="sms")
+
+    def _transact(self, operation: Callable[[Connection], Any]) -> Any:
+        return transact(self._operator.engine, operation)

@@ -1,0 +1,189 @@
+"""A phone on the screen: drawn with its keys, used by keyboard, or by words from a pipe.
+
+Keys: arrows move, Enter is OK, Left or Escape goes back, Ctrl-X is the red key, Ctrl-N refuses, Tab asks for help,
+m opens the card's menu, q quits; digits and letters are typed. Words, a line each: ``menu``, ``ok``, ``back``,
+``red``, ``refuse``, ``help``, ``up``, ``down``, ``choose TEXT``, ``type TEXT``, ``wait``, ``show``, ``pause SECONDS``,
+``quit``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from rich.align import Align
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.text import Text
+
+from signalling.card.explain import as_text, explain_answer, explain_command
+from terminal_sim.handset import Handset, Key, Screen
+
+WIDTH = 34
+LINES = 8
+KEYS = {
+    "\r": Key.OK, "\n": Key.OK, "\x1b[A": Key.UP, "\x1b[B": Key.DOWN, "\x1b[D": Key.BACK, "\x1b[C": Key.OK,
+    "\x1b": Key.BACK, "\x18": Key.RED, "\x0e": Key.REFUSE, "\t": Key.HELP, "\x7f": Key.DELETE,
+}  # fmt: skip
+WORDS = {
+    "ok": Key.OK, "back": Key.BACK, "red": Key.RED, "refuse": Key.REFUSE, "help": Key.HELP, "up": Key.UP,
+    "down": Key.DOWN,
+}  # fmt: skip
+
+
+def drawn(screen: Screen, notice: str = "") -> Panel:
+    """The phone as it looks now."""
+    body = Text(no_wrap=False)
+    if screen.kind == "idle":
+        body.append("\n\nTollgate\n\n" if not notice else f"\n{notice}\n")
+    else:
+        body.append(screen.title + "\n", style="bold" if screen.lines else "")
+    top = max(0, min(screen.marked - LINES // 2, len(screen.lines) - LINES))
+    for place, item in enumerate(screen.lines[top : top + LINES], top):
+        body.append(
+            f"{'>' if place == screen.marked else ' '} {item.text}\n", "reverse" if place == screen.marked else ""
+        )
+    if screen.kind == "input":
+        body.append(("*" * len(screen.typed) if screen.hidden else screen.typed) + "_\n", style="underline")
+    keys = {"idle": "m menu   q quit", "key": "press a key", "text": "Enter OK   Left back"}
+    foot = keys.get(screen.kind, "Enter OK   Left back") + ("   Tab help" if screen.help else "")
+    body.append("\n" + foot, style="dim")
+    return Panel(body, width=WIDTH, title="phone", subtitle="Ctrl-X red key", padding=(0, 1))
+
+
+def as_line(screen: Screen, notice: str = "") -> str:
+    """The screen in one line, for scripts."""
+    if screen.kind == "idle":
+        return f"[idle] {notice}".rstrip()
+    lines = " | ".join(("*" if place == screen.marked else "") + item.text for place, item in enumerate(screen.lines))
+    return f"[{screen.kind}] {screen.title}" + (f" | {lines}" if lines else "")
+
+
+class Tracer:
+    """Prints what crosses the card's interface, explained; ``on`` or not."""
+
+    def __init__(self, console: Console, *, on: bool) -> None:
+        self._console = console
+        self.on = on
+
+    def __call__(self, direction: str, data: bytes) -> None:
+        if not self.on:
+            return
+        lines = explain_command(data) if direction == ">" else explain_answer(data)
+        who = "phone -> card" if direction == ">" else "card -> phone"
+        self._console.print(f"{who}\n{as_text(lines)}", markup=False, highlight=False, soft_wrap=True)
+
+
+class PhoneConsole:
+    """Reads keys or words in a thread; ``call`` runs a function where the phone lives and waits for it."""
+
+    def __init__(self, handset: Handset, console: Console, call: Callable[[Callable[[], Any]], Any]) -> None:
+        self._handset = handset
+        self._console = console
+        self._call = call
+        self.notice = ""
+        self._live = False
+
+    def changed(self) -> None:
+        """Something happened that the user did not do: draw again."""
+        if self._live:
+            self._draw()
+
+    def run(self, source: IO[str] = sys.stdin) -> None:
+        """Until the user quits or the input ends."""
+        if source.isatty():
+            self._live = True
+            with _raw(source):
+                self._draw()
+                for key in _keys(source):
+                    if not self._pressed(key):
+                        return
+                    self._draw()
+        else:
+            for line in source:
+                if not self._word(line.strip()):
+                    return
+                self._say()
+
+    def _pressed(self, key: str) -> bool:
+        idle = self._handset.screen.kind == "idle"
+        if key == "q" and idle:
+            return False
+        if key == "m" and idle:
+            self._call(self._handset.open_menu)
+        elif key in KEYS or key.isprintable():
+            self._call(lambda: self._handset.press(KEYS.get(key, key)))
+        return True
+
+    def _word(self, line: str) -> bool:
+        word, _, rest = line.partition(" ")
+        handset = self._handset
+        if word == "quit":
+            return False
+        if word == "menu":
+            self._call(handset.open_menu)
+        elif word == "wait":
+            self._call(handset.wait)
+        elif word == "type":
+            self._call(lambda: handset.enter(rest) if handset.screen.kind == "input" else handset.press(rest[:1]))
+        elif word == "choose":
+            try:
+                self._call(lambda: handset.choose(rest))
+            except LookupError as error:
+                self._console.print(str(error), markup=False, highlight=False)
+        elif word == "pause":
+            time.sleep(min(60.0, float(rest or "1")))
+        elif word in WORDS:
+            self._call(lambda: handset.press(WORDS[word]))
+        elif word and word != "show":
+            self._console.print(f"{word!r} is no word here; see --help", markup=False, highlight=False)
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Wait until the phone has had something to show for a moment; a script needs the answer to its last word."""
+        last, quiet, end = "", 0, time.monotonic() + 8
+        while quiet < 6 and time.monotonic() < end:
+            time.sleep(0.05)
+            now = as_line(self._handset.screen)
+            busy = self._handset.screen.kind == "text" and not self._handset.asked
+            quiet = quiet + 1 if now == last and not busy else 0
+            last = now
+
+    def _say(self) -> None:
+        self._console.print(as_line(self._handset.screen, self.notice), markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> None:
+        self._console.clear()
+        self._console.print(Group(Align.left(drawn(self._handset.screen, self.notice))))
+
+
+@contextmanager
+def _raw(source: IO[str]) -> Iterator[None]:
+    before = termios.tcgetattr(source)
+    tty.setcbreak(source)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(source, termios.TCSADRAIN, before)
+
+
+def _keys(source: IO[str]) -> Iterator[str]:
+    """A key at a time; an arrow is one key."""
+    number = source.fileno()
+    while data := os.read(number, 1):
+        if data == b"\x1b" and select.select([number], [], [], 0.05)[0]:
+            data += os.read(number, 2)
+        elif data[0] >= 0xC0:
+            data += os.read(number, 1 if data[0] < 0xE0 else 2 if data[0] < 0xF0 else 3)
+        yield data.decode("utf-8", "replace")
+
+
+__all__ = ["PhoneConsole", "Tracer", "as_line", "drawn"]
