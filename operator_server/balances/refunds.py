@@ -42,14 +42,14 @@ def refund(
     lock(connection, [row.account_id])
 
     def do() -> dict[str, Any]:
-        left = _left(connection, row)
-        paid = left.net + left.paid_tax
+        left_net, left_tax = _left(connection, row)
+        paid = left_net + left_tax
         given = paid if amount is None else amount
         if given <= 0 or given > paid:
             asked, rest = format_micros(given, row.currency), format_micros(max(0, paid), row.currency)
             raise BalanceError("exceeds_charge", f"charge {charge}: {asked} {row.currency} asked, {rest} of it is left")
         # The last refund takes what rounding left; so all together give back exactly net and tax.
-        tax = round_ratio(left.paid_tax * given, paid, "half_up")
+        tax = round_ratio(left_tax * given, paid, "half_up")
         reverse = Reverse(source=SOURCE, op_id=id, transfer_id=row.transfer_id, amount=given, effective_at=now)
         transfer = post(connection, reverse, now)
         if tax:
@@ -79,13 +79,14 @@ def _charge(connection: Connection, charge: str) -> Row[Any]:
     return row
 
 
-def _left(connection: Connection, row: Row[Any]) -> Any:
-    """What of the charge was not given back yet: ``net`` and ``paid_tax``."""
+def _left(connection: Connection, row: Row[Any]) -> tuple[int, int]:
+    """What of the charge was not given back yet, net and the tax that was paid with it."""
     columns = [func.coalesce(func.sum(_charges.c[name]), 0).label(name) for name in ("net", "paid_tax")]
     mine = (_charges.c.id == row.id) | (
         (_charges.c.agreement_id == row.agreement_id) & (_charges.c.reverses_id == row.id)
     )
-    return connection.execute(select(*columns).where(mine)).one()
+    net, tax = connection.execute(select(*columns).where(mine)).one()
+    return int(net), int(tax)
 
 
 def _keep(connection: Connection, row: Row[Any], net: int, tax: int, transfer: str, now: datetime) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "counting"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "usage"))
-sys.path.insert(0, str(Path(__file__).parent.parent))
+for _folder in ("../counting", "../usage", ".."):
+    sys.path.insert(0, str((Path(__file__).parent / _folder).resolve()))
 
-from balance_samples import Purse
+from balance_samples import Purse  # noqa: E402 - found by the folders above
+from postgres import postgres_server, postgres_url  # noqa: E402 - the same
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 @pytest.fixture
@@ -20,4 +22,4 @@ def purse() -> Iterator[Purse]:
     made = Purse()
     yield made
     assert made.altered or made.findings() == []
-    made.shop.engine.dispose()
+    made.engine.dispose()
