@@ -35,10 +35,12 @@ from operator_server.cli import (
     user,
 )
 from operator_server.cli.common import CONFIG, fail, out, says_errors
+from operator_server.context import Operator
+from operator_server.delivery.publishing import open_though_paid
 from operator_server.devices.messages import check_templates
-from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.offering.loading import BrokenCatalogue, Loaded, load
 from operator_server.receivables.letters import check_reminder_templates
-from operator_server.settings import load_settings
+from operator_server.settings import Settings, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,8 +95,28 @@ def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] 
         for problem in broken.problems:
             out.print(str(problem))
         raise fail(f"{len(broken.problems)} fault(s) in {folder}") from None
+    readable = _readable(settings, loaded)
+    for product, version in readable:
+        out.print(
+            f"{folder}: {product} {version} is published open, but an offer asks money for it: publish it again under "
+            f"another version, which will be sealed, then `tollgate release revoke {product} {version}`"
+        )
+    if readable:
+        raise fail(f"{len(readable)} release(s) that can be read without paying")
     versions = sum(len(tariff.versions) for tariff in loaded.tariffs)
     out.print(f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.")
+
+
+def _readable(settings: Settings, loaded: Loaded) -> list[tuple[str, str]]:
+    """What is published in the clear and costs money; nothing where there is no database yet."""
+    if not settings.store.url and not (settings.store.data / "tollgate.sqlite").exists():
+        return []
+    operator = Operator(settings, settings.make_clock())
+    try:
+        with operator.engine.connect() as connection:
+            return open_though_paid(connection, loaded.catalogue)
+    finally:
+        operator.engine.dispose()
 
 
 def main() -> None:

@@ -60,6 +60,9 @@ def publish(
         )
         if name not in loaded.catalogue.products:
             out.print("No offer names this product yet.")
+        with operator.engine.connect() as connection:
+            for product, other in publishing.open_though_paid(connection, loaded.catalogue):
+                out.print(f"{product} {other} is still published open, though an offer asks money for it: revoke it.")
 
 
 def _date(text: str) -> datetime | None:

@@ -174,3 +174,14 @@ def valid_releases(connection: Connection, now: datetime) -> dict[str, list[str]
 def paid_products(offers: Iterable[Offer]) -> Collection[str]:
     """Products that some offer asks money for: their packages are sealed."""
     return {offer.product for offer in offers if any(mode_kind(mode.kind).paid for mode in offer.modes)}
+
+
+def open_though_paid(connection: Connection, offers: Iterable[Offer]) -> list[tuple[str, str]]:
+    """Valid releases that were published open, and that some offer asks money for by now: anybody can read them."""
+    release = table(Release)
+    rows = connection.execute(
+        select(release.c.product, release.c.version)
+        .where(release.c.status == "valid", release.c.sealed.is_(False), release.c.product.in_(paid_products(offers)))
+        .order_by(release.c.product, release.c.version)
+    )
+    return [(row.product, row.version) for row in rows]

@@ -18,7 +18,7 @@ from signalling.proof import ProofError, verify
 
 _WHO = """
 SELECT {array_of}({array}(
-    w.value, t.status, {key}, b.subscriber_id, s.account_id, s."groups", a.language, {code},
+    w.value, t.status, {key}, b.subscriber_id, s.account_id, s."groups", a.language, {code}, a.currency,
     (SELECT {array_of}({array}(
         r.product, r.offer_id, r.offer_version, r.price_digest, r."release", r.until_at))
      FROM rejection r
@@ -149,6 +149,7 @@ class _Row(msgspec.Struct, array_like=True):
     groups: str | list[str] | None
     language: str | None
     code: str | None
+    currency: str | None
     rejections: tuple[ActiveRejection, ...] | None
 
 
@@ -173,5 +174,6 @@ def _context(row: _Row) -> LogonContext | Stranger:
         frozenset(groups) if groups else _NO_GROUPS,
         row.language or "",
         bytes.fromhex(row.key),
+        currency=row.currency or "",
     )
     return LogonContext(visitor, row.rejections or (), bytes.fromhex(row.code) if row.code else None)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_samples import DAY, NOW, House
+from operator_samples import DAY, NOW, OFFERS, House
 
 from operator_server.delivery import publishing
 from operator_server.delivery.publishing import (
     Package,
     PublishError,
+    open_though_paid,
     paid_products,
     publish,
     valid_releases,
@@ -167,3 +168,17 @@ def test_what_was_never_published_cannot_be_withdrawn(house: House) -> None:
 
 def test_products_with_a_paid_mode_are_to_be_sealed(house: House) -> None:
     assert paid_products(load(house.operator.settings).catalogue) == {"game", "hotline", "yen"}
+
+
+def test_a_release_that_was_published_open_and_costs_money_now_is_named(house: House) -> None:
+    catalogue = load(house.operator.settings).catalogue
+    with house.engine.connect() as connection:
+        assert open_though_paid(connection, catalogue) == []
+    path = house.folder / "configs" / "offers" / "shop.toml"
+    priced = OFFERS.replace('id = "free"\nkind = "free"', 'id = "buy"\nkind = "one_off"\namount = "1.00"', 1)
+    path.write_text(priced)
+    with house.engine.connect() as connection:
+        assert open_though_paid(connection, load(house.operator.settings).catalogue) == [("notes", "1.0")]
+    house.change(lambda c: withdraw(c, "notes", "1.0", "open", NOW))
+    with house.engine.connect() as connection:
+        assert open_though_paid(connection, load(house.operator.settings).catalogue) == []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from operator_samples import DAY, NOW, OFFERS, House, User
+from operator_samples import DAY, HOUR, NOW, OFFERS, House, User
 from sqlalchemy import update
 
 from operator_server.negotiation.book import rejections_of
+from operator_server.offering.loading import keep_versions, load
 from operator_server.store.dealings import Rejection
 from operator_server.store.parties import Event
 from operator_server.store.rows import table
@@ -121,3 +122,41 @@ def test_an_offer_that_is_not_in_the_catalogue_can_be_neither_rejected_nor_postp
     assert user.refused(user.say, Reject("nothing", "nothing@1")) == "unknown_offer"
     assert user.refused(user.say, Later("nothing", "nothing@1")) == "unknown_offer"
     assert not house.rows(Rejection)
+
+
+REOPENING = OFFERS.replace('text.de = { title = "Spiel" }', 'rejection = { reopen_on = ["new_price"] }', 1)
+
+
+@pytest.mark.requirement("S5")
+def test_a_new_version_of_the_tariff_is_a_new_price_when_it_begins(house: House, user: User) -> None:
+    offers(house, REOPENING)
+    reject(user, "game")
+    december = datetime(2026, 12, 1, tzinfo=UTC)
+    house.clock.set(december - 2 * HOUR)
+    assert "game" not in user.menu()
+    house.clock.set(december)
+    assert "game" in user.menu()
+
+
+def test_a_rejection_is_of_the_price_that_was_shown_though_another_holds_by_now(house: House, user: User) -> None:
+    offers(house, REOPENING)
+    house.change(lambda c: keep_versions(c, load(house.operator.settings), NOW))
+    shown = user.version("game")
+    offers(house, REOPENING.replace("6.99", "3.99"))
+    user.say(Reject("game", shown))
+    assert "game" in user.menu()
+    offers(house, REOPENING.replace('label = { en = "Buy once" }', 'label = { en = "Purchase" }'))
+    assert "game" not in user.menu()
+
+
+def test_a_rejection_is_of_the_release_that_was_shown_though_a_newer_one_came(house: House, user: User) -> None:
+    offers(house, OFFERS.replace('text.de = { title = "Spiel" }', 'rejection = { reopen_on = ["new_release"] }', 1))
+    house.publish("game", "1.1", b"newer")
+    user.say(Reject("game", user.version("game"), release="1.0"))
+    assert [row.release for row in house.rows(Rejection)] == ["1.0"]
+    assert "game" in user.menu()
+
+
+def test_a_release_that_was_never_published_cannot_be_rejected_into_the_future(house: House, user: User) -> None:
+    user.say(Reject("game", user.version("game"), release="99"))
+    assert [row.release for row in house.rows(Rejection)] == ["1.0"]
