@@ -12,6 +12,7 @@ from invoice_samples import SELLER, agreement, invoice, per_use
 from pypdf import PdfReader
 
 from charging.invoices import fonts, pdf, style
+from charging.invoices.chart import use_by_day
 from charging.invoices.labels import formats_for, labels_for, languages
 from charging.invoices.layout import Block, Strip, Style, fitted, paginate, width_of, wrap
 from charging.invoices.model import TAX_CATEGORIES, Invoice, Party
@@ -156,10 +157,19 @@ _WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), 
     ["W" * 400, "a_b" * 200, "Donau dampf " * 40, "", "x\ny"]
 )
 _COUNTS = st.integers(0, 10**18)
+_USE = st.builds(
+    use_by_day,
+    st.lists(
+        st.tuples(
+            _WORDS, st.sampled_from(["second", "W" * 90]), st.dates(date(2026, 1, 1), date(2026, 12, 31)), _COUNTS
+        )
+    ),
+)
 
 
 @st.composite
 def _invoices(draw: st.DrawFn) -> Invoice:
+    subscribers = draw(st.lists(_WORDS, min_size=1, max_size=3))
     lines = [
         per_use(
             at,
@@ -171,6 +181,7 @@ def _invoices(draw: st.DrawFn) -> Invoice:
             net_micros=draw(st.integers(-(10**15), 10**15)),
             counter_name=draw(_WORDS),
             counter_to=draw(_COUNTS),
+            subscriber=draw(st.sampled_from(subscribers)),
         )
         for at in range(draw(st.integers(1, 12)))
     ]
@@ -182,7 +193,12 @@ def _invoices(draw: st.DrawFn) -> Invoice:
         customer=party,
         payment_reference=draw(_WORDS),
         notes=(draw(_WORDS),),
-        language=draw(st.sampled_from(["en", "de", "fr"])),
+        language=draw(st.sampled_from(sorted(languages()))),
+        use=draw(_USE),
+        account=draw(_WORDS),
+        carried_forward_micros=draw(st.sampled_from([0, 1_234_567])),
+        corrects=draw(st.sampled_from(["", "NL-2026-000099"])),
+        corrects_date=date(2026, 10, 1),
         currency=draw(st.sampled_from(["EUR", "JPY", "KWD"])),
     )
 
