@@ -220,7 +220,7 @@ class Manager:
                 polled.mapped = await interrogate(scope, target, self._limits, known, patient=patient)
                 polled.notes += polled.mapped.notes
         except SnmpFault as fault:
-            if fault.kind in ("silent", "address"):
+            if fault.kind in ("silent", "address", "engine", "time", "credential"):
                 scope.forget(due.host, due.port)
             raise
         return polled

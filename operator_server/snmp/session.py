@@ -49,6 +49,7 @@ _AUTH = {
     "sha384": config.USM_AUTH_HMAC256_SHA384,
     "sha512": config.USM_AUTH_HMAC384_SHA512,
 }
+_V3, _PEERS = 3, "_SnmpV3MessageProcessingModel__engineIdCache"
 _STATUS = (
     "noError", "tooBig", "noSuchName", "badValue", "readOnly", "genErr", "noAccess", "wrongType", "wrongLength",
     "wrongEncoding", "wrongValue", "noCreation", "inconsistentValue", "resourceUnavailable", "commitFailed",
@@ -112,6 +113,13 @@ class Target:
         self.where = where
 
 
+class _Peers(dict[Any, Any]):
+    """Address to the engine id that was found there; pysnmp drops entries that are gone already."""
+
+    def __delitem__(self, key: Any) -> None:
+        self.pop(key, None)
+
+
 class Scope:
     """The engine of one credential and the devices that it opens."""
 
@@ -123,6 +131,10 @@ class Scope:
         self._dispatcher = GuardedDispatcher()
         self._engine = SnmpEngine(msgAndPduDsp=self._dispatcher)
         self._generator = CommandGenerator()
+        # pysnmp keeps to an engine id for minutes, also where another device answers now; there is no public way to
+        # have it asked for again.
+        self._peers = _Peers()
+        self._engine.message_processing_subsystems[_V3].__dict__[_PEERS] = self._peers
         self._targets: dict[tuple[str, int], Target] = {}
         self._made = 0
         self._domains: set[Oid] = set()
@@ -156,10 +168,12 @@ class Scope:
         return target
 
     def forget(self, host: str, port: int) -> None:
-        """Let a device go: it is gone, or its name may have got another address."""
+        """Let a device go: it is gone, its name may have got another address, or another engine answers there."""
         target = self._targets.pop((host, port), None)
         if target is not None:
             config.delete_target_address(self._engine, target.name)
+            for domain in self._domains:
+                del self._peers[domain, target.address]
 
     async def get(self, target: Target, oids: Sequence[Oid]) -> list[Value]:
         """The values of these objects, in their order. Raises :class:`SnmpFault`."""
