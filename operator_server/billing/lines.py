@@ -48,12 +48,12 @@ class ChargeRow(NamedTuple):
 
 
 class LineTax(NamedTuple):
-    """The tax of a charge; ``inclusive``: its price contains it."""
+    """The tax of a charge. ``contained_bp``: the rate that its price contains, 0 for a price without tax."""
 
     category: str
     rate_bp: int
     reason: str
-    inclusive: bool
+    contained_bp: int
 
 
 _TEXTS = {
@@ -97,6 +97,8 @@ class Lines:
         self._agreements = agreements
         self._tariff = tariff
         self._tax = tax
+        self.contained = 0
+        """Micros of tax that the prices of the lines made so far contain."""
 
     def make(self, charges: Sequence[ChargeRow]) -> list[InvoiceLine]:
         """The lines, in the order of offer, agreement, month and kind; each charge is on exactly one.
@@ -137,8 +139,8 @@ class Lines:
         if first.kind == "use":
             tariff = self._tariff(first.tariff_version)
             amount = self._amount(sum(charge.net for charge in charges), tariff)
-            return self._use(facts, charges, tariff, common | _amounts(amount, tax))
-        return self._single(facts, first, common | _amounts(first.net, tax))
+            return self._use(facts, charges, tariff, common | self._amounts(amount, tax))
+        return self._single(facts, first, common | self._amounts(first.net, tax))
 
     def _single(self, facts: AgreementFacts, charge: ChargeRow, common: dict[str, Any]) -> InvoiceLine:
         taken_back = charge.net < 0
@@ -198,6 +200,14 @@ class Lines:
         locale = locale_of(self._language)
         return f"{format_decimal(Decimal(price), locale=locale)} / {format_decimal(tariff.size, locale=locale)}"
 
+    def _amounts(self, amount: int, tax: LineTax) -> dict[str, Any]:
+        """The exact amounts of a line whose charges sum to ``amount`` micros; without tax, who owes none pays less."""
+        if not tax.contained_bp:
+            return {"net_micros": amount}
+        net = without_tax(amount, tax.contained_bp)
+        self.contained += amount - net
+        return {"net_micros": net, "gross_micros": amount} if tax.rate_bp else {"net_micros": net}
+
     def _amount(self, exact: int, tariff: TariffFacts | None) -> int:
         """The exact sum, or where the tariff rounds lines otherwise than invoices do, what the tariff makes of it."""
         if tariff is None:
@@ -219,13 +229,6 @@ class Lines:
         month = _month(name, self._zone)
         end = self._billed.end if month.start < self._billed.end < month.end else month.end
         return days(month.start, end, self._zone)
-
-
-def _amounts(amount: int, tax: LineTax) -> dict[str, Any]:
-    """The exact amounts of a line whose charges sum to ``amount`` micros."""
-    if not tax.inclusive:
-        return {"net_micros": amount}
-    return {"net_micros": without_tax(amount, tax.rate_bp), "gross_micros": amount}
 
 
 @lru_cache(maxsize=256)

@@ -62,9 +62,10 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Bill(msgspec.Struct):
-    """A bill that has no number yet. ``unbilled``: micros that it takes from there, ``taxed``: those that are tax
+    """A bill that has no number yet. ``unbilled``: micros that it takes from there.
 
-    because prices include it; ``carried``: it is below the least amount and left to the next one.
+    ``taxed``: the part of them that is tax since prices include it. ``carried``: the bill is below the least amount and
+    left to the next one.
     """
 
     id: str
@@ -186,7 +187,7 @@ class Maker:
         reversed_at: dict[str, int],
     ) -> Bill:
         taxpayer = Taxpayer(customer.tax_country or customer.country, customer.vat_id, customer.tax_status)
-        lines = Lines(
+        maker = Lines(
             span,
             self._operator.zone,
             currency,
@@ -194,7 +195,8 @@ class Maker:
             facts,
             lambda version: self._tariffs.get(connection, version),
             self._taxing(taxpayer, customer, reversed_at),
-        ).make(charges)
+        )
+        lines = maker.make(charges)
         sums = totals(lines, currency)
         exact = sum(each.net for each in charges)
         zone = zone_of(customer, self._operator)
@@ -235,7 +237,7 @@ class Maker:
             period=span.name,
             invoice=invoice,
             unbilled=exact,
-            taxed=sum(line.gross_micros - line.net_micros for line in lines if line.gross_micros is not None),
+            taxed=maker.contained,
             carried=carried_forward(sums.payable_micros, least, final=final),
         )
 
@@ -258,8 +260,11 @@ class Maker:
                     self._operator.country,
                     operator_has_vat_id=bool(self._operator.vat_id),
                 )
-                inclusive = charge.tax_category in self._taxes.inclusive
-                found = known[case] = LineTax(told.category, told.rate_bp, _reason(told, customer), inclusive)
+                contained = 0
+                if charge.tax_category in self._taxes.inclusive:
+                    own = self._taxes.rate(self._operator.country, charge.tax_category, day)
+                    contained = told.rate_bp or (charge.tax_rate if own is None else own)
+                found = known[case] = LineTax(told.category, told.rate_bp, _reason(told, customer), contained)
             return found
 
         return tax
