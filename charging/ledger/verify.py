@@ -6,7 +6,8 @@ A finding says what is wrong and where; no finding means that all of this holds:
 2. every balance is the sum of its account's postings;
 3. what an account has reserved is the sum of what is left of its open reservations;
 4. no operation was done twice, and nothing was reversed beyond what was charged;
-5. every transfer stands in exactly one sealed group, the groups of a writer are numbered without a gap and chained by
+5. no money paid ahead is below zero, but where an unchecked pseudo-prepaid charge was to take it there;
+6. every transfer stands in exactly one sealed group, the groups of a writer are numbered without a gap and chained by
    their roots, and neither they nor their transfers and postings are altered.
 
 A chain cannot show that its newest groups were cut off together with their postings *and* the balances changed to
@@ -26,6 +27,7 @@ from sqlalchemy.sql import Select
 
 from charging.ledger.seal import FIRST_ROOT, group_root, leaf
 from charging.ledger.statements import accounts, groups, postings, reservations, transfers
+from charging.ledger.tables import OPERATOR, PREPAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def verify(connection: Connection) -> list[Finding]:
         *_reserved(connection),
         *_twice(connection),
         *_over_reversed(connection),
+        *_overdrawn(connection),
         *_seals(connection),
     ]
 
@@ -154,6 +157,29 @@ def _over_reversed(connection: Connection) -> Iterator[Finding]:
     )
     for transfer, amount, taken in rows:
         yield Finding(f"{-taken} of {amount} micros are taken back", f"transfer {transfer}")
+
+
+def _overdrawn(connection: Connection) -> Iterator[Finding]:
+    below = connection.execute(
+        select(accounts.c.id, accounts.c.owner, accounts.c.currency, accounts.c.balance).where(
+            accounts.c.kind == PREPAID, accounts.c.balance > 0, accounts.c.owner != OPERATOR
+        )
+    ).all()
+    if not below:
+        return
+    allowed = set(
+        connection.execute(
+            select(postings.c.ledger_account_id)
+            .distinct()
+            .join_from(transfers, postings, postings.c.transfer_id == transfers.c.id)
+            .where(transfers.c.kind == "overdraw", postings.c.leg == 0)
+        ).scalars()
+    )
+    for id, owner, currency, balance in below:
+        if id not in allowed:
+            yield Finding(
+                f"it is {balance} micros below zero, and nothing was overdrawn", f"account {owner} {PREPAID} {currency}"
+            )
 
 
 def _seals(connection: Connection) -> Iterator[Finding]:

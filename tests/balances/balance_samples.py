@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from counting_samples import SETTINGS, SIGNING
+from counting_samples import SETTINGS, SIGNING, memory_engine
 from sqlalchemy import Engine, select
 from usage_samples import NOW, Shop
 
-from charging.ledger.book import available, balances, open_account
+from charging.ledger.book import ON_CROSSING, available, balances, open_account
 from charging.ledger.tables import PREPAID
 from charging.ledger.verify import Finding, verify
 from operator_server.balances.expiry import expire_balances
 from operator_server.balances.money import top_up
 from operator_server.balances.proof import verify_balances
+from operator_server.balances.thresholds import money_crossed
 from operator_server.balances.usage import UsageDesk, Use
 from operator_server.billing.proof import verify_billing
 from operator_server.store.engine import writing
@@ -41,7 +42,7 @@ class Purse:
     """The functions of balances, each in a transaction of its own, at a time that tests set."""
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self.shop = Shop(engine)
+        self.shop = Shop(engine or memory_engine().execution_options(**{ON_CROSSING: money_crossed}))
         self.engine = self.shop.engine
         self.desk = UsageDesk(lambda: self.shop.book, SETTINGS, SIGNING)
         self.now = NOW
