@@ -27,6 +27,7 @@ from operator_server.cli import (
     payment,
     release,
     reminder,
+    rerate,
     serve,
     tariff,
     terminal,
@@ -57,6 +58,7 @@ app.add_typer(offer.app, name="offer")
 app.add_typer(offer.rejections, name="rejection")
 app.add_typer(release.app, name="release")
 app.add_typer(bill.app, name="bill")
+invoice.app.command("rerate")(rerate.rerate)
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(credit_note.app, name="credit-note")
 app.add_typer(payment.app, name="payment")

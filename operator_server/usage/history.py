@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -156,3 +156,20 @@ def _counted_at(connection: Connection, row: Row[Any]) -> datetime:
             at = min(instants[0], recorded)
             return max(since, at) if since else at
     return effective
+
+
+def charged_uses(
+    connection: Connection, tariffs: TariffVersions, agreement: str, tariff: str, periods: Collection[str] | None
+) -> list[tuple[Row[Any], Use]]:
+    """The charges for use of an agreement by any version of ``tariff``, each with its use, in the order of rating.
+
+    ``periods``: only of these months; all where the tariff counts over the life of the agreement.
+    """
+    charge = table(Charge)
+    statement = _uses().where(
+        charge.c.agreement_id == agreement, charge.c.tariff_version.startswith(f"{tariff}@", autoescape=True)
+    )
+    if periods is not None:
+        statement = statement.where(charge.c.period.in_(sorted(periods)))
+    rows = _in_order(connection.execute(statement.order_by(charge.c.recorded_at)))
+    return [(row, _use(connection, row, tariffs.find(connection, row.tariff_version))) for row in rows]
