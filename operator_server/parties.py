@@ -91,7 +91,7 @@ def create_account(connection: Connection, new: NewAccount, operator: OperatorSe
 
 @dataclass(frozen=True)
 class AccountChange:
-    """What is to be changed of an account; ``None`` stays. Its currency cannot be changed."""
+    """What is to be changed of an account; ``None`` stays. Its currency cannot be; its credit limit is a balance's."""
 
     name: str | None = None
     address: list[str] | None = None
@@ -99,7 +99,6 @@ class AccountChange:
     vat_id: str | None = None
     email: str | None = None
     language: str | None = None
-    credit_limit: str | None = None
 
 
 def change_account(connection: Connection, account: str, change: AccountChange, now: datetime) -> None:
@@ -115,14 +114,6 @@ def change_account(connection: Connection, account: str, change: AccountChange, 
         raise PartyError(f"account {account}: country: {change.country!r} is not two capital letters (ISO 3166)")
     if not _LANGUAGE.match(values.get("language", "en")):
         raise PartyError(f"account {account}: language: {change.language!r} is not two small letters (ISO 639)")
-    if "credit_limit" in values:
-        try:
-            values["credit_limit"] = decimal_micros(values["credit_limit"])
-        except MoneyError as error:
-            raise PartyError(f"account {account}: {error}") from None
-        if values["credit_limit"] < 0:
-            raise PartyError(f"account {account}: credit_limit: {change.credit_limit!r} is below zero")
-        open_account(connection, account, row.currency, values["credit_limit"])
     if values:
         connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
         record(connection, now, "account_changed", account=account, changed=sorted(values))

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from operator_server.web import api, logon_page, openapi, problems
 from operator_server.web.calls import Web
+from operator_server.web.jobs import Jobs
 from operator_server.web.logon_page import LogonPaces
 from operator_server.web.metrics import Measured, Metrics
 
@@ -52,6 +53,7 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web |
             app.router.routes.extend(routes.routes)
         app.router.routes.extend(api.routes())
         app.state.metrics = Metrics(web)
+        app.state.jobs = Jobs()
         app.add_middleware(Measured, metrics=app.state.metrics)
         app.add_middleware(SafeAnswers, over_tls=web.operator.settings.web.tls)
     return app

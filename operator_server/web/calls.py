@@ -149,7 +149,7 @@ class Call:
                     raise Problem(422, "Idempotency-Key: was used for another request; make a new one for this one")
                 return Response(row.body, row.status, {"Idempotent-Replay": "true"}, "application/json")
             answer = operation(connection)
-            body = answer.content.model_dump_json().encode() if answer.content is not None else b""
+            body = answer.content.model_dump_json(by_alias=True).encode() if answer.content is not None else b""
             connection.execute(
                 insert(kept).values(
                     actor=self.caller.person, key=key, request_digest=digest, status=answer.status, body=body,
@@ -380,7 +380,7 @@ def _response(result: Any, request: Request, status: int) -> Response:
         status, result = result.status, result.content
     if result is None:
         return Response(status_code=status, headers=headers)
-    body = result.model_dump_json().encode()
+    body = result.model_dump_json(by_alias=True).encode()
     if status == 200:
         headers["ETag"] = etag_of(body)
         headers["Cache-Control"] = "private, no-cache"

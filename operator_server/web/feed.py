@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
@@ -124,7 +124,7 @@ async def stream(web: Web, hub: Hub, request: Request, last: int | None, kinds: 
         hub.leave(queue)
 
 
-_SILENCE = Event(id="", kind="", at=datetime.min)
+_SILENCE = Event(id="", kind="", at=datetime.min.replace(tzinfo=UTC))
 
 
 def _text(event: Event, kinds: frozenset[str]) -> bytes:

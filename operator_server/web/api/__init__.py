@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator_server.web.api import accounts, dealings, events, health, invoices, offers, people, terminals
+from operator_server.web.api import accounts, dealings, events, health, invoices, money, offers, people, terminals, tmf
 from operator_server.web.calls import Guarded, Routes
 
 RESOURCES: tuple[Routes, ...] = (
@@ -12,8 +12,10 @@ RESOURCES: tuple[Routes, ...] = (
     dealings.tariff_routes,
     accounts.routes,
     invoices.routes,
+    money.routes,
     events.routes,
     people.routes,
+    tmf.routes,
     health.routes,
 )
 

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, select
 
 from charging.ledger.tables import LedgerAccount
 from operator_server import parties
+from operator_server.balances.money import set_limit
+from operator_server.balances.once import BalanceError
 from operator_server.parties import AccountChange, NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import table
@@ -19,6 +21,7 @@ from operator_server.web.api.forms import Amount, Form, Identifier, amount
 from operator_server.web.calls import Answer, Call, IfMatch, Routes
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from signalling.money import decimal_micros
 
 routes = Routes("Accounts", "/api/v1/accounts")
 
@@ -173,14 +176,16 @@ def create_account(call: Call, body: AccountForm) -> Answer:
 @routes.patch("/{account}", needs="accounts.write", problems=[412, 428])
 def change_account(call: Call, account: Identifier, body: AccountChangeForm, if_match: IfMatch) -> AccountView:
     """Change name, address, language or credit limit; what was invoiced stays as it is."""
-    change = AccountChange(**body.model_dump())
+    change = AccountChange(**body.model_dump(exclude={"credit_limit"}))
 
     def apply(connection: Connection) -> AccountView:
         before = one(connection, account)
         call.require_match(before, if_match)
         try:
             parties.change_account(connection, account, change, call.now)
-        except PartyError as no:
+            if body.credit_limit is not None:
+                set_limit(connection, account, decimal_micros(body.credit_limit), call.now)
+        except (PartyError, BalanceError) as no:
             raise Problem(422, str(no)) from None
         after = one(connection, account)
         call.audited(connection, "account.change", f"account/{account}", before.model_dump(), after.model_dump())

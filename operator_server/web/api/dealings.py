@@ -27,6 +27,8 @@ from operator_server.store.accounting import Charge, CounterReportRow
 from operator_server.store.dealings import Agreement, Delivery, Installation, QuoteRow
 from operator_server.store.rows import table
 from operator_server.store.usage import UsageRecord
+from operator_server.subscriptions.ending import AgreementError, cancel
+from operator_server.subscriptions.settling import NotSettled
 from operator_server.usage.history import UnknownUse, find_use, histories
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
 from operator_server.web.calls import Call, Routes
@@ -235,6 +237,41 @@ def show_agreement(call: Call, agreement: Identifier) -> AgreementView:
     if row is None:
         raise Problem(404, f"agreement {agreement}: there is none")
     return _agreement(row)
+
+
+class CancellationView(BaseModel):
+    """When a cancellation takes effect."""
+
+    agreement: str
+    ends_at: datetime
+    because: str = Field(description="now, trial, notice, minimum or price")
+
+
+class CancellationForm(Form):
+    """Why an agreement is cancelled."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+@routes.post("/agreements/{agreement}/cancellation", needs="agreements.cancel", problems=[409])
+def cancel_agreement(call: Call, agreement: Identifier, body: CancellationForm) -> CancellationView:
+    """End an agreement as its terms allow. Asked again, the answer is the same."""
+
+    def change(connection: Any) -> CancellationView:
+        rows = table(Agreement)
+        row = connection.execute(select(rows.c.state).where(rows.c.id == agreement)).first()
+        if row is None:
+            raise Problem(404, f"agreement {agreement}: there is none")
+        try:
+            ends = cancel(connection, agreement, call.operator.settings, call.now)
+        except (AgreementError, NotSettled) as no:
+            raise Problem(409, str(no)) from None
+        view = CancellationView(agreement=agreement, ends_at=ends.ends_at, because=ends.because)
+        told = view.model_dump() | {"reason": body.reason}
+        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": row.state}, told)
+        return view
+
+    return call.write(change)
 
 
 @routes.get("/agreements/{agreement}/evidence", needs="agreements.read")

@@ -7,24 +7,30 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import select
 from starlette.responses import Response
 
 from charging.invoices.export import to_csv, to_data, to_json
 from charging.invoices.model import Invoice, InvoiceError
 from charging.invoices.pdf import render_facturx, render_pdf
+from charging.periods import PeriodError
+from charging.periods import period as named_period
+from operator_server.audit import audited
+from operator_server.billing.bill_run import BillRunError, run_bills
 from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.rows import table
-from operator_server.web.api.forms import Identifier, IdFilter, Month, amount
-from operator_server.web.calls import Call, Routes, etag_of
+from operator_server.store.store import transact
+from operator_server.web.api.forms import Form, Identifier, IdFilter, Month, amount
+from operator_server.web.calls import Answer, Call, Routes, etag_of
+from operator_server.web.jobs import Job, Jobs
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
 
 routes = Routes("Invoices", "/api/v1")
 
 Number = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]{1,64}$")]
-Form = Literal["pdf", "facturx", "csv", "json"]
+InvoiceForm = Literal["pdf", "facturx", "csv", "json"]
 
 _KINDS = {
     "pdf": ("application/pdf", "pdf"), "facturx": ("application/pdf", "pdf"), "csv": ("text/csv", "csv"),
@@ -105,7 +111,7 @@ def show_invoice(call: Call, number: Number) -> InvoiceDetail:
     return InvoiceDetail(**_values(row), document=to_data(msgspec.json.decode(row.document, type=Invoice)))
 
 
-_DOWNLOAD = {
+DOWNLOAD = {
     200: {
         "description": "The document",
         "content": {
@@ -117,14 +123,14 @@ _DOWNLOAD = {
 }
 
 
-@routes.get("/invoices/{number}/{form}", needs="invoices.read", slow=True, problems=[409], answers=_DOWNLOAD)
-def download_invoice(call: Call, number: Number, form: Form) -> Response:
+@routes.get("/invoices/{number}/{form}", needs="invoices.read", slow=True, problems=[409], answers=DOWNLOAD)
+def download_invoice(call: Call, number: Number, form: InvoiceForm) -> Response:
     """The invoice as PDF, as PDF with EN 16931 XML in it (Factur-X), as CSV or as JSON."""
     invoice = msgspec.json.decode(_row(call, number).document, type=Invoice)
-    return document_response(invoice, form, call)
+    return document_response(invoice, form)
 
 
-def document_response(invoice: Invoice, form: Form, call: Call) -> Response:
+def document_response(invoice: Invoice, form: InvoiceForm) -> Response:
     """A document to be saved under its own number, whatever the request said."""
     try:
         match form:
@@ -172,3 +178,66 @@ def show_bill_run(call: Call, run: Identifier) -> BillRunView:
     if row is None:
         raise Problem(404, f"bill run {run}: there is none")
     return _run(row)
+
+
+class BillRunForm(Form):
+    """A bill run to start, or to go on with."""
+
+    period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Month, such as 2026-10")
+    until: AwareDatetime | None = Field(default=None, description="Bill an open period up to this instant")
+
+
+class JobView(BaseModel):
+    """Long work of this server, while it runs and for a day afterwards."""
+
+    id: str
+    what: str
+    state: str = Field(description="running, done or failed")
+    done: int
+    of: int
+    reason: str = Field(description="Why it failed, or what it came to")
+
+
+def _job(job: Job) -> JobView:
+    return JobView(id=job.id, what=job.what, state=job.state, done=job.done, of=job.of, reason=job.reason)
+
+
+@routes.post("/bill-runs", needs="bill_runs.write", status=202, problems=[409], model=JobView)
+def start_bill_run(call: Call, body: BillRunForm) -> Answer:
+    """Start a bill run, or go on with one that stopped; one at a time. The answer says where to watch it."""
+    operator, now = call.operator, call.now
+    try:
+        billed = named_period(body.period, operator.settings.operator.zone)
+    except PeriodError as no:
+        raise Problem(422, str(no)) from None
+    if body.until is None and billed.end > now:
+        raise Problem(409, f"period {body.period}: is not over; say `until` to bill a part of it")
+
+    def run(job: Job) -> str:
+        def progress(done: int, of: int) -> None:
+            job.done, job.of = done, of
+
+        report = run_bills(
+            operator.engine, operator.settings, body.period, now=now, until=body.until, progress=progress
+        )
+        failed = f"; {len(report.failed)} account(s) could not be billed: {report.failed[0]}" if report.failed else ""
+        return f"{report.made} made, the run has {report.invoices}, state {report.state}{failed}"
+
+    jobs: Jobs = call.request.app.state.jobs
+    job = jobs.start(f"bill run {body.period}", run, now, told=(BillRunError, PeriodError))
+    told = {"period": body.period, "until": body.until}
+    transact(
+        operator.engine,
+        lambda c: audited(c, call.caller.actor, "bill_run.start", f"bill_run/{body.period}", None, told, now),
+    )
+    return Answer(_job(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+
+
+@routes.get("/jobs/{job}", needs="bill_runs.read")
+def show_job(call: Call, job: Identifier) -> JobView:
+    """How far a job is."""
+    jobs: Jobs = call.request.app.state.jobs
+    found = jobs.find(job)
+    if found is None:
+        raise Problem(404, f"job {job}: this server knows none; it was started elsewhere, or before a restart")
+    return _job(found)
