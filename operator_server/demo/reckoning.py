@@ -10,14 +10,14 @@ A second opinion: nothing here comes from ``charging`` or from code that uses it
    month costs the difference.
 4. What is acknowledged after a bill run goes onto the next invoice, under the month in which it was used.
 5. Each line is rounded to the minor unit, half away from zero; tax is computed once for each category and rate on the
-   sum of its rounded lines.
+   sum of its rounded lines. Who is outside the EU, or owes the tax himself in another country of it, pays none.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -218,9 +218,13 @@ def _round(exact: Fraction, step: int, mode: str = "half_up") -> int:
 
 
 def reckon(
-    journals: Iterable[Sequence[AnyEntry]], prices: Prices, account_of: Mapping[str, str], runs: Sequence[Run]
+    journals: Iterable[Sequence[AnyEntry]],
+    prices: Prices,
+    account_of: Mapping[str, str],
+    runs: Sequence[Run],
+    untaxed: Collection[str] = (),
 ) -> dict[BillKey, Bill]:
-    """The invoices that these bill runs must have made. ``account_of``: subscriber to account.
+    """The invoices that these bill runs must have made. ``account_of``: subscriber to account; ``untaxed``: accounts.
 
     Raises :class:`ReckoningError` for what the calculator cannot reckon or a journal that contradicts itself.
     """
@@ -230,10 +234,10 @@ def reckon(
             period = next((run.period for run in runs if item.at < run.until and item.known < run.at), None)
             if period is not None:
                 items[BillKey(item.account, period, item.currency)].append(item)
-    return {key: _bill(found, prices, key.currency) for key, found in items.items()}
+    return {key: _bill(found, prices, key.currency, taxed=key.account not in untaxed) for key, found in items.items()}
 
 
-def _bill(items: Sequence[_Item], prices: Prices, currency: str) -> Bill:
+def _bill(items: Sequence[_Item], prices: Prices, currency: str, *, taxed: bool) -> Bill:
     unit = minor_unit(currency)
     groups: dict[LineKey, list[_Item]] = defaultdict(list)
     for item in items:
@@ -245,7 +249,8 @@ def _bill(items: Sequence[_Item], prices: Prices, currency: str) -> Bill:
         found[key] = Line(sum(item.quantity for item in group), sum(item.included for item in group), net)
         bases[group[0].category] += net
     net = sum(line.net for line in found.values())
-    tax = sum(_round(Fraction(base * prices.rates[name], 10_000), unit) for name, base in bases.items())
+    rates = prices.rates if taxed else defaultdict[str, int](int)
+    tax = sum(_round(Fraction(base * rates[name], 10_000), unit) for name, base in bases.items())
     return Bill(found, net, tax, net + tax)
 
 

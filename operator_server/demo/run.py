@@ -278,6 +278,7 @@ def _differences(
             reckoning.Prices.read(world.config),
             customers.account_of(),
             course.runs,
+            customers.untaxed(world.operator.settings.operator.country),
         )
         found = dict(
             reckoning.read_invoice(

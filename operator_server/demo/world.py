@@ -62,6 +62,7 @@ _NAMES = [
     ("Thies Lorenzen", "Süderstraße 9|25813 Husum", "DE", "de"),
     ("Åse Bjørnsen", "Strandgata 2|4610 Kristiansand", "NO", "en"),
 ]
+_OUTSIDE_EU = ("NO",)
 _FIRMS = [
     ("Küstenlogistik GmbH", "Ostuferhafen 15|24149 Kiel", "DE", "de", "DE811907980"),
     ("Ærø Færgefart A/S", "Vestergade 1|5970 Ærøskøbing", "DK", "en", "DK12345674"),
@@ -89,6 +90,12 @@ class Customers:
     def account_of(self) -> dict[str, str]:
         """Subscriber to account."""
         return {person.subscriber: person.account for person in self.people}
+
+    def untaxed(self, country: str) -> set[str]:
+        """Accounts that an operator of this EU country takes no tax from: firms of other EU countries, who owe it
+        themselves there, and all who are outside the EU."""
+        abroad = [account for account in self.accounts if account.country != country]
+        return {account.id for account in abroad if account.vat_id or account.country in _OUTSIDE_EU}
 
 
 GATEWAY_ACCOUNT = NewAccount(

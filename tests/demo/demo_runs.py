@@ -32,7 +32,7 @@ def run_demo(folder: Path, *arguments: str) -> Ran:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.stdout, done.stderr
     return Ran(done.returncode, json.loads(done.stdout), folder, done.stderr)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
-from demo_runs import Ran
+from demo_runs import Ran, run_demo
 from pypdf import PdfReader
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,29 @@ def test_the_whole_method_happens(demo: Ran) -> None:
         assert figures[name] > 0, name
     assert figures["refusals"]
     assert figures["offer_classes"] < figures["distinct_codes"]
+
+
+def test_a_device_that_is_read_by_snmp_takes_part_from_the_link_to_the_invoice(demo: Ran) -> None:
+    device = demo.figures["snmp_device"]
+    assert device["agent"] in ("snmpd", "simulated")
+    assert device["interrogations"] > 5
+    assert device["readings"] > device["interrogations"] / 2
+    assert device["MiB charged"] > 0
+    invoices = [json.loads(path.read_text()) for path in (demo.folder / "invoices").glob("*.json")]
+    of_device = [each for each in invoices if each["customer"]["name"] == "Hafenkontor Kiel e. K."]
+    lines = [line for each in of_device for line in each["lines"]]
+    assert {line["unit"] for line in lines} == {"MiB"}
+    assert sum(line["quantity"] for line in lines) <= device["MiB charged"]
+
+
+def test_our_own_agent_takes_the_place_of_snmpd(tmp_path: Path) -> None:
+    ran = run_demo(tmp_path / "out", "--terminals", "4", "--simulated-device")
+    assert ran.code == 0, ran.progress
+    device = ran.figures["snmp_device"]
+    assert device["agent"] == "simulated"
+    # 600 octets a second of simulated time: the use of two months, which no clock of the machine could count.
+    assert 1_500 < device["MiB charged"] < 3_200
+    assert ran.figures["reconciled"]
 
 
 @pytest.mark.requirement("S2")
