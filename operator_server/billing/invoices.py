@@ -63,8 +63,9 @@ def export_invoices(
     for invoice in invoices:
         path = folder / f"{invoice.number}.{_SUFFIX.get(form, form)}"
         temporary = path.with_name(f"{path.name}.new")
+        content = _rendered(connection, invoice, form, itemised)
         with temporary.open("wb") as file:
-            file.writelines(_rendered(connection, invoice, form, itemised))
+            file.writelines(content)
         temporary.replace(path)
         files.append(path)
     return files

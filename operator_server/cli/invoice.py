@@ -12,12 +12,13 @@ from rich.text import Text
 
 from charging.invoices.export import to_data
 from charging.invoices.model import InvoiceError
-from operator_server.billing.invoices import UnknownInvoice, each_invoice, export_invoices, find_invoices, load_invoice
+from operator_server.billing.invoices import UnknownInvoice, export_invoices, find_invoices, load_invoice
 from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
     err,
+    fail,
     opened,
     out,
     says_errors,
@@ -116,7 +117,7 @@ def show(
 
 
 @app.command()
-@says_errors(UnknownInvoice, InvoiceError)
+@says_errors(UnknownInvoice)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
     number: Annotated[list[str] | None, typer.Option("--number", help="Only this invoice; repeat for more.")] = None,
@@ -126,18 +127,21 @@ def export(
     period: PeriodFilter = "",
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Write invoices as files, one each.
+    """Write invoices as files, one each; those that a form cannot express are named at the end.
 
     Example: tollgate invoice export invoices/ --period 2026-10 --format facturx --itemised
     """
+    written, refused = 0, []
     with opened(config) as operator, operator.engine.connect() as connection:
-        if number:
-            invoices = [load_invoice(connection, each) for each in number]
-        else:
-            invoices = list(each_invoice(connection, account=account or None, period=period or None))
-        files = [
-            path
-            for invoice in track(invoices, description="Writing", console=err, transient=True)
-            for path in export_invoices(connection, [invoice], folder, form.value, itemised=itemised)
+        numbers = number or [
+            row.number for row in find_invoices(connection, account=account or None, period=period or None)
         ]
-    out.print(f"{len(files)} invoices are in {folder}.")
+        for each in track(numbers, description="Writing", console=err, transient=True):
+            invoice = load_invoice(connection, each)
+            try:
+                written += len(export_invoices(connection, [invoice], folder, form.value, itemised=itemised))
+            except InvoiceError as error:
+                refused.append(str(error))
+    out.print(f"{written} invoices are in {folder}.")
+    if refused:
+        raise fail("\n".join(refused))

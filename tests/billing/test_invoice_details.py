@@ -11,10 +11,12 @@ from pathlib import Path
 import facturx
 import pytest
 from counting_samples import AGREED, House, Meterer
+from msgspec.structs import replace
 from pypdf import PdfReader
 from sqlalchemy import select
 from test_bill_run import DAY, bill, deliver, furnished, invoices, use
 
+from charging.invoices.model import InvoiceError
 from operator_server.billing.details import charge_details, items_of, with_use
 from operator_server.billing.invoices import Form, export_invoices
 from operator_server.store.accounting import Charge, CounterReportRow
@@ -90,3 +92,10 @@ def test_the_same_invoice_gives_the_same_factur_x(house: House, tmp_path: Path) 
     name, xml = facturx.get_facturx_xml_from_pdf(first)
     assert name == "factur-x.xml"
     assert invoices(house)[0].number.encode() in xml
+
+
+def test_what_factur_x_cannot_express_leaves_no_file(house: House, tmp_path: Path) -> None:
+    nameless = [replace(each, seller=replace(each.seller, vat_id="")) for each in invoices(house)]
+    with house.engine.connect() as connection, pytest.raises(InvoiceError, match="seller's VAT id"):
+        export_invoices(connection, nameless, tmp_path, "facturx")
+    assert list(tmp_path.iterdir()) == []
