@@ -26,7 +26,7 @@ from operator_server.counting.book import (
     states,
 )
 from operator_server.counting.metering import Meter
-from operator_server.counting.money import limits_left, money_left
+from operator_server.counting.money import barred_among, limits_left, money_left
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.settings import Settings
 from operator_server.store.accounting import UsageGrantRow
@@ -50,11 +50,13 @@ _TEXTS = {
         "spending_limit": "The spending limit of {product} is reached; it can be used again from {day} on.",
         "no_credit": "{product} cannot be used at present: the account has no credit left.",
         "not_granted": "{product} cannot be used: its tariff grants no use.",
+        "barred": "{product} cannot be used at present: the account is barred. Please contact us.",
     },
     "de": {
         "spending_limit": "Das Ausgabenlimit für {product} ist erreicht; ab {day} ist es wieder nutzbar.",
         "no_credit": "{product} ist derzeit nicht nutzbar: Das Konto hat kein Guthaben mehr.",
         "not_granted": "{product} ist nicht nutzbar: Der Tarif gewährt keine Nutzung.",
+        "barred": "{product} ist derzeit nicht nutzbar: Das Konto ist gesperrt. Bitte wenden Sie sich an uns.",
     },
 }
 
@@ -85,6 +87,11 @@ class _Purse:
     def __init__(self, connection: Connection, items: Sequence[Counted], zone: tzinfo, now: datetime) -> None:
         self._money = money_left(connection, {item.account for item in items})
         self._limits = limits_left(connection, {item.subscriber for item in items}, zone, now)
+        self._barred = barred_among(connection, {item.account for item in items}, {item.subscriber for item in items})
+
+    def barred(self, item: Counted) -> bool:
+        """Whether who uses or who pays is barred."""
+        return ("account", item.account) in self._barred or ("subscriber", item.subscriber) in self._barred
 
     def credit(self, item: Counted) -> int:
         """Micros net that the item's account can spend in its way of paying."""
@@ -195,6 +202,8 @@ class UsageGrants:
         portion = min(version.grant_units, MAX_COUNT - want.value)
         if portion <= 0:
             return _Budget(0, 0, "not_granted")
+        if purse.barred(item):
+            return _Budget(0, 0, "barred")
         if item.payment.pays is None or (item.trial_until is not None and now < item.trial_until):
             return _Budget(portion, 0)
         month = period_of(now, self._settings.operator.zone)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from charging.balances.tables import Barring
 from charging.ledger.book import available
 from charging.ledger.operations import Charge, Leg, Operation, Post
 from charging.ledger.tables import CUSTOMER_KINDS, OPERATOR, PREPAID, REVENUE, UNBILLED, LedgerAccount, tax_kind
@@ -164,3 +165,17 @@ def tax_operation(source: str, op_id: str, charge: Mapping[str, Any]) -> Operati
         effective_at=charge["effective_at"],
         agreement_id=charge["agreement_id"],
     )
+
+
+def barred_among(
+    connection: Connection, accounts: Collection[str], subscribers: Collection[str]
+) -> set[tuple[str, str]]:
+    """Those of the accounts and subscribers that are barred, as ``("account", id)`` or ``("subscriber", id)``."""
+    barring = table(Barring)
+    named = select(barring.c.party, barring.c.party_id).where(barring.c.lifted_at.is_(None))
+    return {
+        (row.party, row.party_id)
+        for party, ids in (("account", accounts), ("subscriber", subscribers))
+        for some in portions(ids)
+        for row in connection.execute(named.where(barring.c.party == party, barring.c.party_id.in_(some)))
+    }

@@ -214,7 +214,7 @@ TEXTS: dict[str, dict[str, str]] = {
 
 REASONS = {
     "no_credit": "no_credit", "not_charged": "no_credit", "mode_not_allowed": "mode_not_allowed",
-    "trial_used": "mode_not_allowed", "limit_reached": "no_credit",
+    "trial_used": "mode_not_allowed", "limit_reached": "no_credit", "barred": "no_credit",
     "offer_changed": "offer_changed", "not_offered": "not_offered", "unknown_offer": "not_offered",
     "release_revoked": "not_offered", "release_expired": "not_offered", "needs_package": "not_offered",
     "needs": "needs_first", "already_agreed": "already", "already_present": "already",

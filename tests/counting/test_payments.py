@@ -30,6 +30,7 @@ from charging.ledger.tables import CASH, OPERATOR, PREPAID, UNBILLED
 from charging.ledger.verify import verify
 from charging.modes import PAYMENTS, net_affordable, tax_micros, with_tax
 from charging.tariffs import Tariff, TariffBook
+from operator_server.balances.barring import bar, unbar
 from operator_server.billing.proof import verify_billing
 from operator_server.counting.desk import cut_overs_due
 from operator_server.counting.grants import UsageGrants
@@ -254,3 +255,18 @@ def test_the_spent_of_a_month_is_kept_for_each_agreement() -> None:
         house.take(connection, AGREED + HOUR, meter.use(3, AGREED + HOUR))
         spent = connection.execute(select(table(RatingStateRow).c.spent)).scalar_one()
         assert spent == 15 * CENT
+
+
+@pytest.mark.parametrize("party", ["account", "subscriber"])
+def test_who_is_barred_reports_and_owes_what_was_used_and_is_granted_nothing(party: Any) -> None:
+    house, meter = House(tariff(**PLAIN)), Meterer()
+    with house.writing() as connection:
+        furnished(connection, house, "postpaid", credit="100")
+        house.first(connection)
+        bar(connection, party, "acc-1", "does not pay", AGREED)
+        noted = house.take(connection, AGREED + HOUR, meter.use(3, AGREED + HOUR))
+        assert ([one.status for one in noted.outcomes], noted.usage) == (["accepted"], [])
+        assert balance(connection, UNBILLED) == 15 * CENT
+        assert connection.execute(select(table(Notice).c.state)).scalars().all() == ["barred"]
+        unbar(connection, party, "acc-1", "has paid", AGREED)
+        assert grants(house.take(connection, AGREED + 2 * HOUR, meter.use(0, AGREED + 2 * HOUR)))

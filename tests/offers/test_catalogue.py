@@ -122,7 +122,7 @@ FAULTS = [
     ("from = 2026-01-01", 'from = "2026-01-01"', "valid.from", "'2026-01-01'", "without quotes"),
     ("from = 2026-01-01", "from = 2028-01-01", "valid.until", "datetime", "ends before it begins"),
     ('id = "buy"', 'id = "per-use"', "mode[1].id", "'per-use'", "the same id"),
-    ('kind = "one_off"', 'kind = "lease"', "mode[1].kind", "'lease'", "there are: free, one_off, per_use, subscription"),
+    ('kind = "one_off"', 'kind = "lease"', "mode[1].kind", "'lease'", "free, one_off, per_use, subscription"),
     ('label = "Buy"', 'label = { de = "Kaufen" }', "mode[1].label", "", "no text in 'en'"),
     ('amount = "4.99"', "amount = 4.99", "mode[1].amount", "4.99", "string"),
     ('amount = "4.99"', 'amount = "4,99"', "mode[1].amount", "'4,99'", "not a decimal number"),
