@@ -24,8 +24,8 @@ from signalling.card.tlv import CardError
 from terminal_sim.applet import Applet, AppletMemory
 
 FIRMWARE = {"card": "1.0", "applet": "1.0"}
-WITH_RECEIPT = (secured.Status.COUNTER_LOW, secured.Status.COUNTER_HIGH, secured.Status.OK)
-"""What the card acknowledges. It keeps silent on packets that it cannot tell the sender of: an answer costs money."""
+WITH_RECEIPT = (secured.Status.COUNTER_LOW, secured.Status.COUNTER_HIGH)
+"""Refusals that the card tells. On packets that it cannot tell the sender of it keeps silent: an answer costs money."""
 
 
 class CardFileError(ValueError):
@@ -203,7 +203,7 @@ class Card:
         except secured.PacketRefused as no:
             self.refused.append(no.status)
             if no.status in WITH_RECEIPT and header.security.receipt:
-                self._acknowledge(no.status, self.memory.heard, header.security)
+                self._acknowledge(no.status, no.counter, header.security)
             return
         self.memory.heard = opened.counter
         self._changed()

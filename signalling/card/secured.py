@@ -5,7 +5,8 @@ the padding; what stands right of the bar is ciphered, AES-CBC with an IV of zer
 
     CPL(2) CHL(1) SPI(2) KIc(1) KID(1) TAR(3) | CNTR(5) PCNTR(1) CC(8) data padding
 
-A response packet is the proof of receipt::
+A response packet is the proof of receipt; its CC covers ``027100``, the user data header in front of it, as well
+(3GPP TS 31.115, 4.2)::
 
     RPL(2) RHL(1) TAR(3) | CNTR(5) PCNTR(1) status(1) CC(8) data padding
 """
@@ -30,6 +31,7 @@ CC_BYTES, RC_BYTES = 8, 4
 COUNTER_MAX = 2**40 - 1
 _PLAIN_HEADER = 10
 _RESPONSE_HEADER = 6
+_RESPONSE_COVER = bytes.fromhex("027100")
 
 
 class Check(IntEnum):
@@ -71,11 +73,12 @@ class PacketError(CardError):
 
 
 class PacketRefused(CardError):
-    """A packet that is not accepted. ``status``: what the sender is told."""
+    """A packet that is not accepted. ``status``: what the sender is told; ``counter``: the packet's, if it is known."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, counter: int = 0) -> None:
         super().__init__(reason)
         self.status = status
+        self.counter = counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +213,9 @@ def open_command(packet: bytes, keys: PacketKeys, last_counter: int, least: Secu
     counter, _, data = _open(packet, _PLAIN_HEADER, 0, keys, security.check, security.ciphered)
     if security.counting >= Counting.HIGHER:
         if counter <= last_counter:
-            raise PacketRefused(Status.COUNTER_LOW, f"counter {counter} came after {last_counter}")
+            raise PacketRefused(Status.COUNTER_LOW, f"counter {counter} came after {last_counter}", counter)
         if security.counting is Counting.NEXT and counter != last_counter + 1:
-            raise PacketRefused(Status.COUNTER_HIGH, f"counter {counter} does not follow {last_counter}")
+            raise PacketRefused(Status.COUNTER_HIGH, f"counter {counter} does not follow {last_counter}", counter)
         if counter == COUNTER_MAX:
             raise PacketRefused(Status.COUNTER_BLOCKED, "the counter has come to its end")
     return CommandPacket(header, counter, data)
@@ -237,6 +240,11 @@ def open_response(packet: bytes, keys: PacketKeys, security: Security = LEAST) -
     return ResponsePacket(packet[3:6], counter, status[0], data)
 
 
+def _cover(extra: bytes) -> bytes:
+    """What a checksum covers in front of the packet; ``extra``: the status, which a response alone has."""
+    return _RESPONSE_COVER if extra else b""
+
+
 def _check_length(check: Check) -> int:
     return {Check.NONE: 0, Check.RC: RC_BYTES, Check.CC: CC_BYTES, Check.DS: CC_BYTES}[check]
 
@@ -256,7 +264,7 @@ def _seal(
         raise PacketError(f"{len(data)} bytes do not fit into one packet")
     head = total.to_bytes(2, "big") + head
     front, rest = counter.to_bytes(5, "big") + bytes((padding,)) + extra, data + bytes(padding)
-    body = front + _checksum(check, keys.kid, head + front + rest) + rest
+    body = front + _checksum(check, keys.kid, _cover(extra) + head + front + rest) + rest
     return head + (_cipher(keys.kic, body, decrypt=False) if ciphered else body)
 
 
@@ -274,7 +282,7 @@ def _open(
     if len(body) < behind:
         raise PacketError(f"{len(body)} bytes are too few for counter and checksum")
     front, given, rest = body[:begin], body[begin:behind], body[behind:]
-    if not hmac.compare_digest(given, _checksum(check, keys.kid, head + front + rest)):
+    if not hmac.compare_digest(given, _checksum(check, keys.kid, _cover(front[6:]) + head + front + rest)):
         raise PacketRefused(Status.CC_FAILED, "the checksum does not hold")
     padding = front[5]
     if padding > len(rest) or padding >= BLOCK:

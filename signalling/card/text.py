@@ -112,7 +112,8 @@ def encode_alpha(text: str) -> bytes:
     if in_alphabet(text):
         return to_septets(text)
     forms = [b"\x80" + _ucs2(text)]
-    others = [ord(char) for char in text if char not in _SEPTETS]
+    # Of the default alphabet the shorter forms have the basic table alone: a character is to be a byte in them.
+    others = [ord(char) for char in text if len(_SEPTETS.get(char, b"12")) > 1]
     low, high = min(others), max(others)
     if len(text) <= 0xFF and high <= 0xFFFF:
         if low >> 7 == high >> 7 and low >> 7 <= 0xFF:
@@ -149,7 +150,8 @@ def decode_alpha(value: bytes) -> str:
 
 
 def _based(text: str, base: int) -> bytes:
-    return b"".join([_SEPTETS.get(char) or bytes((0x80 | ord(char) - base,)) for char in text])
+    plain = {char: code for char, code in _SEPTETS.items() if len(code) == 1}
+    return b"".join([plain.get(char) or bytes((0x80 | ord(char) - base,)) for char in text])
 
 
 def _character(code: int) -> str:
