@@ -23,6 +23,7 @@ help:
 	@echo 'make test          run all tests, with style, types and layers'
 	@echo 'make lint          check style, types and layers alone'
 	@echo 'make requirements  show which sentences of docs/requirements.md are proved by tests'
+	@echo 'make crash         kill and crash charging, import and bill run hundreds of times'
 	@echo 'make bench         measure speed against ceilings of this machine'
 	@echo 'make constraints   renew the pinned versions'
 	@echo 'ARGS="..." is handed on, as in: make demo ARGS="--terminals 50"'
@@ -51,6 +52,11 @@ lint: .venv/ready
 .PHONY: requirements
 requirements: .venv/ready
 	@$(python) -m pytest -q -n 2 --dist loadfile -p tests.requirements_table -m requirement $(ARGS)
+
+# Hundreds of kills and of crashed disks; `make test` does some of each.
+.PHONY: crash
+crash: .venv/ready
+	@TOLLGATE_KILLS=300 TOLLGATE_CRASHES=300 $(python) -m pytest -q tests/crash $(ARGS)
 
 .PHONY: bench
 bench: .venv/ready
