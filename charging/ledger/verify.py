@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -230,29 +228,38 @@ def _chain(chain: list[tuple[int, bytes, bytes, str]]) -> Iterator[Finding]:
 
 def _leaves(connection: Connection) -> Iterator[tuple[str, bytes]]:
     """Identifier and leaf of every transfer, in order, reading transfers and postings side by side."""
-    legs = groupby(
-        _stream(
-            connection,
-            select(
-                postings.c.transfer_id, postings.c.ledger_account_id, postings.c.currency, postings.c.amount
-            ).order_by(postings.c.transfer_id, postings.c.leg),
+    posted = _stream(
+        connection,
+        select(postings.c.transfer_id, postings.c.ledger_account_id, postings.c.currency, postings.c.amount).order_by(
+            postings.c.transfer_id, postings.c.leg
         ),
-        itemgetter(0),
     )
-    leg = next(legs, None)
-    for row in _stream(connection, select(*transfers.c).order_by(transfers.c.id)):
-        id = row[0]
-        while leg is not None and leg[0] < id:
-            leg = next(legs, None)
-        if leg is not None and leg[0] == id:
-            yield id, leaf(tuple(row), [tuple(part[1:]) for part in leg[1]])
-            leg = next(legs, None)
-        else:
-            yield id, leaf(tuple(row), [])
+    posting = next(posted, None)
+    for transfer in _stream(connection, select(*transfers.c).order_by(transfers.c.id)):
+        id = transfer[0]
+        while posting is not None and posting[0] < id:
+            posting = next(posted, None)
+        legs = []
+        while posting is not None and posting[0] == id:
+            legs.append(posting[1:])
+            posting = next(posted, None)
+        yield id, leaf(transfer, legs)
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+    """Rows as plain tuples, a portion at a time."""
     text = str(statement.compile(dialect=connection.dialect))
-    result = connection.exec_driver_sql(text, execution_options={"stream_results": True})
-    for part in result.partitions(5000):
-        yield from part
+    if connection.dialect.name == "sqlite":
+        if not connection.in_transaction():
+            connection.begin()
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text)
+            while rows := cursor.fetchmany(5000):
+                yield from rows
+        finally:
+            cursor.close()
+    else:
+        result = connection.exec_driver_sql(text, execution_options={"stream_results": True})
+        for part in result.partitions(5000):
+            yield from (tuple(row) for row in part)
