@@ -105,6 +105,7 @@ def test_every_language_says_all_in_letters_that_the_typeface_has(language: str)
     said = "".join(getattr(words, name) for name in texts)
     said += "".join([*words.untaxed.values(), *words.modes.values()])
     assert shipped().uncovered(said) == ""
+    assert set(words.modes) == set(labels_for("en").modes)
     assert set(words.units) >= set(labels_for("en").units)
     assert all("other" in forms for forms in words.units.values())
 
