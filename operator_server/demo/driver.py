@@ -20,7 +20,8 @@ from twisted.internet.threads import deferToThread
 from operator_server.billing.bill_run import run_bills
 from operator_server.delivery.publishing import withdraw
 from operator_server.demo import gateway
-from operator_server.demo.gateway import Agreed, Gateway
+from operator_server.demo.gateway import Gateway
+from operator_server.demo.gateway_journal import Agreed
 from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning import Run
 from operator_server.demo.timeline import Step, timeline

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes
 from email.policy import default as email_policy
@@ -28,6 +27,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from operator_server.demo.gateway_journal import MODE, OFFER, UNIT, UNIT_OCTETS, Agreed, Sample
 from operator_server.demo.world import GATEWAY_USER, World
 from operator_server.devices.page_user import PageUser, link_in, over_http
 from operator_server.roles.run import end_with_parent
@@ -39,9 +39,7 @@ from operator_server.store.store import transact
 
 GATEWAY = "gw-demo"
 CREDENTIAL = "demo"
-OFFER, MODE, LIMIT = "uplink", "by-volume", "40.00"
-UNIT = "MiB"
-UNIT_OCTETS = 1_048_576
+LIMIT = "40.00"
 
 FETCHED = 48 * UNIT_OCTETS
 """What the user fetches at a time where the octets are real."""
@@ -56,14 +54,6 @@ view shown included .1
 view shown excluded .1.3.6.1.2.1.25.1.1
 rouser {user} priv -V shown
 """
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What the user agreed to on the page."""
-
-    agreement: str
-    at: datetime
 
 
 class Gateway:
@@ -117,14 +107,6 @@ def agree(world: World) -> Agreed | None:
     menu = user.open(link_in(letter.get_content()))
     done = user.take(menu, OFFER, MODE, LIMIT)
     return Agreed(done.path.rpartition("/")[2], at)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A reading as the operator keeps it."""
-
-    at: datetime
-    raw: int
 
 
 def samples(connection: Connection) -> list[Sample]:

@@ -6,27 +6,48 @@ A gateway keeps no journal, so its counter is reckoned from the readings themsel
 2. What stands in a reading beyond the one before was used between them; where the value fell, what stands there.
 3. A reading within :data:`AT_THE_END` after the end of a month that is the first one after it closes the month.
 4. Whole units are charged; what is short of one goes with what follows.
+
+Like the calculator it feeds, this knows nothing of ``charging``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from operator_server.demo.gateway import MODE, OFFER, UNIT, UNIT_OCTETS, Agreed, Sample
 from signalling.clock import to_micros
 from signalling.documents import NO_REPORT, CounterReport
 from signalling.messages import ModeTerms, Signed
 from terminal_sim import journal as lines
 from terminal_sim.journal import AnyEntry
 
+OFFER, MODE = "uplink", "by-volume"
+UNIT, UNIT_OCTETS = "MiB", 1_048_576
+
 AT_THE_END = timedelta(minutes=1)
 
 _UNSIGNED = Signed(b"", bytes(64))
 _INSTALLATION = "gateway"
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What the user agreed to on the page."""
+
+    agreement: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A reading as the operator keeps it."""
+
+    at: datetime
+    raw: int
 
 
 def confirmed(agreed: Agreed, subscriber: str, currency: str) -> lines.Confirmed:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, func, select
 from offers.memory import OfferMemory
 from operator_server.delivery.publishing import valid_releases
 from operator_server.demo.driver import Course
-from operator_server.demo.gateway import GATEWAY, OFFER, Gateway
+from operator_server.demo.gateway import GATEWAY, Gateway
+from operator_server.demo.gateway_journal import OFFER
 from operator_server.demo.world import World
 from operator_server.offering.live import read_configurations
 from operator_server.offering.loading import load
