@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from operator_server.audit import cli_actor
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, opened, out, says_errors, show_json, show_table
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    err,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+)
 from operator_server.people import tokens
 from operator_server.people.persons import PersonError
 from operator_server.people.roles import UnknownRole
@@ -27,7 +37,7 @@ def create(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Make a token and print it, once.
+    """Make a token and print it, once; nothing else goes to standard output.
 
     Example: tollgate token create erika --label "nightly export" --scope invoices.read --days 30
     """
@@ -41,7 +51,7 @@ def create(
         show_json({"id": made.id, "token": made.secret, "scopes": made.scopes, "expires": made.expires_at})
         return
     out.print(made.secret)
-    out.print(f"It is not shown again; it may {', '.join(made.scopes)} until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
+    err.print(f"It is not shown again; it may {', '.join(made.scopes)} until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
 
 
 @app.command("list")

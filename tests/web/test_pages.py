@@ -33,8 +33,8 @@ def large(peopled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             f"INSERT INTO terminal (id, label, status, enrolled_at) {numbers} SELECT printf('N-%07d', i), '',"
             f" CASE WHEN i % 1000 THEN 'active' ELSE 'revoked' END, {at} FROM n",
             "INSERT INTO account (id, name, address, country, vat_id, email, language, currency, credit_limit, status,"
-            f" created_at) {numbers} SELECT printf('N-%07d', i), printf('Name %07d', i * 7919 % {MANY}), '[]', 'DE', '',"
-            f" '', 'en', 'EUR', 0, 'active', {at} FROM n",
+            f" created_at) {numbers} SELECT printf('N-%07d', i), printf('Name %07d', i * 7919 % {MANY}), '[]', 'DE',"
+            f" '', '', 'en', 'EUR', 0, 'active', {at} FROM n",
             "INSERT INTO bill_run (id, period, until_at, started_at, state, invoices, scope, approved_by) VALUES"
             f" ('run', '2026-10', {at}, {at}, 'done', 0, 'all', '')",
             "INSERT INTO invoice (id, number, series, number_in_series, bill_run_id, account_id, period, currency, net,"
