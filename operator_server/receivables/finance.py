@@ -119,7 +119,7 @@ def handover(connection: Connection, settings: Settings, span: Period, now: date
 def journal(connection: Connection, settings: Settings, span: Period, now: datetime) -> Iterator[JournalRow]:
     """Every posting that was recorded in a period, transfer by transfer."""
     codes = settings.finance.accounts
-    rows = connection.execution_options(yield_per=5_000).execute(
+    rows = connection.execute(
         select(
             _transfer.c.recorded_at, _transfer.c.effective_at, _transfer.c.id, _transfer.c.kind, _transfer.c.source,
             _transfer.c.op_id, _ledger.c.kind.label("account"), _ledger.c.owner, _posting.c.currency,
@@ -130,7 +130,8 @@ def journal(connection: Connection, settings: Settings, span: Period, now: datet
         .where(
             _transfer.c.recorded_at >= span.start, _transfer.c.recorded_at < _end(span, now), _posting.c.amount != 0
         )
-        .order_by(_transfer.c.id, _posting.c.leg)
+        .order_by(_transfer.c.id, _posting.c.leg),
+        execution_options={"yield_per": 5_000},
     )  # fmt: skip
     for row in rows:
         yield JournalRow(
@@ -180,10 +181,11 @@ def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRo
 
     invoice, note = table(InvoiceRow), table(CreditNoteRow)
     for documents, sign in ((invoice, 1), (note, -1)):
-        rows = connection.execution_options(yield_per=500).execute(
+        rows = connection.execute(
             select(documents.c.document)
             .join(_transfer, _transfer.c.id == documents.c.transfer_id)
-            .where(_transfer.c.recorded_at >= start, _transfer.c.recorded_at < end)
+            .where(_transfer.c.recorded_at >= start, _transfer.c.recorded_at < end),
+            execution_options={"yield_per": 500},
         )
         for document in rows.scalars():
             made = decode(document)
@@ -234,10 +236,11 @@ def _ageing(connection: Connection, settings: Settings, span: Period) -> list[tu
     ).subquery()
     used = select(sides.c.id, func.sum(sides.c.amount).label("used")).group_by(sides.c.id).subquery()
     left = item.c.amount + func.coalesce(used.c.used, 0)
-    rows = connection.execution_options(yield_per=5_000).execute(
+    rows = connection.execute(
         select(item.c.account_id, item.c.currency, item.c.due_at, type_coerce(left, BigInteger).label("left"))
         .outerjoin(used, used.c.id == item.c.id)
-        .where(item.c.booked_at < span.end, left != 0)
+        .where(item.c.booked_at < span.end, left != 0),
+        execution_options={"yield_per": 5_000},
     )
     zone = settings.operator.zone
     _, last = days(span.start, span.end, zone)

@@ -38,13 +38,10 @@ from operator_server.store.dealings import TariffVersionRow
 from operator_server.store.feed import record
 from operator_server.store.receivables import Rerating
 from operator_server.store.rows import add, table
-from operator_server.usage.history import charged_uses
+from operator_server.usage.history import RERATED, charged_uses
 from signalling.clock import to_micros
 from signalling.ids import new_id
 from signalling.money import format_micros, minor_unit
-
-KIND = "rerated"
-"""The kind of a charge that stands for one of use, whose id is its ``reverses_id``."""
 
 _charge, _invoice, _rerating = table(Charge), table(InvoiceRow), table(Rerating)
 
@@ -161,7 +158,7 @@ def _rated_again(connection: Connection, invoice: Row[Any], tariff: Tariff, tari
         select(_charge)
         .where(
             _charge.c.invoice_id == invoice.id,
-            _charge.c.kind.in_(["use", KIND]),
+            _charge.c.kind.in_(["use", RERATED]),
             _charge.c.tariff_version.startswith(f"{tariff.tariff_id}@", autoescape=True),
         )
         .order_by(_charge.c.id)
@@ -273,7 +270,7 @@ def _charge_again(connection: Connection, number: str, again: Sequence[_Again], 
         rows.append(
             dict(each.charge._mapping)
             | {
-                "id": new_id(micros), "kind": KIND, "net": each.net, "included": each.included, "recorded_at": now,
+                "id": new_id(micros), "kind": RERATED, "net": each.net, "included": each.included, "recorded_at": now,
                 "tariff_version": each.version.version_id, "reverses_id": root, "invoice_id": None,
                 "invoice_line": None,
             }

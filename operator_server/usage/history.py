@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -21,6 +21,9 @@ from operator_server.store.rows import table
 from operator_server.store.usage import UsageRecord
 from signalling.clock import from_micros
 from signalling.documents import CounterReport, decode_document
+
+RERATED = "rerated"
+"""The kind of a charge that stands for one of use, rated again after a tariff fault; ``reverses_id`` is that one."""
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -43,16 +46,19 @@ def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> Char
     Raises :class:`UnknownUse`, and :class:`charging.tariffs.TariffError` where a version was not kept.
     """
     row = _named(connection, name)
-    if row.kind != "use":
+    if row.kind not in ("use", RERATED):
         raise UnknownUse(f"{name}: a charge of kind {row.kind}; only use is rated by a tariff")
     version = tariffs.find(connection, row.tariff_version)
+    again, last = row.kind == RERATED, row.reverses_id if row.kind == RERATED else row.id
     same = _uses().where(table(Charge).c.agreement_id == row.agreement_id)
     if version.included_per == "month":
         same = same.where(table(Charge).c.period == row.period)
     uses = []
     for earlier in _in_order(connection.execute(same.order_by(table(Charge).c.recorded_at))):
-        uses.append(_use(connection, earlier, tariffs.find(connection, earlier.tariff_version)))
-        if earlier.id == row.id:
+        use = _use(connection, earlier, tariffs.find(connection, earlier.tariff_version))
+        # What was rated again was so in the course of all the use before it.
+        uses.append(replace(use, version=version) if again else use)
+        if earlier.id == last:
             break
     return ChargedUse(row, uses)
 

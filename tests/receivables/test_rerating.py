@@ -23,6 +23,7 @@ from charging.ledger.book import balances
 from charging.ledger.tables import OPERATOR
 from charging.ledger.verify import verify
 from charging.tariffs import Tariff, TariffBook
+from charging.tariffs.explain import explain
 from operator_server.billing.bill_run import run_bills
 from operator_server.billing.invoices import each_invoice
 from operator_server.billing.proof import verify_billing
@@ -34,6 +35,7 @@ from operator_server.receivables.proof import verify_receivables
 from operator_server.receivables.rerating import Rerated, invoices_by_tariff, rerate_invoice
 from operator_server.store.dealings import TariffVersionRow
 from operator_server.store.rows import add
+from operator_server.usage.history import find_use
 from signalling.money import decimal_micros
 
 CENT = 10_000
@@ -156,6 +158,16 @@ def test_tiers_are_rated_in_the_course_of_the_month(house: House) -> None:
     tiers = [{"from": 0, "to": 15, "amount": "0.10"}, {"from": 15, "amount": "0.01"}]
     done = rerate(house, corrected=right(included=0, price={"model": "graduated", "tiers": tiers}))
     assert done.after == 15 * 10 * CENT + 15 * CENT
+
+
+def test_a_charge_that_was_rated_again_is_explained_by_the_right_version(house: House) -> None:
+    rerate(house)
+    invoices, *_ = state(house)
+    [line] = invoices[1].lines
+    with house.engine.connect() as connection:
+        found = find_use(connection, TariffVersions(lambda: TariffBook([])), line.charge_ids[-1])
+    assert explain(found.uses).cost_micros == found.charge.net == 16 * 3 * CENT
+    assert found.uses[-1].version.version_id == found.charge.tariff_version == right().versions[0].version_id
 
 
 def test_invoices_of_a_period_are_found_until_they_are_replaced(house: House) -> None:
