@@ -18,7 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 _DEBIAN = re.compile(
-    r"v?(?:(?P<epoch>[0-9]+):)?(?P<release>[0-9]+(?:\.[0-9]+)*)(?P<rest>[A-Za-z0-9.+~_-]*)\Z", re.ASCII
+    r"v?(?:(?P<epoch>[0-9]+)[:!])?(?P<release>[0-9]+(?:\.[0-9]+)*)(?P<rest>[A-Za-z0-9.+~_-]*)\Z", re.ASCII
 )
 _PRE = re.compile(r"[~._-]?(?P<kind>alpha|beta|rc|pre|a|b)[~._-]?(?P<number>[0-9]*)(?![A-Za-z0-9])", re.ASCII)
 _PIECE = re.compile(r"[0-9]+|[A-Za-z]+", re.ASCII)
