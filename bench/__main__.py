@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench.report import TARGETS, Target, figures_table, judged
 
-MODULES = ("logon", "charges", "reserve", "class_lookup", "idle_links", "rating", "bulk_rating", "snmp", "bill_run")
+MODULES = ("logon", "charges", "reserve", "class_lookup", "idle_links", "rating", "bulk_rating", "snmp", "bill_run", "card")
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -3,6 +3,8 @@ identifiers (ETSI TS 102 221, annex A)."""
 
 from __future__ import annotations
 
+import codecs
+
 from signalling.card.tlv import CardError
 
 ESCAPE = 0x1B
@@ -17,6 +19,9 @@ _SEPTETS: dict[str, bytes] = {
     **{char: bytes((code,)) for code, char in enumerate(_BASIC) if code != ESCAPE},
     **{char: bytes((ESCAPE, code)) for code, char in _EXTENSION.items()},
 }
+
+_ENCODE = codecs.charmap_build(_BASIC.replace("\x1b", "\ufffe") + "\ufffe" * 128)
+"""The basic table alone, for the library's own loop: most texts need no more."""
 
 PACKED, UNPACKED, UCS2 = 0x00, 0x04, 0x08
 """Data coding schemes of a text string: 7-bit packed, 8-bit (the default alphabet, a byte a septet), UCS2."""
@@ -34,6 +39,10 @@ def in_alphabet(text: str) -> bool:
 def to_septets(text: str) -> bytes:
     """A byte a septet. Raises :class:`TextError` for a character that the alphabet does not have."""
     try:
+        return codecs.charmap_encode(text, "strict", _ENCODE)[0]
+    except UnicodeEncodeError:
+        pass
+    try:
         return b"".join([_SEPTETS[char] for char in text])
     except KeyError as missing:
         raise TextError(f"the GSM default alphabet has no {missing.args[0]!r}") from None
@@ -41,6 +50,8 @@ def to_septets(text: str) -> bytes:
 
 def from_septets(septets: bytes) -> str:
     """The text of these septets; what the extension table does not have shows as the basic table's character."""
+    if ESCAPE not in septets and septets.isascii():
+        return codecs.charmap_decode(septets, "strict", _BASIC)[0]
     out: list[str] = []
     escaped = False
     for code in septets:
@@ -109,8 +120,10 @@ def decode_text_string(value: bytes) -> str:
 
 def encode_alpha(text: str) -> bytes:
     """An alpha identifier: the default alphabet, or the shortest of the three UCS2 forms. Raises :class:`TextError`."""
-    if in_alphabet(text):
+    try:
         return to_septets(text)
+    except TextError:
+        pass
     forms = [b"\x80" + _ucs2(text)]
     # Of the default alphabet the shorter forms have the basic table alone: a character is to be a byte in them.
     others = [ord(char) for char in text if len(_SEPTETS.get(char, b"12")) > 1]
