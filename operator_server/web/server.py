@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+HEAD_SECONDS = 10.0
+"""How long the head of a request may take to come."""
 DEFAULT_LIMIT = 1_000
 """Connections and requests at a time; beyond it the answer is 503."""
 
@@ -20,6 +24,38 @@ class EmbeddedServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class ProtocolWithPatience(H11Protocol):
+    """Closes a connection whose request has begun and whose head does not come: it would hold one of the places."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A client is there; its first request is awaited."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; the clock runs from the first byte of a head to its last."""
+        super().data_received(data)
+        waiting = self.cycle is None or self.cycle.response_complete
+        if not waiting and self._late is not None:
+            self._late.cancel()
+            self._late = None
+        elif waiting and self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -46,6 +82,7 @@ def make_config(
     return uvicorn.Config(
         app,
         loop=loop,
+        http=ProtocolWithPatience,
         ws="none",
         lifespan="off",
         log_config=None,

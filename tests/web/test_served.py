@@ -18,7 +18,7 @@ from web_samples import Site
 
 from operator_server.store.feed import record, sequence
 from operator_server.store.store import transact
-from operator_server.web import feed, gate
+from operator_server.web import feed, gate, server
 from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
 
 
@@ -27,13 +27,13 @@ def served(app: Any) -> Iterator[int]:
     """The application on a port of the loopback."""
     listener = bind("127.0.0.1", 0)
     port: int = listener.getsockname()[1]
-    server = EmbeddedServer(make_config(app))
-    thread = threading.Thread(target=lambda: asyncio.run(serve_here(server, listener)), daemon=True)
+    running = EmbeddedServer(make_config(app))
+    thread = threading.Thread(target=lambda: asyncio.run(serve_here(running, listener)), daemon=True)
     thread.start()
     try:
         yield port
     finally:
-        server.should_exit = server.force_exit = True
+        running.should_exit = running.force_exit = True
         thread.join(10)
 
 
@@ -146,3 +146,17 @@ def test_slow_clients_keep_nobody_waiting(site: Site, port: int) -> None:
     finally:
         for client in slow:
             client.close()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_head_that_does_not_come_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        if before:
+            client.sendall(before)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /health/live HTTP/1.1\r\nHos")
+        begun = time.monotonic()
+        while client.recv(65536):
+            pass
+        assert time.monotonic() - begun < 3
