@@ -26,9 +26,7 @@ def programs() -> Path:
         return found[-1]
     beside = shutil.which("initdb")
     if beside is None:
-        raise PostgresMissing(
-            "no PostgreSQL server programs in /usr/lib/postgresql/*/bin or on PATH"
-        )
+        raise PostgresMissing("no PostgreSQL server programs in /usr/lib/postgresql/*/bin or on PATH")
     return Path(beside).resolve().parent
 
 
