@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from invoice_samples import invoice, per_use
+from schematron import findings
 
+from charging.invoices.facturx import to_xml
 from charging.invoices.model import Invoice
 from charging.receivables.credit import Credited, CreditError, credit_lines, credit_note, left_of
 
@@ -111,3 +113,18 @@ def test_no_sequence_of_notes_gives_back_a_cent_more_or_less_than_was_charged(
         return
     for name in ("net_micros", "tax_micros", "gross_micros", "rounding_micros"):
         assert sum(getattr(each, name) for each in given_back) == (getattr(made.totals, name) if given_back else 0)
+
+
+def test_each_note_of_an_invoice_passes_en_16931_as_a_credit_note_though_tax_is_never_given_back_twice() -> None:
+    # Of 1.01 the tax is 0.19; of 0.13 it would be 0.02 each time.
+    made, credited = invoice(per_use(1, net_micros=101 * CENT)), Credited.nothing()
+    taxes = []
+    for _ in range(7):
+        document, credited = note(made, credited, {"1": 13 * CENT})
+        taxes.append(document.totals.tax_micros // CENT)
+        xml = to_xml(document)
+        assert findings(xml) == []
+        assert b"<ram:TypeCode>381</ram:TypeCode>" in xml
+    document, credited = note(made, credited, None)
+    assert findings(to_xml(document)) == []
+    assert sum(taxes) + document.totals.tax_micros // CENT == 19
