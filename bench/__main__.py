@@ -14,7 +14,18 @@ from rich.console import Console
 
 from bench.report import TARGETS, Target, figures_table, judged
 
-MODULES = ("logon", "charges", "reserve", "class_lookup", "idle_links", "rating", "bulk_rating", "snmp", "bill_run", "card")
+MODULES = (
+    "logon",
+    "charges",
+    "reserve",
+    "class_lookup",
+    "idle_links",
+    "rating",
+    "bulk_rating",
+    "snmp",
+    "bill_run",
+    "card",
+)
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -19,8 +19,9 @@ from operator_server.store.rows import table
 from operator_server.usage.standing import Customer
 from signalling.clock import to_micros
 
-SOURCE, TAX = "usage", "usage-tax"
-"""The ledger's names of this client: for what is used, and for the tax in it where it was paid ahead."""
+SOURCE, TAX, GIVEN_BACK = "usage", "usage-tax", "usage-back"
+"""The ledger's names of this client: for what is used, the tax in it where it was paid ahead, and what was set aside
+for it in vain."""
 
 _ledger = table(LedgerAccount)
 

@@ -24,7 +24,7 @@ from operator_server.balances.barring import barred
 from operator_server.balances.buckets import change_share, move
 from operator_server.balances.drawing import drawable, held, hold, settle_holds, take
 from operator_server.balances.once import BalanceError, lock, once, post
-from operator_server.balances.paying import SOURCE, Paid, book_tax, charge, could_pay, due, set_aside
+from operator_server.balances.paying import GIVEN_BACK, SOURCE, Paid, book_tax, charge, could_pay, due, set_aside
 from operator_server.balances.rating import Rest, RestRater
 from operator_server.settings import Settings
 from operator_server.store.parties import Account, Subscriber
@@ -223,7 +223,7 @@ class UsageDesk:
             owner = select(_ledger_reservations.c.owner).where(_ledger_reservations.c.id == kept.money_id)
             return Paid(connection.execute(owner).scalar_one(), kept.share_id, transfer, amount)
         if kept.money_id is not None:
-            post(connection, Release(source=SOURCE, op_id=f"r-{id}"[:64], reservation_id=kept.money_id), now)
+            post(connection, Release(source=GIVEN_BACK, op_id=id, reservation_id=kept.money_id), now)
         return None if rest is None else charge(connection, id, rest, pays, now)
 
     def _answer(
