@@ -20,6 +20,7 @@ from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement
 from operator_server.store.parties import Event, Notice
 from operator_server.store.terms import AgreementTerm
+from operator_server.subscriptions import running
 from operator_server.subscriptions.ending import AgreementError, cancel, renew, withdraw
 from operator_server.subscriptions.prices import announce
 from operator_server.subscriptions.running import advance_due
@@ -387,3 +388,28 @@ def test_agreements_are_listed_with_what_binds_them(house: House) -> None:
     assert (listed["state"], listed["charged"], listed["minimum_until"]) == ("trial", "0.00", local(2027, 1, 4))
     assert shown["price"].startswith("1 day free of charge, then €10.00 per month")
     assert (shown["charges"], shown["price_change"]) == ([], "fixed")
+
+
+def test_a_worker_that_is_stopped_at_any_period_charges_each_once_when_it_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(house, "subscription", MONTHLY)
+    shop.take()
+    house.user("T-3", "A-2").take("sub", "m")
+    whole, calls = running.settle, iter(range(100))
+
+    def stopped(*arguments: Any) -> Charge:
+        charge = whole(*arguments)
+        if next(calls) in (1, 6):
+            raise InterruptedError
+        return charge
+
+    monkeypatch.setattr(running, "settle", stopped)
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            shop.at(local(2027, 2, 2))
+    shop.at(local(2027, 2, 2))
+    for account in ("A-1", "A-2"):
+        periods = sorted(row.period for row in house.rows(Charge, account_id=account))
+        assert periods == ["2026-11", "2026-12", "2027-01", "2027-02"]
+    assert shop.proven()
