@@ -118,6 +118,7 @@ class Applet:
         self._wanted: Command | None = None
         self._waits: tuple[type[d.CardMessage], ...] = ()
         self._next: deque[Steps] = deque()
+        self._unsent = False
 
     # What the card calls.
 
@@ -162,9 +163,11 @@ class Applet:
                 self._begin(self._show(message.text))
 
     def not_sent(self) -> None:
-        """A message could not be sent."""
+        """A message could not be sent: whoever waits for its answer, or is about to, goes on without."""
         if self._waits:
             self._go_on(None)
+        else:
+            self._unsent = True
 
     def wanted(self) -> Command | None:
         """The command that the phone is to carry out now."""
@@ -196,6 +199,9 @@ class Applet:
                 self._running, first, value = self._next.popleft(), True, None
                 continue
             first = False
+            if isinstance(step, Wait) and self._unsent:
+                self._unsent, value = False, None
+                continue
             if isinstance(step, Wait):
                 self._waits = step.kinds
                 return
@@ -253,6 +259,7 @@ class Applet:
 
     def _ask(self, message: d.CardMessage, *kinds: type[d.CardMessage]) -> Steps:
         """Send and wait; ``None`` where it could not be sent, which the user is told."""
+        self._unsent = False
         self._send(message)
         if self._can(Ability.DISPLAY_TEXT):
             yield usat.DisplayText(WORDS["wait"], wait=False)

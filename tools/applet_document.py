@@ -38,7 +38,7 @@ class Operator:
         security = secured.Security(receipt=0)
         opened = secured.open_command(whole.data, self._keys.packets, self._heard, security)
         self._heard = opened.counter
-        reply = self._reply(d.decode_from_card(opened.data))
+        reply = self.reply(d.decode_from_card(opened.data))
         if reply is None:
             return []
         self._sent += 1
@@ -47,7 +47,8 @@ class Operator:
         parts = sms.split((sms.Element(sms.COMMAND_PACKET, b""),), packet, self._sent)
         return [sms.Deliver("+4900000", part, NOW, sms.PID_SIM_DOWNLOAD, sms.DCS_CARD).encode() for part in parts]
 
-    def _reply(self, message: d.FromCard) -> d.CardMessage | None:
+    def reply(self, message: d.FromCard) -> d.CardMessage | None:
+        """What the operator says to a message."""
         match message:
             case d.Hello():
                 return d.Inquire("logon")
