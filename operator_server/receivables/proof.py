@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, and_, func, or_, select, union_all
 
-from charging.ledger.tables import RECEIVABLE, LedgerAccount
+from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting
 from charging.ledger.verify import Finding
+from operator_server.receivables.books import decode
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.receivables import CreditNoteRow, ItemAllocation, ReceivableItem
 from operator_server.store.rows import table
@@ -16,11 +17,11 @@ _item, _allocation = table(ReceivableItem), table(ItemAllocation)
 
 
 def verify_receivables(connection: Connection) -> list[Finding]:
-    """Findings: items that differ from the ledger's receivables, allocations beyond them, credits beyond invoices.
+    """Findings: items that differ from the ledger's receivables, allocations and credits beyond them, altered notes.
 
     Invoices that no item was made for yet are counted as they stand.
     """
-    return [*_balances(connection), *_left(connection), *_credited(connection)]
+    return [*_balances(connection), *_left(connection), *_credited(connection), *_notes(connection)]
 
 
 def _balances(connection: Connection) -> Iterator[Finding]:
@@ -87,3 +88,32 @@ def _credited(connection: Connection) -> Iterator[Finding]:
     for number, credited, tax, total, charged_tax in rows:
         what = f"its credit notes take back {credited} micros with {tax} tax, it has {total} with {charged_tax}"
         yield Finding(what, f"invoice {number}")
+
+
+def _notes(connection: Connection) -> Iterator[Finding]:
+    """Numbers of credit notes without a gap, their documents and their postings as the rows beside them say."""
+    note, posting, ledger = table(CreditNoteRow), table(Posting), table(LedgerAccount)
+    number = note.c.number_in_series
+    series = connection.execute(
+        select(note.c.series, func.count(), func.min(number), func.max(number))
+        .group_by(note.c.series)
+        .having(or_(func.min(number) != 1, func.max(number) != func.count()))
+    )
+    for name, count, first, last in series:
+        yield Finding(f"it has {count} credit notes numbered {first} to {last}; numbers are missing", f"series {name}")
+    posted = (
+        select(func.coalesce(func.sum(posting.c.amount), 0))
+        .join(ledger, ledger.c.id == posting.c.ledger_account_id)
+        .where(posting.c.transfer_id == note.c.transfer_id, ledger.c.kind == RECEIVABLE)
+        .scalar_subquery()
+        .label("posted")
+    )
+    for row in connection.execute(select(note, posted).order_by(note.c.id), execution_options={"yield_per": 500}):
+        made = decode(row.document)
+        said = (made.number, made.corrects, made.totals.net_micros, made.totals.tax_micros, made.totals.payable_micros)
+        kept = (row.number, row.invoice_number, row.net, row.tax, row.total)
+        if said != kept:
+            yield Finding(f"its document says {said}, the row beside it {kept}", f"credit note {row.number}")
+        if int(row.posted) != -row.total:
+            what = f"says {row.total} micros, transfer {row.transfer_id} takes {-int(row.posted)}"
+            yield Finding(what, f"credit note {row.number}")

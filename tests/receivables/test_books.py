@@ -22,7 +22,9 @@ from operator_server.receivables.credit_notes import (
 )
 from operator_server.receivables.disputes import held, place_hold, release_hold
 from operator_server.receivables.payments import assign_payment, find_payments, named_in, refund_credit, return_payment
+from operator_server.receivables.proof import verify_receivables
 from operator_server.receivables.write_offs import approve_write_off, ask_write_off, find_write_offs, refuse_write_off
+from operator_server.store.engine import writing
 from signalling.money import Money
 
 CENT = 10_000
@@ -247,6 +249,25 @@ def test_debts_are_found_by_the_numbers_in_a_text(books: Books) -> None:
     assert found("Rechnung R 2026 000002, R-2026-000001") == [second, first]
     assert found("RF17R2026000001") == [first]
     assert found("R-2026-000003 und 2026") == []
+
+
+@pytest.mark.parametrize(
+    ("alteration", "where"),
+    [
+        ("UPDATE credit_note SET total = total + 1", "credit note G-2026-000001"),
+        ("UPDATE credit_note SET number_in_series = 2", "series G-2026"),
+        ("UPDATE credit_note SET total = 9999999999", "invoice R-2026-000001"),
+        ("UPDATE receivable_item SET open = open + 1 WHERE kind = 'invoice'", "open item R-2026-000001"),
+        ("UPDATE receivable_item SET open = open + 1 WHERE kind = 'invoice'", "account acc-1"),
+        ("DELETE FROM item_allocation", "open item R-2026-000001"),
+    ],
+)
+def test_what_is_altered_is_found(books: Books, alteration: str, where: str) -> None:
+    credit(books, books.invoice("10.00"), {"1": 100 * CENT})
+    books.prove()
+    with writing(books.engine).begin() as connection:
+        connection.exec_driver_sql(alteration)
+    assert where in {finding.where for finding in books.read(verify_receivables)}
 
 
 MOVES = st.lists(
