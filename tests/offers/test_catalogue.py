@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from offer_samples import BUY, FREE, NOW, TARIFFS, TAX_RATES, offer
+from pydantic import ValidationError
 
 from charging.tariffs import Problem, TariffBook
 from offers.catalogue import Catalogue, load_catalogue
-from offers.modes import tariff_prices
+from offers.document import ModeTable
+from offers.modes import build_mode, tariff_prices
 
 GOOD = """
 id = "chess"
@@ -249,3 +252,34 @@ def test_the_operators_own_catalogue_has_no_faults() -> None:
     assert {each.kind for each in catalogue} == {"software", "data", "update", "service"}
     assert {mode.kind for each in catalogue for mode in each.modes} == {"free", "one_off", "per_use"}
     assert all(set(each.texts) >= {"en", "de"} for each in catalogue)
+
+
+SUBSCRIPTION = {
+    "id": "m", "kind": "subscription", "label": "Monthly", "amount": "4.99", "currency": "EUR", "tax_category": "S",
+    "period": "month",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "reason"),
+    [
+        ({"period": None}, "period", "missing: what the amount is for"),
+        ({"payment": "barter"}, "payment", "there are: postpaid, prepaid, pseudo_prepaid, rated_only"),
+        ({"payment": "rated_only"}, "payment", "only use is rated and not charged"),
+        ({"trial_warning": "3d"}, "trial_warning", "there is no trial that could end"),
+        ({"trial": "3d", "trial_warning": "4d"}, "trial_warning", "which has 3 days"),
+        ({"kind": "one_off"}, "period", "has no periods"),
+        ({"kind": "one_off", "period": None, "notice": "3d"}, "notice", "can be cancelled at any time"),
+        ({"kind": "one_off", "period": None, "price_change": "30d"}, "price_change", "has no later price"),
+    ],
+)
+def test_terms_that_cannot_be_are_named(keys: dict[str, Any], key: str, reason: str) -> None:
+    table = {name: value for name, value in (SUBSCRIPTION | keys).items() if value is not None}
+    _, faults = build_mode(ModeTable.model_validate(table), TARIFFS, TAX_RATES)
+    assert [(at, reason in text) for at, text in faults] == [(key, True)], faults
+
+
+@pytest.mark.parametrize("text", ["3", "0d", "-3d", "soon"])
+def test_a_notice_of_price_changes_is_fixed_or_some_days(text: str) -> None:
+    with pytest.raises(ValidationError):
+        ModeTable.model_validate(SUBSCRIPTION | {"price_change": text})
