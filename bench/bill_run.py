@@ -2,7 +2,8 @@
 
 Charges lie in the order of time, so those of one account are scattered over the file, as they are in life. Ceiling: raw
 ``sqlite3`` that does nothing but mark the same charges with an invoice, with the same indexes, in as many commits.
-Each run is a process of its own, whose peak memory is told for a tenth of the accounts and for all of them.
+Each run is a process of its own. Its memory is told for a tenth of the accounts and for all of them, without the pages
+of the database that are mapped, which the system takes back when it needs them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from bench.measure import result, show
 from bench.report import Target
 from charging.ledger.tables import CUSTOMER_KINDS, LedgerAccount
 from operator_server.billing.bill_run import PORTION, run_bills
-from operator_server.settings import Settings
+from operator_server.settings import OperatorSettings, Settings
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, OfferVersion, QuoteRow
 from operator_server.store.engine import open_engine, sqlite_url, writing
@@ -51,16 +52,12 @@ QUICK = 10
 _BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 _NOW = datetime(2026, 11, 2, tzinfo=UTC)
 _SETTINGS = Settings(
-    operator={
-        "server_id": "op.example",
-        "name": "Operator",
-        "address": ["Street 1", "24103 Kiel"],
-        "country": "DE",
-        "vat_id": "DE123456788",
-    }
+    operator=OperatorSettings(
+        server_id="op.example", name="Operator", address=["Street 1"], country="DE", vat_id="DE123456788"
+    )
 )
 
-TARGETS = {"bill run, peak memory of all accounts over a tenth": Target("value", "<=", 1.25)}
+TARGETS = {"bill run, own memory over that for a tenth": Target("value", "<=", 1.25)}
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
@@ -76,9 +73,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         result(f"bill run, {size}, accounts", accounts / large["seconds"], "1/s"),
         result(f"bill run, {size}, charges beside raw marks", charges / large["seconds"], "1/s", charges / raw),
         result(f"bill run, {size}, made by {multiprocessing.cpu_count()} processes", both["seconds"], "s"),
-        result("bill run, peak memory", large["peak"], "MiB"),
-        result("bill run, peak memory of a tenth", small["peak"], "MiB"),
-        result("bill run, peak memory of all accounts over a tenth", large["peak"] / small["peak"], "times"),
+        result("bill run, own memory", large["peak"], "MiB"),
+        result("bill run, own memory for a tenth", small["peak"], "MiB"),
+        result("bill run, own memory over that for a tenth", large["peak"] / small["peak"], "times"),
     ]
 
 
@@ -97,17 +94,39 @@ def one(accounts: int, workers: int) -> dict[str, float]:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             raw = other.submit(_prepare, path, accounts, workers == 1).result()
         engine = open_engine(sqlite_url(path))
-        start = time.perf_counter()
-        report = run_bills(engine, _SETTINGS, "2026-10", now=_NOW, workers=workers)
-        seconds = time.perf_counter() - start
+        with own_memory() as peak:
+            start = time.perf_counter()
+            report = run_bills(engine, _SETTINGS, "2026-10", now=_NOW, workers=workers)
+            seconds = time.perf_counter() - start
         engine.dispose()
         if report.invoices != accounts or report.failed:
             raise RuntimeError(f"{report.invoices} invoices of {accounts}: {report.failed[:3]}")
-    return {
-        "seconds": seconds,
-        "raw": raw,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    return {"seconds": seconds, "raw": raw, "peak": peak[0]}
+
+
+@contextmanager
+def own_memory() -> Iterator[list[float]]:
+    """The most MiB that this process has of its own meanwhile, looked at every few milliseconds."""
+    peak, over = [0.0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            peak[0] = max(peak[0], _own_mebibytes())
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()
+
+
+def _own_mebibytes() -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("this system does not tell a process's own memory (RssAnon in /proc/self/status)")
 
 
 def _prepare(path: Path, accounts: int, ceiling: bool) -> float:

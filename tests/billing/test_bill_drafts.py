@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -256,6 +259,52 @@ def test_several_processes_make_the_same_bills(on_disk: House, monkeypatch: pyte
     assert [(each.number[-1], each.account) for each in invoices(on_disk)] == [
         (str(number + 1), f"acc-{number:03d}") for number in range(7)
     ]
+    proven(on_disk)
+
+
+KILLED = """
+import sys
+from datetime import datetime
+from counting_samples import SETTINGS
+from operator_server.billing import approval, bill_run
+from operator_server.store.engine import open_engine
+bill_run.PORTION = approval.PORTION = 1
+engine, now = open_engine(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
+told = lambda done, of: print(done, flush=True)
+if sys.argv[3] == "finalise":
+    approval.finalise(engine, SETTINGS, "2026-10", "system", now=now, progress=told)
+else:
+    bill_run.run_bills(engine, SETTINGS, "2026-10", now=now, draft=sys.argv[3] == "draft", progress=told)
+"""
+
+
+@pytest.mark.parametrize("what", ["run", "draft", "finalise"])
+def test_a_process_that_is_killed_leaves_whole_bills_and_the_next_one_goes_on(on_disk: House, what: str) -> None:
+    url, path = str(on_disk.engine.url), os.pathsep.join(sys.path)
+    if what == "finalise":
+        draft(on_disk)
+        approve(on_disk)
+    done = 0
+    # A repeated run passes accounts that are billed already.
+    for lines in (1, 1) if what == "finalise" else (2, 4):
+        command = [sys.executable, "-c", KILLED, url, NOW.isoformat(), what]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}) as process:
+            assert process.stdout is not None
+            for _ in range(lines):
+                assert process.stdout.readline().strip()
+            process.kill()
+        proven(on_disk)
+        with on_disk.engine.connect() as connection:
+            kept = table(InvoiceDraft) if what == "draft" else table(InvoiceRow)
+            count = len(connection.execute(select(kept.c.id)).all())
+        assert done < count
+        done = count
+    if what == "draft":
+        draft(on_disk)
+        approve(on_disk)
+    report = finalise(on_disk) if what != "run" else run_bills(on_disk.engine, SETTINGS, "2026-10", now=NOW)
+    assert (report.invoices, report.state) == (7, "done")
+    assert [each.number for each in invoices(on_disk)] == [f"R-2026-00000{number}" for number in range(1, 8)]
     proven(on_disk)
 
 
