@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from receivable_samples import Books
 from statement_maker import detail, entry, simple, statement
 
 from charging.receivables.camt import StatementError, read_statements
 from charging.receivables.references import creditor_reference
+from operator_server.receivables import statements
 from operator_server.receivables.payments import find_payments
 from operator_server.receivables.statements import Imported, import_statements
 
@@ -158,3 +161,27 @@ def test_the_good_entries_of_a_bad_file_are_not_taken(books: Books) -> None:
 def test_a_file_beyond_the_limit_is_not_read() -> None:
     with pytest.raises(StatementError, match="at most 100 are read"):
         read_statements(statement(), 100)
+
+
+def test_an_import_that_is_killed_half_way_takes_nothing_and_is_repeated(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = books.invoice("10.00"), books.invoice("20.00")
+    content = statement(simple("11.90", first), simple("23.80", second))
+    original, calls = statements.add_payment, []
+
+    def killing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(statements, "add_payment", killing)
+        with pytest.raises(KeyboardInterrupt):
+            take(books, content)
+    assert books.open() == {first: 1190, second: 2380}
+    books.prove()
+    assert take(books, content)[0].matched == 2
+    assert books.open() == {}
+    books.prove()
