@@ -37,7 +37,8 @@ from operator_server.web.cursors import Cursors
 from operator_server.web.gate import PUBLIC, SAFE, Gate, check_origin, permit, read_body
 from operator_server.web.problems import Problem, documented
 
-THREADS = 8
+THREADS = 4
+"""More threads only take the interpreter from each other: the work is Python's, not the disk's."""
 MOST_WAITING = 400
 MOST_BODY = 256 * 1024
 JSON_ONLY = ("application/json",)
