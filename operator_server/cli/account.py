@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
     says_errors,
@@ -26,7 +28,6 @@ from operator_server.cli.files import Row, import_rows
 from operator_server.parties import NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 from operator_server.validation.desk import charges
 from signalling.money import format_micros
 
@@ -69,7 +70,10 @@ def create(
     new = NewAccount(account, name, address or [], country, vat_id, email, language, currency, credit_limit)
     with opened(config) as operator:
         settings, now = operator.settings.operator, operator.clock.now()
-        made = transact(operator.engine, lambda c: parties.create_account(c, new, settings, now))
+        made = changed(
+            operator, "account.create", f"account/{account}",
+            lambda c: parties.create_account(c, new, settings, now), **asdict(new),
+        )  # fmt: skip
         limit = format_micros(made.credit_limit, made.currency)
         out.print(f"Account {account} is open: {made.currency}, credit limit {limit}.")
 
@@ -175,10 +179,11 @@ def add_subscriber(
     """Add a subscriber who uses on this account."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(
-            operator.engine,
+        changed(
+            operator, "subscriber.create", f"subscriber/{subscriber}",
             lambda c: parties.create_subscriber(c, subscriber, account, now, name=name, groups=list(group or [])),
-        )
+            account=account, groups=list(group or []),
+        )  # fmt: skip
         out.print(f"Subscriber {subscriber} uses on account {account}.")
 
 
@@ -191,5 +196,8 @@ def groups(
 ) -> None:
     """Put a subscriber into exactly these groups."""
     with opened(config) as operator:
-        transact(operator.engine, lambda c: parties.set_groups(c, subscriber, list(group or [])))
+        changed(
+            operator, "subscriber.groups", f"subscriber/{subscriber}",
+            lambda c: parties.set_groups(c, subscriber, list(group or [])), groups=list(group or []),
+        )  # fmt: skip
         out.print(f"Subscriber {subscriber} is in: {', '.join(group or []) or 'no group'}.")

@@ -13,12 +13,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Connection
 
+from operator_server.audit import audited, cli_actor
 from operator_server.context import Operator, open_operator
 from operator_server.delivery.signing import SigningKeyError
 from operator_server.delivery.vault import VaultError
 from operator_server.keys import UnusableKey
 from operator_server.settings import SettingsError
+from operator_server.store.store import transact
 
 # No markup: names and reasons that people wrote may hold square brackets.
 out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -31,6 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 CONFIG = Path("configs")
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class CommandError(Exception):
@@ -82,6 +86,18 @@ def opened(config: Path) -> Iterator[Operator]:
         engine = operator.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+def changed(operator: Operator, action: str, reference: str, operation: Callable[[Connection], T], **told: Any) -> T:
+    """Run a change and write into the audit trail, in its transaction, who did it by command; ``told``: of what."""
+    now = operator.clock.now()
+
+    def change(connection: Connection) -> T:
+        result = operation(connection)
+        audited(connection, cli_actor(), action, reference, None, told, now)
+        return result
+
+    return transact(operator.engine, change)
 
 
 def show_json(value: Any) -> None:

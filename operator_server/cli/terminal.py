@@ -14,6 +14,7 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
     says_errors,
@@ -24,7 +25,6 @@ from operator_server.cli.files import Row, import_rows
 from operator_server.parties import PartyError
 from operator_server.store.parties import Binding, Terminal, TerminalKey, TerminalSession
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="Terminals and their keys.")
 
@@ -53,7 +53,11 @@ def enroll(
     """
     with opened(config) as operator:
         now, key = operator.clock.now(), _key(public_key, terminal)
-        transact(operator.engine, lambda c: parties.enroll_terminal(c, terminal, key, subscriber, now, label=label))
+        changed(
+            operator, "terminal.enrol", f"terminal/{terminal}",
+            lambda c: parties.enroll_terminal(c, terminal, key, subscriber, now, label=label),
+            subscriber=subscriber, label=label,
+        )  # fmt: skip
         out.print(f"{terminal} is enrolled for {subscriber}.")
 
 
@@ -155,7 +159,10 @@ def revoke(
     """Refuse a terminal's logons from now on; a link that stands is closed within seconds."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: parties.revoke_terminal(c, terminal, now, reason=reason))
+        changed(
+            operator, "terminal.revoke", f"terminal/{terminal}",
+            lambda c: parties.revoke_terminal(c, terminal, now, reason=reason), reason=reason,
+        )  # fmt: skip
         out.print(f"{terminal} is revoked.")
 
 
@@ -169,7 +176,10 @@ def replace_key(
     """Give a terminal a new key; the old one no longer works."""
     with opened(config) as operator:
         now, key = operator.clock.now(), _key(public_key, terminal)
-        transact(operator.engine, lambda c: parties.replace_key(c, terminal, key, now))
+        changed(
+            operator, "terminal.replace_key", f"terminal/{terminal}",
+            lambda c: parties.replace_key(c, terminal, key, now),
+        )  # fmt: skip
         out.print(f"{terminal} has a new key.")
 
 
@@ -183,5 +193,8 @@ def bind(
     """Hand a terminal to another subscriber: a new handset, or one that was sold."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: parties.bind_terminal(c, terminal, subscriber, now))
+        changed(
+            operator, "terminal.bind", f"terminal/{terminal}",
+            lambda c: parties.bind_terminal(c, terminal, subscriber, now), subscriber=subscriber,
+        )  # fmt: skip
         out.print(f"{terminal} belongs to {subscriber} now.")

@@ -267,3 +267,34 @@ def test_money_that_is_on_its_way_is_shown(tollgate: Tollgate, user: User) -> No
     }  # fmt: skip
     assert "there is none" in tollgate("account", "show", "A-9", code=1).output
     assert "proven" in tollgate("ledger", "verify").output
+
+
+def test_changes_by_command_are_in_the_audit_trail(tollgate: Tollgate) -> None:
+    tollgate("terminal", "revoke", "T-1", "--reason", "lost")
+    tollgate("account", "create", "A-9", "--name", "Max")
+    trail = json.loads(tollgate("audit", "list", "--json").output)
+    told = [(entry["action"], entry["reference"], entry["actor"].partition(":")[0]) for entry in trail]
+    assert told == [("account.create", "account/A-9", "cli"), ("terminal.revoke", "terminal/T-1", "cli")]
+    assert (trail[0]["after"]["name"], trail[1]["after"]["reason"]) == ("Max", "lost")
+    assert "2 entries" in tollgate("audit", "verify").output
+
+
+def test_users_and_tokens_are_made_and_ended_by_command(tollgate: Tollgate) -> None:
+    made = json.loads(tollgate("user", "add", "erika", "--role", "billing", "--json").output)
+    assert (made["user"], len(made["password"])) == ("erika", 23)
+    assert "there are operator" in tollgate("user", "add", "max", "--role", "boss", code=1).output
+    token = json.loads(
+        tollgate("token", "create", "erika", "--label", "export", "--scope", "read", "--json").output
+    )  # fmt: skip
+    assert token["token"].startswith("tollgate_")
+    assert "does not have it" in tollgate(
+        "token", "create", "erika", "--label", "x", "--scope", "people.write", code=1
+    ).output  # fmt: skip
+    tollgate("token", "revoke", token["id"])
+    assert "revoked" in tollgate("token", "list").output
+    tollgate("user", "role", "erika", "support")
+    tollgate("user", "disable", "erika")
+    [listed] = json.loads(tollgate("user", "list", "--json").output)
+    assert (listed["role"], listed["status"], listed["tokens"]) == ("support", "disabled", 0)
+    tollgate("user", "disable", "erika", "--undo")
+    assert "logs on once with" in tollgate("user", "password", "erika").output
