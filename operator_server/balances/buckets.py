@@ -45,8 +45,6 @@ def add_bucket(
         raise BalanceError("bad_name", f"bucket {id}: unit {unit!r} has 1 to 64 characters, such as byte or second")
     if not -LARGEST_PRIORITY <= priority <= LARGEST_PRIORITY:
         raise BalanceError("bad_amount", f"bucket {id}: priority {priority} is not within {LARGEST_PRIORITY}")
-    if valid_until is not None and valid_until <= (valid_from or now):
-        raise BalanceError("bad_amount", f"bucket {id}: it ends at {valid_until.isoformat()}, before it begins")
     lock(connection, [account])
     content = {
         "account": account, "unit": unit, "quantity": quantity, "valid_from": valid_from, "valid_until": valid_until,
@@ -54,6 +52,8 @@ def add_bucket(
     }  # fmt: skip
 
     def do() -> dict[str, Any]:
+        if valid_until is not None and valid_until <= (valid_from or now):
+            raise BalanceError("bad_amount", f"bucket {id}: it ends at {valid_until.isoformat()}, before it begins")
         add(
             connection,
             UnitBucket(

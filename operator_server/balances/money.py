@@ -47,12 +47,12 @@ def top_up(
     """Credit ``amount`` micros that the customer paid ahead, to be spent until ``valid_until`` or for good."""
     currency = account_row(connection, account).currency
     positive(amount, currency)
-    if valid_until is not None and valid_until <= now:
-        raise BalanceError("bad_amount", f"top-up {id}: it would be expired already, at {valid_until.isoformat()}")
     lock(connection, [account])
     content = {"account": account, "amount": amount, "valid_until": valid_until, "reason": reason}
 
     def do() -> dict[str, Any]:
+        if valid_until is not None and valid_until <= now:
+            raise BalanceError("bad_amount", f"top-up {id}: it would be expired already, at {valid_until.isoformat()}")
         transfer = _move(connection, id, "top_up", account, currency, amount, CASH, now)
         _credit(connection, transfer, account, currency, amount, valid_until, now)
         return _done(connection, "topped_up", account, currency, amount, id, transfer, reason, now)

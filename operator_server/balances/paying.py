@@ -86,7 +86,7 @@ def book_tax(connection: Connection, id: str, rest: Rest, now: datetime) -> None
             Leg(OPERATOR, REVENUE, currency, rest.tax),
             Leg(OPERATOR, tax_kind(rest.version.tax_category), currency, -rest.tax),
         )
-        post(connection, Post(source=TAX, op_id=id, kind="tax", legs=legs, effective_at=rest.at), now)
+        post(connection, Post(source=TAX, op_id=id, kind="prepaid_tax", legs=legs, effective_at=rest.at), now)
 
 
 def could_pay(connection: Connection, customer: Customer, pays: Pays, amount: int) -> bool:

@@ -57,7 +57,7 @@ def refund(
                 Leg(OPERATOR, REVENUE, row.currency, -tax),
                 Leg(OPERATOR, tax_kind(row.tax_category), row.currency, tax),
             )
-            post(connection, Post(source=TAX, op_id=id, kind="tax", legs=legs, effective_at=now), now)
+            post(connection, Post(source=TAX, op_id=id, kind="prepaid_tax", legs=legs, effective_at=now), now)
         reversal = _keep(connection, row, given - tax, tax, transfer, now)
         _give_share_back(connection, row, given, transfer, reason, now)
         record(

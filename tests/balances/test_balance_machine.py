@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from balance_samples import HOUR, Purse, use
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -157,4 +157,6 @@ class BalanceMachine(RuleBasedStateMachine):
 
 
 TestBalanceMachine = BalanceMachine.TestCase
-TestBalanceMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestBalanceMachine.settings = settings(
+    max_examples=15, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
