@@ -11,6 +11,7 @@ from offers.versions import compare
 from operator_server.desk import Visitor
 from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer, read_configuration
+from operator_server.store.cards import Card
 from operator_server.store.devices import Device
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey, TerminalSession
 from operator_server.store.rows import table
@@ -69,9 +70,10 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
 
 
 def takes_packages(connection: Connection, terminal_id: str) -> bool:
-    """Whether anything can be installed on the terminal: it is no device, or it has a key of its own beside."""
-    device, key = table(Device), table(TerminalKey)
-    if connection.execute(select(device.c.terminal_id).where(device.c.terminal_id == terminal_id)).first() is None:
+    """Whether anything can be installed on the terminal: it is no device or card, or has a key of its own beside."""
+    device, card, key = table(Device), table(Card), table(TerminalKey)
+    kinds = (select(kind.c.terminal_id).where(kind.c.terminal_id == terminal_id) for kind in (device, card))
+    if all(connection.execute(kind).first() is None for kind in kinds):
         return True
     held = select(key.c.id).where(key.c.terminal_id == terminal_id, key.c.valid_to.is_(None))
     return connection.execute(held).first() is not None

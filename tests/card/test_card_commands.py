@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from operator_server.cards.registry import keys_of, require_card
 from operator_server.cli.main import app
+from operator_server.devices.visitors import takes_packages
 from operator_server.store.cards import Card, CardMaster
 from signalling.card.keys import diversify
 from terminal_sim.card import CardFileError, load_card
@@ -81,6 +82,12 @@ def test_a_simulated_card_goes_on_where_the_card_stands(tollgate, house: CardHou
     phone.open_offers()
     assert phone.shows[:2] == ["Data volume", "News"]
     assert not phone.refused
+
+
+def test_why_an_offer_is_shown_counts_a_card_as_what_takes_services_alone(house: CardHouse) -> None:
+    with house.engine.connect() as connection:
+        assert not takes_packages(connection, "SIM-1")
+        assert takes_packages(connection, "T-1")
 
 
 def test_a_file_that_is_no_card_is_told(tmp_path: Path) -> None:
