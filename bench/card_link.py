@@ -117,13 +117,16 @@ def _prepare(folder: Path, count: int) -> tuple[list[CardMemory], list[Identity]
     identities = [Identity.new(f"carrier-{number}") for number in range(CARRIERS)]
 
     def furnish(connection: Connection) -> list[CardMemory]:
-        parties.create_account(connection, parties.NewAccount("A-1", "Bench"), operator.settings.operator, now)
+        parties.create_account(connection, parties.NewAccount("carriers", "Bench"), operator.settings.operator, now)
         for identity in identities:
-            parties.enroll_terminal(connection, identity.terminal, identity.public_key, "A-1", now)
+            parties.enroll_terminal(connection, identity.terminal, identity.public_key, "carriers", now)
         memories = []
         for number in range(count):
             digits = f"8949{number:014d}"
-            new = NewCard(f"sim-{number}", digits + luhn_digit(digits), f"+49170{number:07d}", "A-1")
+            owner = f"A-{number}"
+            new_account = parties.NewAccount(owner, "Bench")
+            parties.create_account(connection, new_account, operator.settings.operator, now)
+            new = NewCard(f"sim-{number}", digits + luhn_digit(digits), f"+49170{number:07d}", owner)
             add_card(connection, operator.vault, new, now)
             keys = keys_of(operator.vault, require_card(connection, new.terminal))
             memories.append(CardMemory(new.iccid, "", keys.encode()))
