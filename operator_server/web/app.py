@@ -16,8 +16,9 @@ from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from operator_server.web import api, logon_page, openapi, problems
+from operator_server.web import api, console, logon_page, openapi, problems
 from operator_server.web.calls import Web
+from operator_server.web.console.errors import error_page
 from operator_server.web.jobs import Jobs
 from operator_server.web.logon_page import LogonPaces
 from operator_server.web.metrics import Measured, Metrics
@@ -52,6 +53,8 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web |
         for routes in (openapi.routes, logon_page.routes):
             app.router.routes.extend(routes.routes)
         app.router.routes.extend(api.routes())
+        app.router.routes.extend(console.routes())
+        app.state.error_page = error_page
         app.state.metrics = Metrics(web)
         app.state.jobs = Jobs()
         app.add_middleware(Measured, metrics=app.state.metrics)

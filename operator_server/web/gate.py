@@ -31,7 +31,10 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Gate:
-    """Finds out who asks. What was found holds for ``known_seconds``, then sessions and tokens are looked at again."""
+    """Finds out who asks, and keeps it at ``request.state.caller`` for pages that say no.
+
+    What was found holds for ``known_seconds``, then sessions and tokens are looked at again.
+    """
 
     def __init__(self, operator: Operator, *, known_seconds: float = 1.0) -> None:
         self._operator = operator
@@ -43,7 +46,10 @@ class Gate:
         """Who asks, where that was found just now."""
         asked = _credential(request)
         kept = self._known.get(asked) if asked else None
-        return kept[1] if kept is not None and kept[0] > time.monotonic() else None
+        if kept is None or kept[0] <= time.monotonic():
+            return None
+        request.state.caller = kept[1]
+        return kept[1]
 
     def find(self, request: Request) -> Caller:
         """Who asks, by bearer token or session cookie. Blocks on the database. Raises :class:`Problem` 401."""
@@ -62,6 +68,7 @@ class Gate:
             raise _unknown(
                 "the token is not known, revoked or over" if kind == "bearer" else "the session is over; log on again"
             )
+        request.state.caller = caller
         if caller.stale:
             # That somebody was here is worth no failed request.
             with contextlib.suppress(OperationalError):

@@ -23,7 +23,7 @@ from operator_server.web.problems import Problem
 
 FORM = ("application/x-www-form-urlencoded",)
 MOST_BODY = 4_096
-AFTER_LOGON = "/docs"
+AFTER_LOGON = "/console"
 
 routes = Routes("Logon", in_schema=False)
 

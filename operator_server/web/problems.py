@@ -71,6 +71,26 @@ class Problem(HTTPException):
         self.errors = errors
 
 
+def _told(
+    request: Request,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[Fault] | None = None,
+) -> Response:
+    """A page for a browser, problem details for everybody else."""
+    page = getattr(request.app.state, "error_page", None)
+    path = request.url.path
+    if (
+        page is None
+        or "text/html" not in request.headers.get("accept", "")
+        or path.startswith(("/api/", "/repository"))
+    ):
+        return response_of(status, detail, headers, errors)
+    answer: Response = page(request, status, detail, headers, errors)
+    return answer
+
+
 def response_of(
     status: int, detail: str, headers: Mapping[str, str] | None = None, errors: Sequence[Fault] | None = None
 ) -> Response:
@@ -114,7 +134,7 @@ async def _http(request: Request, error: Exception) -> Response:
                 detail = f"{request.method}: here only {', '.join(allowed)}"
             case 400:
                 detail = "the body cannot be read; send JSON in UTF-8"
-    return response_of(error.status_code, detail, headers, errors)
+    return _told(request, error.status_code, detail, headers, errors)
 
 
 def _methods(request: Request) -> list[str]:
@@ -133,9 +153,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
         for each in error.errors()
     ]
     detail = "; ".join(f"{fault.where}: {fault.reason}" for fault in faults[:5])
-    return response_of(422, detail, errors=faults[:50])
+    return _told(request, 422, detail, errors=faults[:50])
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return response_of(500, "it is in the server's log; nothing was changed")
+    return _told(request, 500, "it is in the server's log; nothing was changed")

@@ -1,0 +1,48 @@
+"""Problems as pages: what went wrong in words, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from operator_server.web.console.render import ASSETS, PAGE_HEADERS, known_caller, render
+from operator_server.web.guard import headers as style_headers
+from operator_server.web.problems import TITLES, Fault
+
+# Strangers get the style within the page: they may load nothing else.
+STYLE = Markup(ASSETS["console.css"].content.decode())
+MEND = {
+    400: "Go back, load the page again and send the form once more.",
+    401: "Log on again; what you had filled in may be lost.",
+    403: "Go back, or ask an administrator for the permission.",
+    404: "Look for it in its section; ids are written exactly as they are shown.",
+    409: "Go back and load the page again to see how things are now.",
+    412: "Load the page again, look at what was changed, and decide anew.",
+    422: "Go back, correct what is named above, and send it again.",
+    429: "Wait a minute before you try again.",
+    500: "Try again; if it comes back, the server's log says why.",
+    503: "Try again in a moment.",
+}
+
+
+def error_page(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None, errors: Sequence[Fault] | None
+) -> Response:
+    """The page of a problem."""
+    caller = known_caller(request)
+    if status == 403 and caller.must_change and request.method == "GET":
+        return RedirectResponse("/password", 303)
+    bare = {} if caller.name else {"bare_style": STYLE}
+    html = render(
+        request, caller, "error.html",
+        {
+            **bare,
+            "status": status, "title": TITLES.get(status, "The request was not done"),
+            "detail": detail[:1].upper() + detail[1:], "mend": MEND.get(status, ""), "faults": errors or [],
+        },
+    )  # fmt: skip
+    framed = PAGE_HEADERS if caller.name else style_headers(STYLE)
+    return HTMLResponse(html, status, framed | dict(headers or {}))
