@@ -19,6 +19,7 @@ from charging.invoices.totals import totals
 from charging.periods import Period, days, period, period_of
 from operator_server.billing.facts import AgreementFacts, Agreements, Tariffs
 from operator_server.billing.lines import ChargeRow, Lines, LineTax
+from operator_server.billing.taxpayers import taxpayer_of
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge
 from operator_server.store.parties import Account
@@ -186,7 +187,7 @@ class Maker:
         facts: dict[str, AgreementFacts],
         reversed_at: dict[str, int],
     ) -> Bill:
-        taxpayer = Taxpayer(customer.tax_country or customer.country, customer.vat_id, customer.tax_status)
+        taxpayer = taxpayer_of(customer)
         maker = Lines(
             span,
             self._operator.zone,

@@ -23,6 +23,7 @@ from charging.modes import first_due, mode_kind, payment_of, tax_micros, with_ta
 from offers.index import Current
 from offers.versions import compare
 from operator_server.balances.barring import barred
+from operator_server.billing.taxpayers import taxed
 from operator_server.counting.money import limit_left, spendable
 from operator_server.desk import Handler, Visitor, answering
 from operator_server.keys import OperatorKeys
@@ -344,7 +345,7 @@ class Negotiation:
         now: datetime,
     ) -> QuoteMessage:
         """Sign and keep the quote of what was decided, in place of the one ``before``."""
-        terms = decision.mode.terms
+        terms = taxed(connection, self._settings, visitor.account, decision.mode.terms, now)
         due = mode_kind(terms.kind).due_on_delivery(terms)
         issued, expires = now, now + timedelta(seconds=self._settings.negotiation.quote_validity)
         in_place_of = None if before is None else before.id
