@@ -31,6 +31,17 @@ from terminal_sim.trust import Trust
 
 TERMINAL = [sys.executable, "-c", "from terminal_sim.cli import main; main()"]
 SERVER = [sys.executable, "-m", "operator_server"]
+ECHOING = """
+from twisted.internet import reactor
+from signalling.clock import SystemClock
+from terminal_sim.smsc import Centre
+centre = Centre(reactor, SystemClock())
+centre.repeat = lambda tpdu: True
+centre.refuse.append(0x0B)
+print("SMPP on 127.0.0.1:%d, phones on 127.0.0.1:%d" % centre.listen(), flush=True)
+reactor.run()
+"""
+"""A centre that refuses the first message for good and delivers every other one twice."""
 
 
 def waited_for(condition: Callable[[], Any], seconds: float = 30) -> bool:
@@ -76,10 +87,13 @@ def pocket(house: CardHouse, tmp_path: Path) -> Path:
 
 
 @pytest.mark.requirement("S17")
+@pytest.mark.parametrize("faulty", [False, True])
 def test_an_agreement_is_made_by_short_messages(
-    house: CardHouse, environment: dict[str, str], pocket: Path, tmp_path: Path
+    house: CardHouse, environment: dict[str, str], pocket: Path, tmp_path: Path, faulty: bool
 ) -> None:
-    smsc = [*TERMINAL, "smsc", "--port", "0", "--radio-port", "0"]
+    smsc = [sys.executable, "-c", ECHOING] if faulty else [*TERMINAL, "smsc", "--port", "0", "--radio-port", "0"]
+    words = ["pause 2", "menu", "choose Ask" if faulty else "choose Offers", "choose News", "ok", "choose Free", "ok"]
+    words += ["type 1", "pause 1", "show", "quit", ""]
     with running(smsc, tmp_path / "smsc.log", r"phones on \S+", {}) as said:
         smpp, radio = re.findall(r"127\.0\.0\.1:(\d+)", said)
         environment |= {
@@ -90,7 +104,7 @@ def test_an_agreement_is_made_by_short_messages(
             phone = subprocess.run(
                 [*TERMINAL, "run", "--applet", "--trace", "--state", str(pocket), "--number", NUMBER,
                  "--radio", f"127.0.0.1:{radio}"],
-                input="pause 2\nmenu\nchoose Offers\nchoose News\nok\nchoose Free\nok\ntype 1\npause 1\nshow\nquit\n",
+                input="\n".join(words),
                 capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip
             assert "[list] Offers | *Data volume | News" in phone.stdout, phone.stdout + phone.stderr
@@ -98,8 +112,12 @@ def test_an_agreement_is_made_by_short_messages(
             assert "TERMINAL PROFILE" in phone.stdout
             [agreement] = house.rows(Agreement)
             assert (agreement.terminal_id, agreement.evidence_kind) == ("SIM-1", "card_mac")
-            done = [row.state for row in house.rows(CardPacketRow) if row.receipt]
-            assert waited_for(lambda: set(done) == {"received"}), done
+            assert waited_for(lambda: states_of(house) == {"received"} | ({"failed"} if faulty else set()))
+
+
+def states_of(house: CardHouse) -> set[str]:
+    """What became of packets that ask for a receipt, and of those that no centre took."""
+    return {row.state for row in house.rows(CardPacketRow) if row.receipt or row.state == "failed"}
 
 
 @pytest.mark.requirement("S17")
