@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index
+from sqlalchemy import Column, Index, text
 from sqlmodel import Field, SQLModel
 
 from charging.columns import Digest, Identifier, Instant, Json, RowId
-from operator_server.store.accounting import InvoiceRow
+from operator_server.store.accounting import Charge, CounterGap, InvoiceRow
 from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.parties import Account, Terminal, TerminalSession
 from operator_server.store.rows import table
@@ -97,3 +97,14 @@ Index("invoice_account_page", table(InvoiceRow).c.account_id, table(InvoiceRow).
 Index("invoice_period_page", table(InvoiceRow).c.period, table(InvoiceRow).c.id)
 Index("agreement_state", table(Agreement).c.state, table(Agreement).c.id)
 Index("rejection_offer", table(Rejection).c.offer_id, table(Rejection).c.id)
+
+# The overview looks at what is of today or open, however much there was before.
+_charge = table(Charge)
+Index("charge_recorded", _charge.c.recorded_at, _charge.c.agreement_id, _charge.c.currency, _charge.c.net)
+_open_gap, _silent = text("closed_at IS NULL"), text("unanswered > 0")
+Index(
+    "counter_gap_open", table(CounterGap).c.installation_id, sqlite_where=_open_gap, postgresql_where=_open_gap
+)  # fmt: skip
+Index(
+    "terminal_session_silent", table(TerminalSession).c.terminal_id, sqlite_where=_silent, postgresql_where=_silent
+)  # fmt: skip
