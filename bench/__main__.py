@@ -22,6 +22,7 @@ MODULES = (
     "idle_links",
     "rating",
     "bulk_rating",
+    "usage_import",
     "snmp",
     "bill_run",
     "card",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ MAX_QUANTITY = 10**15
 _WHOLE = re.compile(r"[0-9]{1,16}\Z")
 _NUMBER = re.compile(r"\+?[0-9]{1,32}\Z")
 _LONGEST = 255
+_encoder = msgspec.msgpack.Encoder()
 
 
 class BadRecord(ValueError):
@@ -41,14 +42,14 @@ class Record:
     quantity: int
     at: datetime
     destination: str = ""
+    digest: bytes = field(init=False)
+    """SHA-256 of the content: the same record in another form has the same."""
 
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the content: the same record in another form has the same."""
+    def __post_init__(self) -> None:
         content = (
             self.source, self.id, self.subscriber, self.tariff, self.quantity, to_micros(self.at), self.destination,
         )  # fmt: skip
-        return hashlib.sha256(msgspec.msgpack.encode(content)).digest()
+        object.__setattr__(self, "digest", hashlib.sha256(_encoder.encode(content)).digest())
 
 
 def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:

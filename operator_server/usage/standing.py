@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, select
@@ -40,6 +41,7 @@ class Customer:
     language: str
 
 
+@lru_cache(maxsize=100_000)
 def agreement_id(subscriber: str, tariff: str) -> str:
     """The id of the standing agreement of a subscriber on a tariff."""
     return "use-" + hashlib.sha256(f"{subscriber}\n{tariff}".encode()).hexdigest()[:28]
