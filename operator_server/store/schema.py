@@ -43,6 +43,7 @@ from operator_server.store.devices import (
     DeviceSample,
     WebToken,
 )
+from operator_server.store.dispatch import InvoiceDispatch
 from operator_server.store.invitations import Invitation, OutgoingMessage, WebSession
 from operator_server.store.parties import (
     Account,
@@ -112,6 +113,7 @@ __all__ = [
     "InterrogationOrder",
     "InterrogationPlan",
     "Invitation",
+    "InvoiceDispatch",
     "InvoiceDraft",
     "InvoiceRow",
     "ItemAllocation",

@@ -1,0 +1,1 @@
+"""Mails that invoices travel in, by language; the operator's own take their place."""

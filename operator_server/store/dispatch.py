@@ -1,0 +1,39 @@
+"""Invoices on their way to customers by e-mail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from charging.columns import Identifier, Instant
+
+
+class InvoiceDispatch(SQLModel, table=True):
+    """One e-mail with one invoice. ``state``: waiting, sent, refused, failed or bounced.
+
+    ``refused``: the mail server will not have it, and ``reason`` is its answer; ``failed``: every try met a passing
+    fault; ``bounced``: it was sent and came back. ``form``: pdf or facturx. ``due_at``: when it is to be tried (again).
+    """
+
+    __tablename__ = "invoice_dispatch"
+    __table_args__ = (
+        Index("invoice_dispatch_due", "state", "due_at"),
+        Index("invoice_dispatch_number", "invoice_number", "created_at"),
+        Index("invoice_dispatch_account", "account_id", "id"),
+    )
+    id: str = Field(primary_key=True, sa_type=Identifier)
+    invoice_number: str
+    account_id: str = Field(foreign_key="account.id", sa_type=Identifier)
+    recipient: str
+    language: str
+    form: str = Field(default="pdf", max_length=16)
+    asked_by: str = ""
+    created_at: datetime = Field(sa_type=Instant)
+    due_at: datetime = Field(sa_type=Instant)
+    attempts: int = 0
+    state: str = Field(default="waiting", max_length=16)
+    reason: str = ""
+    sent_at: datetime | None = Field(default=None, sa_type=Instant)
+    bounced_at: datetime | None = Field(default=None, sa_type=Instant)
