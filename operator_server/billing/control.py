@@ -22,6 +22,7 @@ from operator_server.store.accounting import BillRun, Charge, CounterGap, Counte
 from operator_server.store.billing import BillOutcome, InvoiceDraft, PeriodLock
 from operator_server.store.dealings import Agreement, Installation
 from operator_server.store.rows import table
+from operator_server.usage.history import RERATED
 from signalling.clock import from_micros, to_micros
 from signalling.money import MICROS
 
@@ -77,6 +78,7 @@ class ControlReport(msgspec.Struct, frozen=True, kw_only=True):
     """The month's figures. ``rejected``: counter reports that were refused or in conflict, by reason.
 
     Use of the month, by currency: ``rated`` = ``billed`` + ``drafted`` + ``unbilled`` + ``prepaid`` + ``rated_only``.
+    What was rated again counts once, as it was rated last: the credit note took the other off.
     """
 
     period: str
@@ -130,8 +132,15 @@ def control_report(connection: Connection, operator: OperatorSettings, name: str
 
 
 def _charges(connection: Connection, name: str) -> dict[str, list[Amount]]:
-    """What was rated of a month of use, and what became of it."""
+    """What was rated of a month of use, and what became of it; of what was rated again only the last."""
     charge, invoice = table(Charge), table(InvoiceRow)
+    again = (
+        select(charge.c.reverses_id.label("first"), func.max(charge.c.id).label("last"))
+        .where(charge.c.kind == RERATED, charge.c.period == name)
+        .group_by(charge.c.reverses_id)
+        .subquery()
+    )
+    first = case((charge.c.kind == RERATED, charge.c.reverses_id), else_=charge.c.id)
     became = case(
         (charge.c.pays == "prepaid", "prepaid"),
         (charge.c.pays == "none", "rated_only"),
@@ -142,7 +151,8 @@ def _charges(connection: Connection, name: str) -> dict[str, list[Amount]]:
     rows = connection.execute(
         select(became, charge.c.currency, func.count(), func.sum(charge.c.net))
         .outerjoin(invoice, invoice.c.id == charge.c.invoice_id)
-        .where(charge.c.period == name)
+        .outerjoin(again, again.c.first == first)
+        .where(charge.c.period == name, or_(again.c.last.is_(None), again.c.last == charge.c.id))
         .group_by(became, charge.c.currency)
         .order_by(charge.c.currency)
     )

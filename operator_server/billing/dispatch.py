@@ -257,8 +257,9 @@ def compose_invoice(settings: Settings, row: Row[Any], invoice: Invoice, content
     message["Message-ID"] = f"<{row.id}@{settings.operator.server_id}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text.substitute(values), cte="quoted-printable")
-    message["Content-Language"] = row.language
     message.add_attachment(content, maintype="application", subtype="pdf", filename=f"{invoice.number}.pdf")
+    # Set before, it would have gone into the part of the text alone.
+    message["Content-Language"] = row.language
     return message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,23 @@ from rich.text import Text
 
 from charging.invoices.export import to_data
 from charging.invoices.model import InvoiceError
+from operator_server.audit import cli_actor
+from operator_server.billing.bounces import NotABounce, messages_in, read_reports
+from operator_server.billing.dispatch import (
+    DispatchError,
+    Returned,
+    ask,
+    ask_period,
+    find_dispatches,
+    send_due_invoices,
+    take_report,
+)
 from operator_server.billing.invoices import UnknownInvoice, export_invoices, find_invoices, load_invoice
 from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    changed,
     err,
     fail,
     opened,
@@ -145,3 +158,134 @@ def export(
     out.print(f"{written} invoices are in {folder}.")
     if refused:
         raise fail("\n".join(refused))
+
+
+class MailForm(StrEnum):
+    """In what form invoices are attached to mails."""
+
+    pdf = "pdf"
+    facturx = "facturx"
+
+
+@app.command()
+@says_errors(UnknownInvoice, DispatchError)
+def send(
+    number: Annotated[list[str] | None, typer.Argument(help="Invoice numbers; each goes out again.")] = None,
+    period: PeriodFilter = "",
+    form: Annotated[MailForm, typer.Option("--format", help="What is attached.")] = MailForm.pdf,
+    to: Annotated[str, typer.Option("--to", help="Another address than the account's.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Send invoices by e-mail: by number, or all of a month that did not go out before, or came back.
+
+    What a mail server cannot take now is tried again by the worker, or by this command, with growing pauses.
+
+    Example: tollgate invoice send --period 2026-10
+    """
+    if bool(number) == bool(period) or (to and not number):
+        raise fail("say which: tollgate invoice send NUMBER... [--to ADDRESS], or --period 2026-10", 2)
+    without: tuple[str, ...] = ()
+    with opened(config) as operator:
+        now, by = operator.clock.now(), cli_actor()
+        for each in number or ():
+            told = {"form": form.value, "to": to or "the account's address"}
+            changed(
+                operator, "invoice.send", f"invoice/{each}",
+                partial(ask, number=each, now=now, form=form.value, to=to, by=by), **told,
+            )  # fmt: skip
+        if period:
+            asked = changed(
+                operator, "invoice.send", f"period/{period}",
+                lambda c: ask_period(c, period, now, form=form.value, by=by), form=form.value,
+            )  # fmt: skip
+            without = asked.no_address
+        done = send_due_invoices(operator.engine, operator.settings, now)
+    if as_json:
+        show_json({"sent": done.sent, "refused": done.refused, "waiting": done.waiting,
+                   "no_address": list(without), "faults": list(done.faults)})  # fmt: skip
+    else:
+        out.print(f"{done.sent} invoices are sent, {done.refused} refused, {done.waiting} wait for another try.")
+        for fault in done.faults:
+            err.print(fault)
+        if without:
+            err.print(f"{len(without)} have no e-mail address: {', '.join(without[:20])}")
+    if done.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+@says_errors()
+def dispatches(
+    state: Annotated[str, typer.Option("--state", help="waiting, sent, refused, failed or bounced.")] = "",
+    account: AccountFilter = "",
+    period: PeriodFilter = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most rows.")] = 100,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """List the e-mails with invoices, the newest first.
+
+    Example: tollgate invoice dispatches --state bounced
+    """
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = find_dispatches(connection, state=state, account=account, period=period, most=limit)
+    if as_json:
+        show_json([dict(row._mapping) for row in rows])
+        return
+    show_table(
+        "E-mails with invoices",
+        ["Invoice", "Account", "To", "State", "Tries", "Sent", "What the mail server said"],
+        [
+            (
+                row.invoice_number, row.account_id, row.recipient, row.state, row.attempts,
+                f"{row.sent_at:%Y-%m-%d %H:%M}" if row.sent_at else "", row.reason,
+            )
+            for row in rows
+        ],
+        empty="No e-mail matches. `tollgate invoice send --period YYYY-MM` sends the invoices of a month.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors()
+def bounce(
+    file: Annotated[list[Path], typer.Argument(help="Mails, mbox files, or folders of mails (also Maildir).")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Take in what mail servers sent back (RFC 3464), so that the invoices show as bounced.
+
+    Messages that are no reports, or about other mails, are left alone; the same report again changes nothing.
+
+    Example: tollgate invoice bounce /var/mail/billing
+    """
+    found: list[Returned] = []
+    left: list[str] = []
+    with opened(config) as operator:
+        server, now = operator.settings.operator.server_id, operator.clock.now()
+        for path in file:
+            for name, content in messages_in(path):
+                try:
+                    reports = read_reports(content)
+                except NotABounce as no:
+                    left.append(f"{name}: {no}")
+                    continue
+                for report in reports:
+                    taken = changed(
+                        operator, "invoice.bounce", f"mail/{report.message_id[:300]}",
+                        partial(take_report, report=report, server_id=server, now=now), said=report.action,
+                    )  # fmt: skip
+                    if taken is None:
+                        left.append(f"{name}: it is about no invoice of ours")
+                    else:
+                        found.append(taken)
+    if as_json:
+        show_json({"taken": [{name: getattr(each, name) for name in Returned.__slots__} for each in found],
+                   "left": left})  # fmt: skip
+        return
+    for each in found:
+        out.print(f"Invoice {each.number} to {each.recipient} is {each.state}: {each.text}")
+    for text in left:
+        err.print(text)
+    out.print(f"{len(found)} reports taken in, {len(left)} messages left alone.")

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from operator_server.balances.expiry import expire_balances
+from operator_server.billing.dispatch import send_due_invoices
 from operator_server.context import Operator
 from operator_server.devices.messages import check_templates
 from operator_server.devices.outbox import send_due
@@ -80,6 +81,9 @@ class WorkerRole:
 
     def _send(self) -> None:
         send_due(self._operator)
+        operator = self._operator
+        for fault in send_due_invoices(operator.engine, operator.settings, operator.clock.now(), most=50).faults:
+            log.warn("invoice {fault}", fault=fault)
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
