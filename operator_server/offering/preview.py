@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, String, cast, func, or_, select
 
+from offers.audience import Fit, fit
 from offers.catalogue import Offer
-from offers.index import OfferIndex
 from offers.modes import permitted
 from operator_server.delivery.publishing import valid_releases
-from operator_server.offering.live import read_configurations
-from operator_server.offering.loading import Loaded
+from operator_server.offering.population import Population
 from operator_server.store.dealings import Rejection
 from operator_server.store.parties import Binding, Subscriber, TerminalSession
 from operator_server.store.rows import table
@@ -24,7 +23,8 @@ class Audience:
     """``terminals``: of those interrogated so far, ``matching`` fit the offer; ``models`` counts these by model.
 
     ``reached``: of the matching, those whose user may be shown it by group; ``rejected``: subscribers who rejected the
-    product and may have it hidden. ``release``: what would be delivered, empty where none is published.
+    offer, of whom ``hidden`` would still not see it now. ``release``: what would be delivered, empty where none is
+    published.
     """
 
     terminals: int
@@ -33,47 +33,49 @@ class Audience:
     models: dict[str, int]
     rejected: int
     release: str
+    hidden: int = 0
 
 
-def preview(connection: Connection, loaded: Loaded, offer: Offer, now: datetime) -> Audience:
-    """Count whom ``offer`` of the catalogue would reach now, by the last answers of terminals."""
-    index = OfferIndex(loaded.catalogue, valid_releases(connection, now))
-    session = table(TerminalSession)
-    counts = {
-        bytes(code): count
-        for code, count in connection.execute(
-            select(session.c.code, func.count()).where(session.c.code.is_not(None)).group_by(session.c.code)
-        )
-    }
-    models: Counter[str] = Counter()
-    fitting: set[bytes] = set()
-    for code, configuration in read_configurations(connection):
-        if code in counts and any(ref.offer.id == offer.id for ref in index.refs(configuration)):
-            fitting.add(code)
-            models[configuration.hardware.get("model", "")] += counts[code]
-    matching = sum(models.values())
+def preview(connection: Connection, offer: Offer, now: datetime, population: Population | None = None) -> Audience:
+    """Count whom ``offer`` would reach now, by the last answers of terminals.
+
+    ``population``: what is known of them already.
+    """
+    found = fit(offer, valid_releases(connection, now), (population or Population()).read(connection))
     bound = offer.include or offer.exclude or any(mode.groups for mode in offer.modes)
     rejection = table(Rejection)
-    rejected = connection.execute(
-        select(func.count(rejection.c.subscriber_id.distinct())).where(
-            rejection.c.offer_id == offer.id, rejection.c.undone_at.is_(None)
-        )
-    ).scalar_one()
+    standing = rejection.c.undone_at.is_(None)
+    ended = or_(rejection.c.until_at.is_(None), rejection.c.until_at > now)
+    rejected, hidden = connection.execute(
+        select(
+            func.count(rejection.c.subscriber_id.distinct()),
+            func.count(rejection.c.subscriber_id.distinct()).filter(ended),
+        ).where(rejection.c.offer_id == offer.id, standing)
+    ).one()
     return Audience(
-        sum(counts.values()), matching, _in_groups(connection, offer, fitting) if bound else matching,
-        dict(models.most_common()), int(rejected), index.current[offer.id].release or "",
+        found.terminals, found.matching, _in_groups(connection, offer, found) if bound else found.matching,
+        found.models, int(rejected), found.release or "", int(hidden),
     )  # fmt: skip
 
 
-def _in_groups(connection: Connection, offer: Offer, fitting: set[bytes]) -> int:
+def _in_groups(connection: Connection, offer: Offer, found: Fit) -> int:
+    """Of the terminals that the offer fits, those whose user's groups let it be shown; by code and set of groups."""
     session, binding, subscriber = table(TerminalSession), table(Binding), table(Subscriber)
+    groups = cast(subscriber.c.groups, String)
     rows = connection.execute(
-        select(session.c.code, subscriber.c.groups)
+        select(session.c.code, groups, func.count())
         .join(binding, (binding.c.terminal_id == session.c.terminal_id) & binding.c.valid_to.is_(None))
         .join(subscriber, subscriber.c.id == binding.c.subscriber_id)
         .where(session.c.code.is_not(None))
+        .group_by(session.c.code, groups)
     )
-    return sum(1 for code, groups in rows if bytes(code) in fitting and _may(offer, groups))
+    may = {}
+    reached = 0
+    for code, text, count in rows:
+        if text not in may:
+            may[text] = _may(offer, text if isinstance(text, list) else json.loads(text))
+        reached += count if bytes(code) in found.codes and may[text] else 0
+    return reached
 
 
 def _may(offer: Offer, groups: list[str]) -> bool:

@@ -1,7 +1,8 @@
 """Offers put live, scheduled and withdrawn: files of the configuration folder, checked as a whole before one changes.
 
-Every role follows the folder within a second. What stood there before is in the audit trail, so that it can be put
-back. A file that holds several offers is cut with care: what is left must read as it did before.
+The one way for console, API and commands. Every role follows the folder within a second. What stood there before is in
+the audit trail and among the versions, so that it can be put back. A file that holds several offers is cut with care:
+what is left must read as it did before.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from sqlalchemy import Connection
 from charging.tariffs import Problem
 from offers.catalogue import Offer
 from operator_server.audit import audited
-from operator_server.delivery.files import file_lock, write_atomically
-from operator_server.offering.loading import BrokenCatalogue, Loaded, load
+from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 
@@ -50,11 +51,12 @@ class BadOffer(OfferFileError):
 
 @dataclass(frozen=True)
 class Checked:
-    """An offer that could be put live: the catalogue with it, and what it would take the place of."""
+    """An offer that could be put live: the catalogue with it, what it would take the place of, and its file's name."""
 
     offer: Offer
     loaded: Loaded
     before: str
+    file: str
 
 
 def source_of(settings: Settings, offer: str) -> str:
@@ -68,21 +70,43 @@ def check_offer(settings: Settings, source: str) -> Checked:
     offer_id = _id_of(source)
     files = _files(settings)
     before = _take_out(files, offer_id)
-    files[f"{offer_id}.toml"] = source
+    file = f"{offer_id}.toml"
+    while file in files:
+        # What is left of a file of several offers that has this name stays as it is.
+        file = f"own-{file}"
+    files[file] = source
     loaded = _checked(settings, files)
     offer = loaded.catalogue.get(offer_id)
     assert offer is not None
-    return Checked(offer, loaded, before)
+    return Checked(offer, loaded, before, file)
 
 
-def publish_offer(connection: Connection, settings: Settings, source: str, now: datetime, *, actor: str) -> Offer:
-    """Put an offer live, in place of the one of the same id. Raises :class:`OfferFileError`."""
+def publish_offer(
+    connection: Connection,
+    settings: Settings,
+    source: str,
+    now: datetime,
+    *,
+    actor: str,
+    action: str = "offer.publish",
+    instead_of: str | None = None,
+) -> Offer:
+    """Put an offer live, in place of the one of the same id. Raises :class:`OfferFileError`.
+
+    ``instead_of``: the TOML that its writer began with (empty for none); where another stands there now, nothing
+    changes.
+    """
     with _locked(settings):
         checked = check_offer(settings, source)
-        offer_id = checked.offer.id
-        _tell(connection, "offer.publish", offer_id, checked.before, source, now, actor)
-        _write(settings, offer_id, source)
-    return checked.offer
+        if instead_of is not None and instead_of != checked.before:
+            raise OfferFileError(
+                f"offer {checked.offer.id}: was changed meanwhile; load it again and make your change anew"
+                if checked.before and instead_of
+                else f"offer {checked.offer.id}: is in the catalogue already; open it to change it"
+                if checked.before
+                else f"offer {checked.offer.id}: was withdrawn meanwhile; publish it as a new one"
+            )
+        return _put(connection, settings, checked, source, now, actor, action)
 
 
 def withdraw_offer(connection: Connection, settings: Settings, offer: str, now: datetime, *, actor: str) -> None:
@@ -94,7 +118,7 @@ def withdraw_offer(connection: Connection, settings: Settings, offer: str, now: 
             raise UnknownOffer(f"offer {offer}: is not in the catalogue")
         _checked(settings, files)
         _tell(connection, "offer.withdraw", offer, before, None, now, actor)
-        _write(settings, offer, None)
+        _write(settings, offer, None, "")
 
 
 def schedule_offer(
@@ -108,13 +132,26 @@ def schedule_offer(
     actor: str,
 ) -> Offer:
     """Let an offer be valid in this time alone; ``None`` is no bound. Raises :class:`OfferFileError`."""
-    source = source_of(settings, offer)
-    if not source:
-        raise UnknownOffer(f"offer {offer}: is not in the catalogue")
-    return publish_offer(connection, settings, _scheduled(source, valid_from, valid_until), now, actor=actor)
+    with _locked(settings):
+        before = source_of(settings, offer)
+        if not before:
+            raise UnknownOffer(f"offer {offer}: is not in the catalogue")
+        source = scheduled(before, valid_from, valid_until)
+        return _put(connection, settings, check_offer(settings, source), source, now, actor, "offer.schedule")
 
 
-def _scheduled(source: str, valid_from: datetime | None, valid_until: datetime | None) -> str:
+def _put(
+    connection: Connection, settings: Settings, checked: Checked, source: str, now: datetime, actor: str, action: str
+) -> Offer:
+    offer = checked.offer
+    keep_versions(connection, checked.loaded, now)
+    _tell(connection, action, offer.id, checked.before, source, now, actor, offer.version)
+    _write(settings, offer.id, source, checked.file)
+    return offer
+
+
+def scheduled(source: str, valid_from: datetime | None, valid_until: datetime | None) -> str:
+    """The TOML of an offer with other bounds, all else as it was. Raises :class:`OfferFileError`."""
     kept = _VALID_TABLE.sub("", _VALID_LINE.sub("", source))
     bounds = [f"{key} = {at.isoformat()}" for key, at in (("from", valid_from), ("until", valid_until)) if at]
     changed = f"valid = {{ {', '.join(bounds)} }}\n{kept}" if bounds else kept
@@ -225,32 +262,39 @@ def _checked(settings: Settings, files: Mapping[str, str]) -> Loaded:
             ) from None
 
 
-def _write(settings: Settings, offer: str, source: str | None) -> None:
+def _write(settings: Settings, offer: str, source: str | None, own: str) -> None:
     """Bring the folder there: the new file first, then the old place cut, so that the offer is never missing."""
     folder, old = settings.config_dir / "offers", _find(settings, offer)
-    own = f"{offer}.toml"
     try:
         if source is not None:
             write_atomically(folder / own, source.encode())
-        if old is None or (source is not None and old[0] == own):
-            return
-        files = {old[0]: (folder / old[0]).read_text(encoding="utf-8")}
-        _take_out(files, offer)
-        if old[0] in files:
-            write_atomically(folder / old[0], files[old[0]].encode())
-        else:
-            (folder / old[0]).unlink()
+        if old is not None and (source is None or old[0] != own):
+            files = {old[0]: (folder / old[0]).read_text(encoding="utf-8")}
+            _take_out(files, offer)
+            if old[0] in files:
+                write_atomically(folder / old[0], files[old[0]].encode())
+            else:
+                (folder / old[0]).unlink()
+        sync_directory(folder)
     except OSError as error:
         raise OfferFileError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def _tell(
-    connection: Connection, action: str, offer: str, before: str, after: str | None, now: datetime, actor: str
+    connection: Connection,
+    action: str,
+    offer: str,
+    before: str,
+    after: str | None,
+    now: datetime,
+    actor: str,
+    version: str = "",
 ) -> None:
-    record(connection, now, action.replace(".", "_") + ("ed" if action.endswith("publish") else "n"), reference=offer)
+    past = {"offer.withdraw": "offer_withdrawn", "offer.schedule": "offer_scheduled"}
+    record(connection, now, past.get(action, "offer_published"), reference=offer)
     audited(
         connection, actor, action, f"offer/{offer}", {"toml": before} if before else None,
-        {"toml": after} if after is not None else None, now,
+        {"version": version, "toml": after} if after is not None else None, now,
     )  # fmt: skip
 
 

@@ -149,9 +149,9 @@ def test_an_offer_is_previewed_published_scheduled_and_withdrawn(site: Site) -> 
     assert client.delete("/api/v1/offers/maps", headers={"If-Match": "*"}).status_code == 204
     assert not (folder / "maps.toml").exists()
     assert [entry.action for entry in trail(site, "offer/maps")] == [
-        "offer.withdraw", "offer.publish", "offer.publish", "offer.publish",
+        "offer.withdraw", "offer.schedule", "offer.schedule", "offer.publish",
     ]  # fmt: skip
-    assert trail(site, "offer/maps")[-1].after == {"toml": NEW_OFFER}
+    assert trail(site, "offer/maps")[-1].after == {"toml": NEW_OFFER, "version": made.json()["version"]}
 
 
 def test_an_offer_out_of_a_file_of_several_is_cut_out_and_nothing_else_changes(site: Site) -> None:

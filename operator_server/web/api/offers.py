@@ -185,7 +185,7 @@ def preview_offer(call: Call, body: OfferSource) -> AudienceView:
         checked = publishing.check_offer(call.operator.settings, body.toml)
     except OfferFileError as no:
         raise _told(no) from None
-    seen = preview(call.connection, checked.loaded, checked.offer, call.now)
+    seen = preview(call.connection, checked.offer, call.now)
     return AudienceView(
         offer=checked.offer.version, terminals=seen.terminals, matching=seen.matching, reached=seen.reached,
         models=seen.models, rejected=seen.rejected, release=seen.release,
@@ -196,7 +196,7 @@ def preview_offer(call: Call, body: OfferSource) -> AudienceView:
 def show_audience(call: Call, offer: OfferId) -> AudienceView:
     """Whom an offer of the catalogue reaches."""
     found = _now_live(call, offer)
-    seen = preview(call.connection, load(call.operator.settings), found, call.now)
+    seen = preview(call.connection, found, call.now)
     return AudienceView(
         offer=found.version, terminals=seen.terminals, matching=seen.matching, reached=seen.reached,
         models=seen.models, rejected=seen.rejected, release=seen.release,
