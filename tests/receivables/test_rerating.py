@@ -25,6 +25,7 @@ from charging.ledger.verify import verify
 from charging.tariffs import Tariff, TariffBook
 from charging.tariffs.explain import explain
 from operator_server.billing.bill_run import run_bills
+from operator_server.billing.control import ControlReport, control_report
 from operator_server.billing.invoices import each_invoice
 from operator_server.billing.proof import verify_billing
 from operator_server.counting.tariffs import TariffVersions
@@ -202,3 +203,15 @@ def test_what_cannot_be_re_rated_is_refused_and_stays(house: House) -> None:
     with pytest.raises(ReceivablesError, match="credited already"):
         rerate(house)
     state(house)
+
+
+def test_the_control_report_counts_what_was_rated_again_once(house: House) -> None:
+    def report() -> ControlReport:
+        with house.engine.connect() as connection:
+            return control_report(connection, SETTINGS.operator, "2026-10")
+
+    before = report()
+    rerate(house)
+    [first], [rated], [billed] = before.rated, report().rated, report().billed
+    assert (first.micros, rated.micros, billed.micros) == (100 * CENT, 60 * CENT, 60 * CENT)
+    assert first.count == rated.count == billed.count
