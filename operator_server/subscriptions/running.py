@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy.exc import DBAPIError
+from twisted.logger import Logger
 
 from charging.modes import mode_kind
 from charging.price_text import money_text, price_text
@@ -38,6 +41,11 @@ RETRY = timedelta(days=1)
 
 GRACE = timedelta(days=7)
 """How long it is tried; then the agreement ends."""
+
+STUCK = timedelta(hours=1)
+"""How long after what was due failed unexpectedly it is tried again."""
+
+log = Logger()
 
 _TEXTS = {
     "en": {
@@ -108,7 +116,10 @@ def advance(connection: Connection, agreement: str, settings: Settings, now: dat
 def advance_due(
     engine: Engine, settings: Settings, now: datetime, *, progress: Callable[[str], None] | None = None
 ) -> int:
-    """Do what is due for every agreement, each in a transaction of its own; how many there were."""
+    """Do what is due for every agreement, each in a transaction of its own; how many there were.
+
+    One that fails is told in the feed (``agreement_stuck``) and tried again after :data:`STUCK`; the others go on.
+    """
     term = table(AgreementTerm)
     due = select(term.c.agreement_id).where(term.c.next_at <= now).order_by(term.c.next_at).limit(_AT_ONCE)
     count = 0
@@ -116,12 +127,30 @@ def advance_due(
         with engine.connect() as connection:
             waiting = connection.execute(due).scalars().all()
         for agreement in waiting:
-            transact(engine, lambda connection, id=agreement: advance(connection, id, settings, now))  # type: ignore[misc]  # a default binds the loop's variable
-            count += 1
+            try:
+                transact(engine, partial(advance, agreement=agreement, settings=settings, now=now))
+                count += 1
+            except DBAPIError:
+                # The store's own trouble meets all of them.
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this agreement's, and others are due
+                log.failure("agreement {agreement}: what is due could not be done", agreement=agreement)
+                transact(engine, partial(_set_aside, agreement=agreement, now=now, why=error))
             if progress is not None:
                 progress(agreement)
         if len(waiting) < _AT_ONCE:
             return count
+
+
+def _set_aside(connection: Connection, agreement: str, now: datetime, why: Exception) -> None:
+    term, agreements = table(AgreementTerm), table(Agreement)
+    row = connection.execute(select(agreements).where(agreements.c.id == agreement)).one()
+    record(
+        connection, now, "agreement_stuck", terminal=row.terminal_id, subscriber=row.subscriber_id,
+        account=row.account_id, reference=agreement, why=f"{type(why).__name__}: {why}",
+        again=(now + STUCK).isoformat(),
+    )  # fmt: skip
+    connection.execute(update(term).where(term.c.agreement_id == agreement).values(next_at=now + STUCK))
 
 
 _AT_ONCE = 500

@@ -401,15 +401,44 @@ def test_a_worker_that_is_stopped_at_any_period_charges_each_once_when_it_is_bac
     def stopped(*arguments: Any) -> Charge:
         charge = whole(*arguments)
         if next(calls) in (1, 6):
-            raise InterruptedError
+            raise KeyboardInterrupt
         return charge
 
     monkeypatch.setattr(running, "settle", stopped)
     for _ in range(2):
-        with pytest.raises(InterruptedError):
+        with pytest.raises(KeyboardInterrupt):
             shop.at(local(2027, 2, 2))
     shop.at(local(2027, 2, 2))
     for account in ("A-1", "A-2"):
         periods = sorted(row.period for row in house.rows(Charge, account_id=account))
         assert periods == ["2026-11", "2026-12", "2027-01", "2027-02"]
+    assert shop.proven()
+
+
+def test_an_agreement_that_fails_holds_up_no_other_and_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(house, "subscription", MONTHLY)
+    broken = shop.take()
+    house.user("T-3", "A-2").take("sub", "m")
+    whole = running.settle
+
+    def faulty(connection: Any, agreement: Any, *others: Any) -> Charge:
+        if agreement.id == broken:
+            raise ZeroDivisionError("no such period")
+        return whole(connection, agreement, *others)
+
+    def charged(account: str) -> list[str]:
+        return sorted(row.period for row in house.rows(Charge, account_id=account))
+
+    monkeypatch.setattr(running, "settle", faulty)
+    day = local(2026, 12, 5)
+    shop.at(day)
+    shop.at(day + timedelta(minutes=30))
+    assert (charged("A-1"), charged("A-2")) == (["2026-11"], ["2026-11", "2026-12"])
+    [told] = house.rows(Event, kind="agreement_stuck")
+    assert (told.reference, told.data["why"]) == (broken, "ZeroDivisionError: no such period")
+    monkeypatch.undo()
+    shop.at(day + timedelta(hours=1))
+    assert charged("A-1") == ["2026-11", "2026-12"]
     assert shop.proven()
