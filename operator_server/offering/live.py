@@ -262,6 +262,15 @@ class LiveOffers:
             return False
         return not mode.tariff or self._tariffs.tariff(mode.tariff).versions[0].effective_from <= now
 
+    def closed(self, mode: Mode, currency: str, now: datetime) -> str:
+        """Why nobody whose account is in this currency can take the mode now; empty where it is open."""
+        if self._is_open(mode, currency, now):
+            return ""
+        if currency and mode.currency != currency and mode_kind(mode.kind).paid:
+            return f"mode {mode.id} is priced in {mode.currency}, the account is in {currency}"
+        begins = self._tariffs.tariff(mode.tariff).versions[0].effective_from
+        return f"mode {mode.id} has no price before {begins:%Y-%m-%d %H:%M} UTC, when tariff {mode.tariff} begins"
+
     def _hidden(self, context: LogonContext, now: datetime) -> frozenset[str]:
         if not context.rejections:
             return frozenset()

@@ -96,7 +96,7 @@ def publish_offer(
     ``instead_of``: the TOML that its writer began with (empty for none); where another stands there now, nothing
     changes.
     """
-    with _locked(settings):
+    with locked(settings):
         checked = check_offer(settings, source)
         if instead_of is not None and instead_of != checked.before:
             raise OfferFileError(
@@ -111,7 +111,7 @@ def publish_offer(
 
 def withdraw_offer(connection: Connection, settings: Settings, offer: str, now: datetime, *, actor: str) -> None:
     """Take an offer out of the catalogue; agreements on it stay. Raises :class:`OfferFileError`."""
-    with _locked(settings):
+    with locked(settings):
         files = _files(settings)
         before = _take_out(files, offer)
         if not before:
@@ -132,7 +132,7 @@ def schedule_offer(
     actor: str,
 ) -> Offer:
     """Let an offer be valid in this time alone; ``None`` is no bound. Raises :class:`OfferFileError`."""
-    with _locked(settings):
+    with locked(settings):
         before = source_of(settings, offer)
         if not before:
             raise UnknownOffer(f"offer {offer}: is not in the catalogue")
@@ -248,16 +248,29 @@ def _piece_id(piece: str) -> str:
 
 def _checked(settings: Settings, files: Mapping[str, str]) -> Loaded:
     """Read these files as the offers, with the tariffs that there are. Raises :class:`BadOffer`."""
-    with tempfile.TemporaryDirectory(prefix="tollgate-offers-") as name:
+    try:
+        return load_with(settings, "offers", files)
+    except BrokenCatalogue as broken:
+        raise BadOffer(broken.problems) from None
+
+
+def load_with(settings: Settings, part: str, files: Mapping[str, str]) -> Loaded:
+    """What the folder would be with ``files`` as its ``offers`` or ``tariffs``; problems name the file alone.
+
+    Raises :class:`operator_server.offering.loading.BrokenCatalogue`.
+    """
+    with tempfile.TemporaryDirectory(prefix="tollgate-check-") as name:
         folder = Path(name)
-        (folder / "offers").mkdir()
-        (folder / "tariffs").symlink_to((settings.config_dir / "tariffs").resolve())
+        for each in ("offers", "tariffs"):
+            if each != part:
+                (folder / each).symlink_to((settings.config_dir / each).resolve())
+        (folder / part).mkdir()
         for file, text in files.items():
-            (folder / "offers" / file).write_text(text, encoding="utf-8")
+            (folder / part / file).write_text(text, encoding="utf-8")
         try:
             return load(settings.model_copy(update={"config_dir": folder}))
         except BrokenCatalogue as broken:
-            raise BadOffer(
+            raise BrokenCatalogue(
                 [Problem(Path(each.file).name, each.key, each.value, each.reason) for each in broken.problems]
             ) from None
 
@@ -299,7 +312,8 @@ def _tell(
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
+def locked(settings: Settings) -> Iterator[None]:
+    """Change files of the configuration folder alone among all processes."""
     settings.store.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with file_lock(settings.store.data / "offers.lock"):
         yield

@@ -20,9 +20,9 @@ READS = frozenset(
 
 WRITES = frozenset(
     {
-        "terminals.write", "terminals.interrogate", "offers.write", "rejections.undo", "agreements.cancel",
-        "accounts.write", "balances.write", "invoices.send", "credit_notes.write", "payments.write",
-        "bill_runs.write",
+        "terminals.write", "terminals.interrogate", "offers.write", "tariffs.write", "rejections.undo",
+        "agreements.cancel", "accounts.write", "balances.write", "invoices.send", "credit_notes.write",
+        "payments.write", "bill_runs.write",
     }
 )  # fmt: skip
 
@@ -36,8 +36,8 @@ ROLES: dict[str, frozenset[str]] = {
     "operator": frozenset(
         {
             SELF, "terminals.read", "terminals.write", "terminals.interrogate", "offers.read", "offers.write",
-            "rejections.read", "rejections.undo", "agreements.read", "tariffs.read", "usage.read", "events.read",
-            "health.read", "metrics.read",
+            "rejections.read", "rejections.undo", "agreements.read", "tariffs.read", "tariffs.write", "usage.read",
+            "events.read", "health.read", "metrics.read",
         }
     ),
     "billing": frozenset(

@@ -1,0 +1,171 @@
+"""Tariffs put in force: files of the configuration folder, checked with all offers before one changes.
+
+What is in force stays as it is: it was agreed to, and use was rated by it. A new price is a new version from a date
+that is to come; until then it may be changed or taken away again.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from charging.tariffs import Problem, Tariff, TariffVersion
+from operator_server.audit import audited
+from operator_server.delivery.files import sync_directory, write_atomically
+from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
+from operator_server.offering.publishing import load_with, locked
+from operator_server.offering.toml_text import toml_text
+from operator_server.settings import Settings
+from operator_server.store.feed import record
+
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
+
+
+class TariffFileError(ValueError):
+    """A change of the tariffs that cannot be made; the text says why and what to do."""
+
+
+class BadTariff(TariffFileError):
+    """A tariff with faults; ``problems`` has all of them."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class CheckedTariff:
+    """A tariff that could be put in force, with all else; ``before``: the TOML whose place it takes, in ``file``."""
+
+    tariff: Tariff
+    loaded: Loaded
+    before: str
+    file: str
+
+
+def tariff_source(settings: Settings, tariff: str) -> str:
+    """The TOML of a tariff as it stands in its file; empty where there is none."""
+    return _find(_files(settings), tariff)[1]
+
+
+def with_version(settings: Settings, tariff: str, version: str, begins: date | datetime) -> str:
+    """The file of a tariff with a further version at its end, that holds from ``begins``; all else as it stands.
+
+    ``version``: the keys of a ``[[version]]``, without the header and ``effective_from``. Raises
+    :class:`TariffFileError`.
+    """
+    source = tariff_source(settings, tariff)
+    if not source:
+        raise TariffFileError(f"tariff {tariff}: is not in the folder tariffs/")
+    table = {"effective_from": begins, **{k: v for k, v in _read(version).items() if k != "effective_from"}}
+    appended = f"{source.rstrip()}\n\n[[version]]\n{toml_text(table, 'version')}"
+    was, now = tomllib.loads(source), _read(appended)
+    if now != {**was, "version": [*was["version"], table]}:
+        raise TariffFileError(f"tariff {tariff}: a version cannot be put at the end of its file; edit the file")
+    return appended
+
+
+def check_tariff(settings: Settings, source: str, now: datetime) -> CheckedTariff:
+    """Check a tariff file as if it were in force, with all offers. Raises :class:`BadTariff`."""
+    tariff_id = _read(source).get("id")
+    if not isinstance(tariff_id, str) or not _ID.match(tariff_id):
+        reason = "1 to 64 letters, digits, '_', '.' and '-' are needed, the first a letter"
+        raise BadTariff([Problem("tariff", "id", repr(tariff_id), reason)])
+    files = _files(settings)
+    file, before = _find(files, tariff_id)
+    if not file:
+        file = f"{tariff_id}.toml"
+        while file in files:
+            file = f"own-{file}"
+    files[file] = source
+    try:
+        loaded = load_with(settings, "tariffs", files)
+    except BrokenCatalogue as broken:
+        raise BadTariff(broken.problems) from None
+    tariff = loaded.tariffs.tariff(tariff_id)
+    if problems := _changed_past(settings, tariff, before, file, now):
+        raise BadTariff(problems)
+    return CheckedTariff(tariff, loaded, before, file)
+
+
+def publish_tariff(
+    connection: Connection, settings: Settings, source: str, now: datetime, *, actor: str, instead_of: str | None = None
+) -> Tariff:
+    """Put a tariff file in place of the one of the same id, or beside the others. Raises :class:`TariffFileError`.
+
+    ``instead_of``: the TOML that its writer began with (empty for none); where another stands there now, nothing
+    changes.
+    """
+    with locked(settings):
+        checked = check_tariff(settings, source, now)
+        name = checked.tariff.tariff_id
+        if instead_of is not None and instead_of != checked.before:
+            raise TariffFileError(f"tariff {name}: was changed meanwhile; load it again and make your change anew")
+        keep_versions(connection, checked.loaded, now)
+        record(connection, now, "tariff_published", reference=name)
+        audited(
+            connection, actor, "tariff.publish", f"tariff/{name}", {"toml": checked.before} if checked.before else None,
+            {"versions": [version.version_id for version in checked.tariff.versions], "toml": source}, now,
+        )  # fmt: skip
+        folder = settings.config_dir / "tariffs"
+        try:
+            write_atomically(folder / checked.file, source.encode())
+            sync_directory(folder)
+        except OSError as error:
+            raise TariffFileError(f"{folder}: cannot be written: {error.strerror}") from None
+    return checked.tariff
+
+
+def _changed_past(settings: Settings, tariff: Tariff, before: str, file: str, now: datetime) -> list[Problem]:
+    """What would change the past: versions in force that are gone, and others that begin before now."""
+    if not before:
+        return []
+    old = {v.version_id: v for v in load(settings).tariffs.tariff(tariff.tariff_id).versions}
+    new = {v.version_id: v for v in tariff.versions}
+    gone = [_named(version) for id, version in old.items() if id not in new and version.effective_from <= now]
+    late = [
+        (number, version) for number, version in enumerate(tariff.versions)
+        if version.version_id not in old and version.effective_from <= now
+    ]  # fmt: skip
+    if gone:
+        reason = "is in force or was, so it stays as it is; put a new version beside it"
+        return [Problem(file, "version", name, reason) for name in gone]
+    return [
+        Problem(
+            file, f"version[{number}].effective_from", version.effective_from.isoformat(),
+            "lies in the past; use since then is rated already. Choose a time to come",
+        )
+        for number, version in late
+    ]  # fmt: skip
+
+
+def _named(version: TariffVersion) -> str:
+    return f"{version.version_id} (from {version.effective_from:%Y-%m-%d})"
+
+
+def _read(source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise BadTariff([Problem("tariff", "", "", f"cannot be read as TOML: {error}")]) from None
+
+
+def _files(settings: Settings) -> dict[str, str]:
+    folder = settings.config_dir / "tariffs"
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
+
+
+def _find(files: dict[str, str], tariff: str) -> tuple[str, str]:
+    """The file of a tariff and its text; empty where there is none."""
+    for name, text in files.items():
+        try:
+            if tomllib.loads(text).get("id") == tariff:
+                return name, text
+        except tomllib.TOMLDecodeError:
+            continue
+    return "", ""
