@@ -71,7 +71,16 @@ from operator_server.store.receivables import (
     WriteOff,
 )
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
+from operator_server.store.tones import PhoneLocation, ToneDelivery, ToneRow
 from operator_server.store.usage import UsageRecord, UsageState
+from operator_server.store.visited import (
+    FeatureTableRow,
+    Roamer,
+    RoamingPartner,
+    RoamingQuote,
+    SettlementRecord,
+    VisitorRow,
+)
 
 metadata = SQLModel.metadata
 
@@ -108,6 +117,7 @@ __all__ = [
     "DeviceSample",
     "DisputeHold",
     "Event",
+    "FeatureTableRow",
     "Installation",
     "Interrogation",
     "InterrogationOrder",
@@ -125,6 +135,7 @@ __all__ = [
     "PeriodLock",
     "Person",
     "PersonSession",
+    "PhoneLocation",
     "QuoteRow",
     "RatingStateRow",
     "ReceivableItem",
@@ -132,16 +143,23 @@ __all__ = [
     "Release",
     "Reminder",
     "Rerating",
+    "Roamer",
+    "RoamingPartner",
+    "RoamingQuote",
     "Section",
+    "SettlementRecord",
     "Subscriber",
     "SubscriberLimit",
     "TariffVersionRow",
     "Terminal",
     "TerminalKey",
     "TerminalSession",
+    "ToneDelivery",
+    "ToneRow",
     "UsageGrantRow",
     "UsageRecord",
     "UsageState",
+    "VisitorRow",
     "WebSession",
     "WebToken",
     "WriteOff",
