@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from charging.tariffs import Problem
-from offers.document import OfferKind, OfferTable, TextTable
+from offers.document import WITHOUT_PACKAGE, OfferKind, OfferTable, TextTable
 from offers.faults import located, problem_of
 from offers.modes import Mode, TariffPrice, build_mode
 from offers.texts import in_language, with_default
@@ -219,7 +219,7 @@ def _offer_faults(table: OfferTable, default_language: str) -> Iterator[tuple[li
     valid = table.valid
     if valid.start is not None and valid.end is not None and valid.end <= valid.start:
         yield ["valid", "until"], "ends before it begins"
-    if table.kind == "service" and any(letter in table.release for letter in "<>=~!"):
+    if table.kind in WITHOUT_PACKAGE and any(letter in table.release for letter in "<>=~!"):
         yield ["release"], "nothing is published for a service: a version of its own or none is needed, no specifier"
 
 

@@ -12,7 +12,10 @@ from charging.subscriptions import Unit
 from offers.versions import Requirement, parse_specifier, parse_version
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
-OfferKind = Literal["software", "data", "update", "service"]
+OfferKind = Literal["software", "data", "update", "service", "tone"]
+WITHOUT_PACKAGE = frozenset({"service", "tone"})
+"""Kinds of which nothing is published as a package: a tone goes to a card as messages."""
+
 Reopening = Literal["new_release", "new_price"]
 
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}\Z", re.ASCII)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from offers.catalogue import Offer
+from offers.document import WITHOUT_PACKAGE
 from offers.index import OfferRef
 from offers.memory import OfferMemory
 from offers.modes import permitted
@@ -63,7 +64,7 @@ def explain(
         reasons = [
             *index.objections(offer, configuration),
             *_objections(offer, hidden_products, groups, now),
-            *([] if takes_packages or offer.kind == "service" else [NEEDS_PACKAGE]),
+            *([] if takes_packages or offer.kind in WITHOUT_PACKAGE else [NEEDS_PACKAGE]),
             *(
                 f"it depends on {need}, which is neither there nor in the menu"
                 for need in index.unmet(offer, configuration)
@@ -84,7 +85,7 @@ def _menu(
     kept = []
     dependent = False
     for ref in refs:
-        if not takes_packages and ref.offer.kind != "service":
+        if not takes_packages and ref.offer.kind not in WITHOUT_PACKAGE:
             continue
         if ref.plain:
             if ref.product not in hidden_products:

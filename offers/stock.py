@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from offers.catalogue import Offer
+from offers.document import WITHOUT_PACKAGE
 from offers.versions import Requirement, compare, newest, parse_specifier, parse_version, satisfies
 from signalling.configuration import Configuration
 
@@ -23,7 +24,7 @@ def release_of(offer: Offer, published: Collection[str]) -> str | None:
 
     ``latest`` and specifiers name a pre-release only where nothing else is left.
     """
-    if offer.kind == "service":
+    if offer.kind in WITHOUT_PACKAGE:
         return SERVICE_RELEASE if offer.release == "latest" else offer.release
     if parse_version(offer.release) is not None:
         return next((version for version in published if compare(version, offer.release) == 0), None)

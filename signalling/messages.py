@@ -194,7 +194,7 @@ class OfferEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     version: Id
     product: Id
     release: Word
-    kind: Literal["software", "data", "update", "service"]
+    kind: Literal["software", "data", "update", "service", "tone"]
     title: Text
     text: Text
     size: Count

@@ -25,6 +25,8 @@ Ref = Annotated[int, Meta(ge=1, le=255)]
 Menu = Annotated[int, Meta(ge=0, le=65535)]
 Short = Annotated[str, Meta(max_length=160)]
 Long = Annotated[str, Meta(max_length=1000)]
+ToneData = Annotated[bytes, Meta(max_length=1500)]
+Grouping = Literal["letter", "kind", "new"]
 
 
 class MessageError(CardError):
@@ -89,6 +91,28 @@ class Tell(CardMessage, frozen=True, array_like=True, tag=6):
 
     kind: Literal["done", "noted", "refused", "notice"]
     text: Long
+
+
+class ShowGroups(CardMessage, frozen=True, array_like=True, tag=7):
+    """What the tones can be narrowed down to: letters, or kinds."""
+
+    groups: Annotated[list[Short], Meta(max_length=100)]
+
+
+class PlaySample(CardMessage, frozen=True, array_like=True, tag=8):
+    """The beginning of a tone, to be heard and not kept; ``data`` is of :func:`signalling.tones.messages.pack`."""
+
+    data: ToneData
+
+
+class KeepTone(CardMessage, frozen=True, array_like=True, tag=9):
+    """A tone that was agreed on, for a slot of the card. ``delivery``: the agreement."""
+
+    delivery: Id
+    product: Id
+    release: Id
+    title: Short
+    data: ToneData
 
 
 # From the card.
@@ -165,8 +189,39 @@ class No(CardMessage, frozen=True, array_like=True, tag=41):
     quote: Id
 
 
-FromServer = Inquire | SendSections | ShowMenu | ShowOffer | ShowQuote | Tell
-FromCard = Hello | MyCode | MySections | WantOffer | Take | RejectOffer | Postpone | Propose | Yes | No
+class BrowseTones(CardMessage, frozen=True, array_like=True, tag=42):
+    """The tones of a letter or a kind as a menu, or the newest; without ``key`` the letters or kinds there are."""
+
+    by: Grouping
+    key: Short = ""
+
+
+class WantSample(CardMessage, frozen=True, array_like=True, tag=43):
+    """The user wants to hear a tone before taking it."""
+
+    menu: Menu
+    offer: Ref
+
+
+class ToneKept(CardMessage, frozen=True, array_like=True, tag=44):
+    """The tone is in a slot. ``replaced``: the product that gave way to it."""
+
+    delivery: Id
+    replaced: Annotated[str, Meta(max_length=64)] = ""
+
+
+class ToneNotKept(CardMessage, frozen=True, array_like=True, tag=45):
+    """The tone was not kept: all slots are taken and the user gave none, or its data is no tone."""
+
+    delivery: Id
+    reason: Literal["full", "damaged"]
+
+
+FromServer = Inquire | SendSections | ShowMenu | ShowOffer | ShowQuote | Tell | ShowGroups | PlaySample | KeepTone
+FromCard = (
+    Hello | MyCode | MySections | WantOffer | Take | RejectOffer | Postpone | Propose | Yes | No
+    | BrowseTones | WantSample | ToneKept | ToneNotKept
+)  # fmt: skip
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_server = msgspec.msgpack.Decoder(FromServer)

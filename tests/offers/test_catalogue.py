@@ -103,7 +103,7 @@ def test_dates_are_midnights_in_utc(tmp_path: Path) -> None:
 FAULTS = [
     ('id = "chess"', 'id = "Chess 1"', "id", "'Chess 1'", "a-z 0-9"),
     ('product = "chess"\n', "", "product", "", "missing"),
-    ('kind = "software"', 'kind = "toy"', "kind", "'toy'", "'software', 'data', 'update' or 'service'"),
+    ('kind = "software"', 'kind = "toy"', "kind", "'toy'", "'software', 'data', 'update', 'service' or 'tone'"),
     ('kind = "software"', 'kind = "software"\npriority = "high"', "priority", "'high'", "whole number"),
     ('kind = "software"', 'kind = "software"\npriorty = 3', "priorty", "3", "did you mean 'priority'?"),
     ('kind = "software"', 'kind = "software"\nrelease = "newest"', "release", "'newest'", '"latest"'),
