@@ -92,13 +92,18 @@ class OfferIndex:
 
     def objections(self, offer: Offer, configuration: Configuration) -> Iterator[str]:
         """Why the offer is not among the configuration's, a sentence each; none where it is."""
+        return (text for _, text in self.filtered(offer, configuration))
+
+    def filtered(self, offer: Offer, configuration: Configuration) -> Iterator[tuple[str, str]]:
+        """The same with the filter's name before each: release, configuration or present."""
         release = self.current[offer.id].release
         if release is None:
             wanted = "" if offer.release == "latest" else f" that is {offer.release}"
-            yield f"no valid release of {offer.product}{wanted} is published"
-        yield from self._rules.objections(offer, configuration)
+            yield "release", f"no valid release of {offer.product}{wanted} is published"
+        for text in self._rules.objections(offer, configuration):
+            yield "configuration", text
         if release is not None and (reason := objection(offer, release, self._stock.held(configuration))):
-            yield reason
+            yield "present", reason
 
     def unmet(self, offer: Offer, configuration: Configuration) -> tuple[Requirement, ...]:
         """What the offer depends on and this configuration lacks."""
