@@ -12,8 +12,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, insert, select, update
 
+from charging.ledger.operations import Pays
 from charging.ledger.tables import PREPAID, UNBILLED
-from charging.modes import tax_micros
+from charging.modes import PAYMENTS, tax_micros
 from charging.periods import period_of
 from charging.rating import RatingError, RatingState
 from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, rate_usage
@@ -32,6 +33,8 @@ from signalling.ids import new_id
 
 SOURCE = "live"
 """The source of usage records that were taken from balances as they were used."""
+
+_PAYMENT: dict[Pays, str] = {each.pays: each.name for each in PAYMENTS.values() if each.pays is not None}
 
 _state, _agreement = table(UsageState), table(Agreement)
 
@@ -105,8 +108,13 @@ class RestRater:
             0 if row is None else row.uses, row is not None,
         )  # fmt: skip
 
-    def agree(self, connection: Connection, customer: Customer, tariff_id: str, at: datetime, now: datetime) -> None:
-        """Keep the standing agreement, and let nobody else rate by it until the transaction ends."""
+    def agree(
+        self, connection: Connection, customer: Customer, tariff_id: str, at: datetime, now: datetime, pays: Pays
+    ) -> None:
+        """Keep the standing agreement, and let nobody else rate by it until the transaction ends.
+
+        One that is made now says that use is paid for as ``pays`` says.
+        """
         try:
             tariff, version = self._book().tariff(tariff_id), self._book().at(tariff_id, at)
         except TariffError as error:
@@ -116,7 +124,7 @@ class RestRater:
         if found.first() is None:
             keep_agreements(
                 connection, {agreement: (customer, tariff, version)}, server=self._settings.operator.server_id,
-                key=self._key, tax_rates=self._tax_rates, now=now,
+                key=self._key, tax_rates=self._tax_rates, now=now, payment=_PAYMENT[pays],
             )  # fmt: skip
 
     def keep(

@@ -205,7 +205,7 @@ class UsageDesk:
             return None
         if not use.tariff:
             raise BalanceError("limit", f"{left} {use.unit} are in no bucket of {customer.subscriber}; name a tariff")
-        self._rater.agree(connection, customer, use.tariff, _at(use), now)
+        self._rater.agree(connection, customer, use.tariff, _at(use), now, use.pays)
         return self._rater.rate(connection, customer, use.tariff, left, _at(use), use.destination, highest=highest)
 
     def _settle_money(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from charging.periods import Period, period, period_of
 from operator_server.billing.bill_run import WAITING_STATES
 from operator_server.counting.book import TAKEN
+from operator_server.counting.units import COVERED
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import BillRun, Charge, CounterGap, CounterReportRow, CounterState, InvoiceRow
 from operator_server.store.billing import BillOutcome, InvoiceDraft, PeriodLock
@@ -152,7 +153,8 @@ def _charges(connection: Connection, name: str) -> dict[str, list[Amount]]:
         select(became, charge.c.currency, func.count(), func.sum(charge.c.net))
         .outerjoin(invoice, invoice.c.id == charge.c.invoice_id)
         .outerjoin(again, again.c.first == first)
-        .where(charge.c.period == name, or_(again.c.last.is_(None), again.c.last == charge.c.id))
+        .where(charge.c.period == name, charge.c.kind != COVERED)
+        .where(or_(again.c.last.is_(None), again.c.last == charge.c.id))
         .group_by(became, charge.c.currency)
         .order_by(charge.c.currency)
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from charging.invoices.model import Invoice
 from charging.ledger.tables import PREPAID, RECEIVABLE, UNBILLED, LedgerAccount, Posting
 from charging.ledger.verify import Finding
+from operator_server.counting.units import COVERED
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.billing import InvoiceDraft
 from operator_server.store.rows import table
@@ -102,7 +103,7 @@ def _charged_twice(connection: Connection) -> Iterator[Finding]:
         )
         .label("before")
     )
-    ranges = select(charge.c.id, charge.c.counter_from, before).where(charge.c.kind == "use").subquery()
+    ranges = select(charge.c.id, charge.c.counter_from, before).where(charge.c.kind.in_(("use", COVERED))).subquery()
     for row in connection.execute(select(ranges).where(ranges.c.counter_from < ranges.c.before)):
         yield Finding(f"it charges from {row.counter_from}, where {row.before} was charged already", f"charge {row.id}")
 

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Row, insert, select, update
 
+from charging.balances.drawing import Drawn
 from charging.counters import CounterState
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Operation, Release, Reserve
@@ -28,6 +29,7 @@ from operator_server.counting.book import (
 from operator_server.counting.metering import Meter
 from operator_server.counting.money import barred_among, limits_left, money_left
 from operator_server.counting.tariffs import TariffVersions
+from operator_server.counting.units import release_units, units_of
 from operator_server.settings import Settings
 from operator_server.store.accounting import UsageGrantRow
 from operator_server.store.parties import Account
@@ -74,11 +76,16 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """Units that may be granted, what they cost at most, and if there are none, why."""
+    """Units that may be granted, what they cost at most, and if there are none, why.
+
+    ``drawn``: those of them that buckets hold, all of which do until ``until``.
+    """
 
     units: int
     cost: int
     obstacle: str = ""
+    drawn: Sequence[Drawn] = ()
+    until: datetime | None = None
 
 
 class _Purse:
@@ -145,7 +152,7 @@ class UsageGrants:
             return list(again.values())
         meter = Meter(connection, self._tariffs, now)
         want = Want(item, item.counter, state.epoch, state.value)
-        apply(connection, self.replace(connection, [want]), to_micros(now))
+        apply(connection, self.replace(connection, meter, [want], now), to_micros(now))
         return list(self.grant(connection, meter, [want], now).values())
 
     def release(self, connection: Connection, installation: str, now: datetime) -> None:
@@ -165,11 +172,13 @@ class UsageGrants:
             and now < row.report_by
         }
 
-    def replace(self, connection: Connection, wants: Sequence[Want]) -> list[Operation]:
+    def replace(self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime) -> list[Operation]:
         """End the open grants of these counters; what to do in the ledger before new ones are made."""
         keys = {(want.item.installation, want.counter) for want in wants}
         rows = open_grants(connection, {installation for installation, _ in keys})
-        return _end(connection, [row for row in rows if (row.installation_id, row.counter) in keys])
+        ended = [row for row in rows if (row.installation_id, row.counter) in keys]
+        meter.units.release([row.id for row in ended])
+        return _end(connection, ended)
 
     def grant(
         self, connection: Connection, meter: Meter, wants: Sequence[Want], now: datetime
@@ -183,7 +192,11 @@ class UsageGrants:
                 self._tell(connection, want, budget.obstacle, now)
                 continue
             purse.take(want.item, budget)
-            made.append(self._make(want, budget, now))
+            row, reserve = self._make(want, budget, now)
+            made.append((row, reserve))
+            if budget.drawn:
+                user, unit = (want.item.subscriber, want.item.account), meter.version(want.item).unit
+                meter.units.hold(user, unit, budget.drawn, row["id"], row["valid_until"])
         reserves = [operation for _, operation in made if operation is not None]
         outcomes = iter(apply(connection, reserves, to_micros(now)) if reserves else ())
         for row, operation in made:
@@ -212,16 +225,21 @@ class UsageGrants:
         limit = purse.limit(item)
         if item.spending_limit is not None:
             limit = min(limit, max(0, item.spending_limit - meter.spent(item, month)))
+        user = (item.subscriber, item.account)
+        drawn = meter.units.draw(user, version.unit, portion, now)
+        until = meter.units.last_until(user, version.unit, drawn) if drawn else None
         # Units that are included cost nothing and are granted whatever is left.
-        units = units_affordable(version, state, min(limit, credit), at=now, limit=portion)
+        rest = portion - units_of(drawn)
+        units = units_affordable(version, state, min(limit, credit), at=now, limit=rest) if rest else 0
         cost = _highest_cost(version, units, state, now) if units else 0
-        return _Budget(units, cost, "spending_limit" if limit <= credit else "no_credit")
+        obstacle = "spending_limit" if limit <= credit else "no_credit"
+        return _Budget(units_of(drawn) + units, cost, obstacle, drawn, until)
 
     def _make(self, want: Want, budget: _Budget, now: datetime) -> tuple[dict[str, Any], Operation | None]:
         counting = self._settings.counting
         item = want.item
         # What is granted is granted at a price, so it ends where the price changes.
-        ends = [at for at in (*item.cuts, item.until) if at is not None and at > now]
+        ends = [at for at in (*item.cuts, item.until, budget.until) if at is not None and at > now]
         valid_until = min([now + timedelta(seconds=counting.grant_validity), *ends])
         report_by = min(valid_until, now + timedelta(seconds=counting.report_within))
         grant = UsageGrant(
@@ -287,7 +305,9 @@ class UsageGrants:
 
 def release_grants(connection: Connection, installation: str, now: datetime) -> None:
     """End what is granted to an installation and give back what is reserved for it."""
-    operations = _end(connection, open_grants(connection, [installation]))
+    rows = open_grants(connection, [installation])
+    release_units(connection, [row.id for row in rows], now)
+    operations = _end(connection, rows)
     if operations:
         apply(connection, operations, to_micros(now))
 

@@ -148,6 +148,7 @@ class _Intake:
         self.meter = Meter(connection, tariffs, now)
         charged = {item.agreement for item in self._items.values() if item.counter}
         self.meter.expect(charged, [period_of(now, zone)])
+        self.meter.units.expect({(item.subscriber, item.account) for item in self._items.values() if item.counter})
         self._touched: dict[CounterKey, _Touched] = {}
         self._reports: list[Fields] = []
         self._gaps: list[Fields] = []
@@ -194,7 +195,7 @@ class _Intake:
         """Store reports, states, charges and what happened; release in the ledger what was granted before."""
         self._write_reports()
         self._write_states()
-        for charge in self.meter.write(also=grants.replace(self._connection, told)):
+        for charge in self.meter.write(also=grants.replace(self._connection, self.meter, told, self._now)):
             visitor = self._touched[charge["installation_id"], charge["counter"]].visitor
             self._event(
                 "charged",
@@ -205,6 +206,7 @@ class _Intake:
                 installation=charge["installation_id"],
                 period=charge["period"],
                 quantity=charge["quantity"],
+                units=self.meter.taken(charge["id"]),
                 net=charge["net"],
                 currency=charge["currency"],
             )

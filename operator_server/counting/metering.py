@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
+from charging.balances.drawing import Drawn
 from charging.counters import Piece
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Declined, Duplicate, Operation
@@ -19,9 +20,10 @@ from charging.modes import PAYMENTS, Payment, tax_micros
 from charging.rating import RatingError, RatingState
 from charging.tariffs import TariffVersion, rate_usage
 from operator_server.billing.open_period import billed_until
-from operator_server.counting.book import Counted, portions
+from operator_server.counting.book import Counted, open_grants, portions
 from operator_server.counting.money import charge_operation, tax_operation
 from operator_server.counting.tariffs import TariffVersions
+from operator_server.counting.units import COVERED, Units, units_of
 from operator_server.store.accounting import Charge, RatingStateRow
 from operator_server.store.rows import table
 from signalling.clock import to_micros
@@ -68,6 +70,10 @@ class Meter:
         self._carried: dict[str, dict[str, _Carried]] = {}
         self._charges: list[dict[str, Any]] = []
         self._payments: dict[str, Payment] = {}
+        self._drawn: list[tuple[str, list[Drawn]]] = []
+        self._taken: dict[str, int] = {}
+        self._freed: set[str] = set()
+        self.units = Units(connection, now)
         self._billed_until = billed_until(connection)
 
     def expect(self, agreements: Iterable[str], periods: Sequence[str]) -> None:
@@ -107,36 +113,47 @@ class Meter:
     def add(self, item: Counted, counter: str, pieces: Sequence[tuple[str, Piece]]) -> None:
         """Rate pieces of use, each with its period. Raises :class:`RatingError`; then none of them counts."""
         before = {period: replace(row) for period, row in self._carried.get(item.agreement, {}).items()}
-        count = len(self._charges)
+        count, drawn = len(self._charges), len(self._drawn)
         try:
             for period, piece in pieces:
                 self._add(item, counter, period, piece)
         except RatingError:
             self._carried[item.agreement] = before
             del self._charges[count:]
+            for _, units in self._drawn[drawn:]:
+                self.units.put_back(units)
+            del self._drawn[drawn:]
             raise
 
     def _add(self, item: Counted, counter: str, period: str, piece: Piece) -> None:
         version = self.version(item, piece.at)
-        carried, before = self._state(item, period, piece.at)
-        rated = rate_usage(version, piece.quantity, before, at=piece.at)
-        carried.state, carried.changed = rated.state, True
-        carried.version = version.version_id if item.prices else ""
-        included = (rated.state.used - before.used) - (rated.state.units - before.units)
         trial = item.trial_until is not None and piece.at < item.trial_until
-        paid_tax = 0
-        if item.payment.pays is not None and not trial:
+        charge, paying = new_id(to_micros(self._now)), item.payment.pays is not None and not trial
+        drawn = self._draw(item, version.unit, piece) if paying else []
+        if drawn:
+            self._drawn.append((charge, drawn))
+        quantity = piece.quantity - units_of(drawn)
+        covered = bool(drawn) and not quantity
+        net = included = paid_tax = 0
+        if not covered:
+            carried, before = self._state(item, period, piece.at)
+            rated = rate_usage(version, quantity, before, at=piece.at)
+            carried.state, carried.changed = rated.state, True
+            carried.version = version.version_id if item.prices else ""
+            included = (rated.state.used - before.used) - (rated.state.units - before.units)
+            net = rated.cost_micros
+        if paying and not covered:
             month = self._row(item.agreement, period)
             if item.payment.ahead:
                 # Pieces pay together the tax on the whole.
                 rate = item.tax_rate
-                paid_tax = tax_micros(month.spent + rated.cost_micros, rate) - tax_micros(month.spent, rate)
-            month.spent += rated.cost_micros
+                paid_tax = tax_micros(month.spent + net, rate) - tax_micros(month.spent, rate)
+            month.spent += net
             month.changed = True
         self._charges.append(
             {
-                "id": new_id(to_micros(self._now)),
-                "kind": TRIAL if trial else "use",
+                "id": charge,
+                "kind": TRIAL if trial else COVERED if covered else "use",
                 "agreement_id": item.agreement,
                 "account_id": item.account,
                 "subscriber_id": item.subscriber,
@@ -145,22 +162,36 @@ class Meter:
                 "epoch": piece.epoch,
                 "counter_from": piece.start,
                 "counter_to": piece.end,
-                "quantity": piece.quantity,
+                "quantity": quantity,
                 "included": included,
                 "period": period,
                 "effective_at": piece.at if self._billed_until is None else max(piece.at, self._billed_until),
                 "recorded_at": self._now,
-                "net": rated.cost_micros,
+                "net": net,
                 "currency": item.currency,
                 "tax_category": item.tax_category,
                 "tax_rate": item.tax_rate,
                 "tariff_version": version.version_id,
                 "transfer_id": "",
-                "pays": "none" if trial else item.payment.settled,
+                "pays": "none" if trial or covered else item.payment.settled,
                 "paid_tax": paid_tax,
             }
         )
-        self._payments[self._charges[-1]["id"]] = PAYMENTS["rated_only"] if trial else item.payment
+        self._payments[charge] = PAYMENTS["rated_only"] if trial or covered else item.payment
+
+    def _draw(self, item: Counted, unit: str, piece: Piece) -> list[Drawn]:
+        """Units for a piece of use; what was held for use of the installation is there for it."""
+        user = (item.subscriber, item.account)
+        if not self.units.has(user):
+            return []
+        if item.installation not in self._freed:
+            self._freed.add(item.installation)
+            self.units.release([grant.id for grant in open_grants(self._connection, [item.installation])])
+        return self.units.draw(user, unit, piece.quantity, piece.at)
+
+    def taken(self, charge: str) -> int:
+        """Units that buckets gave for the use that a charge stands for."""
+        return self._taken.get(charge, 0)
 
     def write(self, also: Sequence[Operation] = ()) -> list[dict[str, Any]]:
         """Post all charges, after ``also`` other operations whose outcome does not matter; store rows and states.
@@ -169,41 +200,17 @@ class Meter:
         next invoice, and the money paid ahead stays as it is. Returns the rows of the charges.
         """
         charges, self._charges = self._charges, []
-        self._post(charges, also)
+        post_charges(
+            self._connection, SOURCE, [(each, self._operation(each)) for each in charges], self._now, also
+        )  # fmt: skip
         if charges:
             self._connection.execute(insert(table(Charge)), charges)
+        for charge, drawn in self._drawn:
+            self.units.take(drawn, charge)
+            self._taken[charge] = units_of(drawn)
+        self._drawn = []
         self._write_states()
         return charges
-
-    def _post(self, charges: Sequence[dict[str, Any]], also: Sequence[Operation]) -> None:
-        asked = [(charge, operation) for charge in charges if (operation := self._operation(charge)) is not None]
-        operations = [*also, *(operation for _, operation in asked)]
-        if not operations:
-            return
-        now = to_micros(self._now)
-        outcomes = apply(self._connection, operations, now)[len(also) :]
-        further: list[tuple[dict[str, Any], Operation]] = []
-        for (charge, operation), outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, Applied | Duplicate):
-                charge["transfer_id"] = outcome.transfer_id
-                if (tax := tax_operation(SOURCE, operation.op_id, charge)) is not None:
-                    further.append((charge, tax))
-            elif isinstance(outcome, Declined) and charge["pays"] == "prepaid":
-                charge["pays"], charge["paid_tax"] = UNBILLED, 0
-                owed = charge_operation(SOURCE, operation.op_id, charge, PAYMENTS["postpaid"])
-                assert owed is not None
-                further.append((charge, owed))
-            else:
-                raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
-        if not further:
-            return
-        for (charge, operation), outcome in zip(
-            further, apply(self._connection, [operation for _, operation in further], now), strict=True
-        ):
-            if not isinstance(outcome, Applied | Duplicate):
-                raise NotCharged(f"use of {charge['installation_id']} {charge['counter']}: {outcome}")
-            if operation.source == SOURCE:
-                charge["transfer_id"] = outcome.transfer_id
 
     def _operation(self, charge: Mapping[str, Any]) -> Operation | None:
         op_id = operation_id(
@@ -243,6 +250,47 @@ class Meter:
             self._connection.execute(update(_rating).where(key), changed)
 
 
+def post_charges(
+    connection: Connection,
+    source: str,
+    charges: Sequence[tuple[dict[str, Any], Operation | None]],
+    now: datetime,
+    also: Sequence[Operation] = (),
+) -> None:
+    """Post charges, each with its operation, after ``also`` other operations whose outcome does not matter.
+
+    What money paid ahead does not cover is owed: it goes onto the next invoice, and the money stays as it is. Each
+    charge gets its ``transfer_id``. Raises :class:`NotCharged`.
+    """
+    asked = [(charge, operation) for charge, operation in charges if operation is not None]
+    operations = [*also, *(operation for _, operation in asked)]
+    if not operations:
+        return
+    outcomes = apply(connection, operations, to_micros(now))[len(also) :]
+    further: list[tuple[dict[str, Any], Operation]] = []
+    for (charge, operation), outcome in zip(asked, outcomes, strict=True):
+        if isinstance(outcome, Applied | Duplicate):
+            charge["transfer_id"] = outcome.transfer_id
+            if (tax := tax_operation(source, operation.op_id, charge)) is not None:
+                further.append((charge, tax))
+        elif isinstance(outcome, Declined) and charge["pays"] == "prepaid":
+            charge["pays"], charge["paid_tax"] = UNBILLED, 0
+            owed = charge_operation(source, operation.op_id, charge, PAYMENTS["postpaid"])
+            assert owed is not None
+            further.append((charge, owed))
+        else:
+            raise NotCharged(f"use of account {charge['account_id']}, agreement {charge['agreement_id']}: {outcome}")
+    if not further:
+        return
+    for (charge, operation), outcome in zip(
+        further, apply(connection, [operation for _, operation in further], to_micros(now)), strict=True
+    ):
+        if not isinstance(outcome, Applied | Duplicate):
+            raise NotCharged(f"use of account {charge['account_id']}, agreement {charge['agreement_id']}: {outcome}")
+        if operation.source == source:
+            charge["transfer_id"] = outcome.transfer_id
+
+
 def _rating_rows() -> Select[Any]:
     return select(_rating).with_for_update()
 
@@ -257,10 +305,3 @@ def operation_id(installation: str, counter: str, epoch: int, start: int, end: i
     """The ledger's name of a stretch of use; it begins with the installation, so that keys of one lie together."""
     whole = f"{installation}\n{counter}\n{epoch}\n{start}-{end}"
     return f"{installation[:36]}:{hashlib.sha256(whole.encode()).hexdigest()[:24]}"
-
-
-def ledger_operation(source: str, op_id: str, charge: Mapping[str, Any]) -> Operation:
-    """The ledger's side of a charge for use that goes onto an invoice."""
-    operation = charge_operation(source, op_id, charge, PAYMENTS["postpaid"])
-    assert operation is not None
-    return operation

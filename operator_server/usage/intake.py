@@ -21,15 +21,20 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
-from charging.ledger.book import apply
-from charging.ledger.operations import Applied
+from charging.balances.drawing import Drawn
+from charging.ledger.operations import Operation
+from charging.ledger.tables import UNBILLED
+from charging.modes import Payment, tax_micros
 from charging.periods import period_of
 from charging.rating import RatingError, RatingState
 from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, rate_usage
 from charging.tariffs.explain import carry
+from operator_server.balances.once import lock
 from operator_server.billing.open_period import billed_until
 from operator_server.counting.book import portions
-from operator_server.counting.metering import LIFE, NotCharged, ledger_operation
+from operator_server.counting.metering import LIFE, post_charges
+from operator_server.counting.money import charge_operation
+from operator_server.counting.units import COVERED, Units, units_of
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement
@@ -41,7 +46,7 @@ from operator_server.store.usage import UsageRecord, UsageState
 from operator_server.usage.reading import Line, open_source
 from operator_server.usage.records import BadRecord, Record, read_record
 from operator_server.usage.rejects import Rejects
-from operator_server.usage.standing import Customer, agreement_id, keep_agreements
+from operator_server.usage.standing import Customer, agreement_id, keep_agreements, payments
 from signalling.clock import Clock, to_micros
 from signalling.ids import new_id
 
@@ -238,60 +243,90 @@ class _Batch:
         self._tax_rates = tax_rates
         self._now = now
         self._billed_until = billed_until(connection)
+        self._units = Units(connection, now)
+        users = {(each.customer.subscriber, each.customer.account) for each in placed}
+        self._units.expect(users)
+        # Live use locks its account before buckets and agreements; who comes in another order might wait for ever.
+        lock(connection, [user[1] for user in users if self._units.has(user)])
         self._carried = self._read_states()
+        self._payments = payments(connection, {each.agreement for each in placed})
 
     def write(self, outcome: Outcome) -> None:
-        """Rate, post and store; records that the tariff cannot rate are refused."""
+        """Take units, rate the rest, post and store; records that the tariff cannot rate are refused."""
         charges: list[Fields] = []
         records: list[Fields] = []
+        operations: list[Operation | None] = []
+        taken: list[tuple[str, list[Drawn]]] = []
         for each in self._placed:
+            payment = self._payments[each.agreement]
+            drawn = self._draw(each, payment)
             try:
-                charge, record = self._rate(each)
+                charge, record = self._rate(each, payment, units_of(drawn))
             except RatingError as error:
+                self._units.put_back(drawn)
                 outcome.refused.append((each.line, str(error)))
                 continue
             charges.append(charge)
             records.append(record)
-            outcome.late += charge["effective_at"] != each.record.at
+            covered = charge["kind"] == COVERED
+            operations.append(None if covered else charge_operation(
+                SOURCE, _operation_id(record), charge, payment, checked=payment.ahead and payment.secured
+            ))  # fmt: skip
+            if drawn:
+                taken.append((charge["id"], drawn))
         if not charges:
             return
-        operations = [
-            ledger_operation(SOURCE, _operation_id(record), charge)
-            for charge, record in zip(charges, records, strict=True)
-        ]
-        outcomes = apply(self._connection, operations, to_micros(self._now))
-        for charge, posted in zip(charges, outcomes, strict=True):
-            if not isinstance(posted, Applied):
-                raise NotCharged(f"use of account {charge['account_id']}: {posted}")
-            charge["transfer_id"] = posted.transfer_id
+        post_charges(self._connection, SOURCE, list(zip(charges, operations, strict=True)), self._now)
         self._connection.execute(insert(table(Charge)), charges)
         self._connection.execute(insert(table(UsageRecord)), records)
         self._write_states()
+        for name, drawn in taken:
+            self._units.take(drawn, name)
         outcome.taken += len(charges)
+        outcome.late += sum(
+            charge["pays"] == UNBILLED and charge["effective_at"] != record["at"]
+            for charge, record in zip(charges, records, strict=True)
+        )
 
-    def _rate(self, each: _Placed) -> tuple[Fields, Fields]:
+    def _draw(self, each: _Placed, payment: Payment) -> list[Drawn]:
+        """Units for the record; use that is only rated takes none."""
+        if payment.pays is None:
+            return []
+        user = (each.customer.subscriber, each.customer.account)
+        return self._units.draw(user, each.version.unit, each.record.quantity, each.record.at)
+
+    def _rate(self, each: _Placed, payment: Payment, units: int) -> tuple[Fields, Fields]:
         record, version, carried = each.record, each.version, self._carried[each.agreement, each.period]
-        before = carry(carried.state, carried.version, version, session=True)
-        rated = rate_usage(version, record.quantity, before, at=record.at, destination=record.destination or None)
-        carried.state, carried.version, carried.changed = rated.state, version.version_id, True
-        carried.uses += 1
-        charge = new_id(to_micros(self._now))
+        quantity = record.quantity - units
+        covered = bool(units) and not quantity
+        net = included = 0
+        if not covered:
+            before = carry(carried.state, carried.version, version, session=True)
+            rated = rate_usage(version, quantity, before, at=record.at, destination=record.destination or None)
+            carried.state, carried.version, carried.changed = rated.state, version.version_id, True
+            carried.uses += 1
+            net = rated.cost_micros
+            included = (rated.state.used - before.used) - (rated.state.units - before.units)
+        charge, tax_rate = new_id(to_micros(self._now)), self._tax_rates[version.tax_category]
         return {
             "id": charge,
-            "kind": "use",
+            "kind": COVERED if covered else "use",
             "agreement_id": each.agreement,
             "account_id": each.customer.account,
             "subscriber_id": record.subscriber,
-            "quantity": record.quantity,
-            "included": (rated.state.used - before.used) - (rated.state.units - before.units),
+            "quantity": quantity,
+            "included": included,
             "period": each.month,
             "effective_at": record.at if self._billed_until is None else max(record.at, self._billed_until),
             "recorded_at": self._now,
-            "net": rated.cost_micros,
+            "net": net,
             "currency": version.currency,
             "tax_category": version.tax_category,
-            "tax_rate": self._tax_rates[version.tax_category],
+            "tax_rate": tax_rate,
             "tariff_version": version.version_id,
+            "transfer_id": "",
+            "pays": "none" if covered else payment.settled,
+            "paid_tax": tax_micros(net, tax_rate) if payment.ahead and not covered else 0,
         }, {
             "source": record.source,
             "id": record.id,

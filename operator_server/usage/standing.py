@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from charging.modes import Payment, payment_of
 from charging.tariffs import Tariff, TariffVersion
 from charging.tariffs.headline import headline
 from operator_server.counting.book import portions
 from operator_server.store.dealings import Agreement, QuoteRow
 from operator_server.store.rows import table
 from signalling.clock import to_micros
-from signalling.documents import Quote, document_digest
+from signalling.documents import Quote, decode_document, document_digest
 from signalling.messages import ModeTerms
 from signalling.proof import sign
 
@@ -55,13 +56,20 @@ def keep_agreements(
     key: Ed25519PrivateKey,
     tax_rates: Mapping[str, int],
     now: datetime,
+    payment: str = "",
 ) -> None:
-    """Write those of the agreements, by id, that are not there yet; somebody else may write them at the same time."""
+    """Write those of the agreements, by id, that are not there yet; somebody else may write them at the same time.
+
+    ``payment``: one of :data:`charging.modes.PAYMENTS`; empty is how the subscriber pays for use by the tariff in the
+    newest agreement that a terminal made and that runs, and ``postpaid`` where there is none.
+    """
     missing = set(wanted) - _known(connection, wanted)
+    agreed = {} if payment or not missing else _agreed_payments(connection, [wanted[each][0] for each in missing])
     quotes, agreements = [], []
     for agreement in sorted(missing):
         customer, tariff, version = wanted[agreement]
-        quote = _quote(agreement, customer, tariff, version, server, tax_rates[version.tax_category], now)
+        pays = payment or agreed.get((customer.subscriber, tariff.tariff_id), "postpaid")
+        quote = _quote(agreement, customer, tariff, version, server, tax_rates[version.tax_category], now, pays)
         signed = sign(key, Quote.PURPOSE, quote.encode())
         quotes.append(
             QuoteRow(
@@ -87,6 +95,37 @@ def keep_agreements(
             connection.execute(dialect.insert(table(model)).on_conflict_do_nothing(), values)
 
 
+def payments(connection: Connection, ids: Collection[str]) -> dict[str, Payment]:
+    """How the use of these standing agreements is paid for, by id; what their quotes say."""
+    agreement, quote = table(Agreement), table(QuoteRow)
+    statement = select(agreement.c.id, quote.c.document).join(quote, quote.c.id == agreement.c.quote_id)
+    return {
+        row.id: payment_of(decode_document(Quote, row.document).mode.payment)
+        for some in portions(ids)
+        for row in connection.execute(statement.where(agreement.c.id.in_(some)))
+    }
+
+
+def _agreed_payments(connection: Connection, customers: Sequence[Customer]) -> dict[tuple[str, str], str]:
+    """Subscriber and tariff to how that is paid for by the newest agreement of a terminal that runs."""
+    agreement, quote = table(Agreement), table(QuoteRow)
+    statement = (
+        select(agreement.c.subscriber_id, agreement.c.tariff_version, quote.c.document)
+        .join(quote, quote.c.id == agreement.c.quote_id)
+        .where(
+            agreement.c.mode_kind == "per_use",
+            agreement.c.tariff_version != "",
+            agreement.c.state.not_in((STATE, "failed", "ended")),
+        )
+        .order_by(agreement.c.agreed_at, agreement.c.id)
+    )
+    return {
+        (row.subscriber_id, row.tariff_version.rpartition("@")[0]): decode_document(Quote, row.document).mode.payment
+        for some in portions({customer.subscriber for customer in customers})
+        for row in connection.execute(statement.where(agreement.c.subscriber_id.in_(some)))
+    }
+
+
 def _known(connection: Connection, ids: Collection[str]) -> set[str]:
     agreement = table(Agreement)
     statement = select(agreement.c.id)
@@ -105,6 +144,7 @@ def _quote(
     server: str,
     tax_rate: int,
     now: datetime,
+    payment: str,
 ) -> Quote:
     price, names = headline(version), tariff.names
     label = names.get(customer.language) or names.get("en") or next(iter(names.values()), tariff.tariff_id)
@@ -112,7 +152,7 @@ def _quote(
         mode=MODE, kind="per_use", label=label, price_text="", currency=version.currency, amount=price.amount,
         tax_category=version.tax_category, tax_rate=tax_rate, unit=version.unit, unit_size=price.size,
         included=version.included, included_per=version.included_per if version.included else "",
-        tariff_version=version.version_id,
+        tariff_version=version.version_id, payment=payment,
     )  # fmt: skip
     return Quote(
         quote=agreement, server=server, subscriber=customer.subscriber, terminal=NOTHING, offer=tariff.tariff_id,
