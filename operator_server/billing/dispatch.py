@@ -8,16 +8,11 @@ it. Reports of mail servers (:mod:`operator_server.billing.bounces`) name that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from email.message import EmailMessage
-from email.utils import formataddr
 from functools import partial
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from string import Template
 from typing import Any, Literal
 
@@ -32,8 +27,8 @@ from operator_server.billing.bounces import Report
 from operator_server.billing.details import with_use
 from operator_server.billing.invoices import UnknownInvoice, load_invoice
 from operator_server.devices.invitations import is_address
-from operator_server.devices.messages import TemplateError
 from operator_server.devices.outlets import NotSent, Outlet, outlet_of
+from operator_server.mail import TemplateError, find_template, mail, one_line, parse_template
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dispatch import InvoiceDispatch
@@ -245,37 +240,20 @@ def take_report(connection: Connection, report: Report, server_id: str, now: dat
 
 
 def compose_invoice(settings: Settings, row: Row[Any], invoice: Invoice, content: bytes) -> EmailMessage:
-    """The e-mail with the invoice attached. Raises :class:`TemplateError`."""
-    subject, text = parse_mail(*_template(settings, row.language))
-    values = _values(settings, row.language, invoice)
-    sender = settings.outlet.sender or settings.operator.email
-    message = EmailMessage()
-    message["From"] = formataddr((_line(settings.operator.name), sender)) if sender else "nobody@localhost"
-    message["To"] = row.recipient
-    message["Subject"] = _line(subject.substitute(values))
-    message["Date"] = row.created_at
-    message["Message-ID"] = f"<{row.id}@{settings.operator.server_id}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(text.substitute(values), cte="quoted-printable")
-    message.add_attachment(content, maintype="application", subtype="pdf", filename=f"{invoice.number}.pdf")
-    # Set before, it would have gone into the part of the text alone.
-    message["Content-Language"] = row.language
-    return message
+    """The e-mail with the invoice attached. Raises :class:`operator_server.mail.TemplateError`."""
+    place, template = find_template(
+        settings, "operator_server.billing", row.language, lambda language: [f"invoice.{language}.txt"]
+    )
+    return mail(
+        settings, parse_mail(place, template), _values(settings, row.language, invoice),
+        id=row.id, recipient=row.recipient, language=row.language, written=row.created_at,
+        attachment=(f"{invoice.number}.pdf", content),
+    )  # fmt: skip
 
 
 def parse_mail(place: str, template: str) -> tuple[Template, Template]:
-    """Subject and text of a template. Raises :class:`TemplateError`."""
-    head, _, body = template.replace("\r\n", "\n").partition("\n\n")
-    if not head.startswith("Subject:") or "\n" in head or not body.strip():
-        raise TemplateError(f"{place}: must be a line 'Subject: ...', an empty line and the text")
-    subject, text = Template(head.removeprefix("Subject:").strip()), Template(body)
-    for part in (subject, text):
-        if not part.is_valid():
-            raise TemplateError(f"{place}: a $ that begins no ${{name}}; write $$ for a dollar sign")
-        unknown = sorted(set(part.get_identifiers()) - set(NAMES))
-        if unknown:
-            raise TemplateError(f"{place}: ${{{unknown[0]}}} is not known; there are {', '.join(NAMES)}")
-    return subject, text
+    """Subject and text of a template. Raises :class:`operator_server.mail.TemplateError`."""
+    return parse_template(place, template, NAMES)
 
 
 def _claim(connection: Connection, now: datetime) -> Row[Any] | None:
@@ -323,30 +301,9 @@ def _values(settings: Settings, language: str, invoice: Invoice) -> dict[str, st
     return {
         "operator": settings.operator.name,
         "contact": settings.operator.email or settings.operator.name,
-        "customer": _line(invoice.customer.name),
+        "customer": one_line(invoice.customer.name),
         "number": invoice.number,
         "period": f"{day(invoice.period_from)} \N{EN DASH} {day(invoice.period_to)}",
         "total": str(format_currency(payable, invoice.currency, locale=locale)),
         "due": day(invoice.due_date),
     }
-
-
-def _template(settings: Settings, language: str) -> tuple[str, str]:
-    own, ours = settings.config_dir / "templates", files("operator_server.billing") / "templates"
-    for place in _places(own, ours, language.partition("-")[0], settings.operator.language):
-        if place.is_file():
-            try:
-                return str(place), place.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise TemplateError(f"{place}: cannot be read as UTF-8 text: {error}") from None
-    raise AssertionError("the package has an English template")
-
-
-def _places(own: Path, ours: Traversable, *languages: str) -> Iterator[Path | Traversable]:
-    for language in dict.fromkeys((*languages, "en")):
-        for folder in (own, ours):
-            yield folder / f"invoice.{language}.txt"
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from email.message import EmailMessage
-from email.utils import formataddr
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -23,7 +19,7 @@ from babel.numbers import format_currency
 
 from charging.price_text import locale_of
 from charging.receivables.references import creditor_reference
-from operator_server.devices.messages import TemplateError
+from operator_server.mail import TemplateError, find_template, mail, one_line, parse_template, read_template
 from operator_server.settings import Settings
 from signalling.money import format_micros
 
@@ -66,45 +62,33 @@ class ReminderLetter:
 
 
 def compose_reminder(settings: Settings, letter: ReminderLetter) -> EmailMessage:
-    """The letter, ready to be sent. Raises :class:`TemplateError`."""
-    subject, text = parse_reminder(*_template(settings, letter.language, letter.level))
-    values = _values(settings, letter)
-    message = EmailMessage()
-    sender = settings.outlet.sender or settings.operator.email
-    message["From"] = formataddr((_line(settings.operator.name), sender)) if sender else "nobody@localhost"
-    message["To"] = letter.recipient
-    message["Subject"] = _line(subject.substitute(values))
-    message["Date"] = letter.written
-    message["Message-ID"] = f"<{letter.id}@{settings.operator.server_id}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(text.substitute(values), cte="quoted-printable")
-    message["Content-Language"] = letter.language
-    return message
+    """The letter, ready to be sent. Raises :class:`operator_server.mail.TemplateError`."""
+    place, template = find_template(
+        settings,
+        "operator_server.receivables",
+        letter.language,
+        lambda language: [f"reminder-{letter.level}.{language}.txt", f"reminder.{language}.txt"],
+    )
+    return mail(
+        settings, parse_reminder(place, template), _values(settings, letter),
+        id=letter.id, recipient=letter.recipient, language=letter.language, written=letter.written,
+    )  # fmt: skip
 
 
 def parse_reminder(place: str, template: str) -> tuple[Template, Template]:
-    """Subject and text of a template. Raises :class:`TemplateError`."""
-    head, _, body = template.replace("\r\n", "\n").partition("\n\n")
-    if not head.startswith("Subject:") or "\n" in head or not body.strip():
-        raise TemplateError(f"{place}: must be a line 'Subject: ...', an empty line and the text")
-    subject, text = Template(head.removeprefix("Subject:").strip()), Template(body)
-    for part in (subject, text):
-        if not part.is_valid():
-            raise TemplateError(f"{place}: a $ that begins no ${{name}}; write $$ for a dollar sign")
-        unknown = sorted(set(part.get_identifiers()) - set(NAMES))
-        if unknown:
-            raise TemplateError(f"{place}: ${{{unknown[0]}}} is not known; there are {', '.join(NAMES)}")
+    """Subject and text of a template. Raises :class:`operator_server.mail.TemplateError`."""
+    subject, text = parse_template(place, template, NAMES)
     if "items" not in text.get_identifiers():
         raise TemplateError(f"{place}: the text lacks ${{items}}; without it nobody knows what is to be paid")
     return subject, text
 
 
 def check_reminder_templates(settings: Settings) -> None:
-    """Raises :class:`TemplateError` for the first of the operator's templates that cannot be used."""
+    """Raises :class:`operator_server.mail.TemplateError` for the operator's first template that cannot be used."""
     for path in sorted((settings.config_dir / "templates").glob("reminder*.txt")):
         if not _NAME.match(path.name):
             raise TemplateError(f"{path}: is never used; name it reminder.LANGUAGE.txt or reminder-LEVEL.LANGUAGE.txt")
-        parse_reminder(str(path), _read(path))
+        parse_reminder(str(path), read_template(path))
 
 
 def _values(settings: Settings, letter: ReminderLetter) -> dict[str, Any]:
@@ -128,7 +112,7 @@ def _values(settings: Settings, letter: ReminderLetter) -> dict[str, Any]:
     return {
         "operator": operator.name,
         "contact": operator.email or operator.name,
-        "customer": _line(letter.customer),
+        "customer": one_line(letter.customer),
         "account": letter.account,
         "level": letter.level,
         "text": own or words["text"],
@@ -138,26 +122,3 @@ def _values(settings: Settings, letter: ReminderLetter) -> dict[str, Any]:
         "pay_by": day(letter.pay_by),
         "bank": bank,
     }
-
-
-def _template(settings: Settings, language: str, level: int) -> tuple[str, str]:
-    own, ours = settings.config_dir / "templates", files("operator_server.receivables") / "templates"
-    for each in dict.fromkeys((language, settings.operator.language, "en")):
-        folders: tuple[Path | Traversable, ...] = (own, ours)
-        for folder in folders:
-            for name in (f"reminder-{level}.{each}.txt", f"reminder.{each}.txt"):
-                path = folder / name
-                if path.is_file():
-                    return str(path), _read(path)
-    raise AssertionError("the package has an English template")
-
-
-def _read(path: Path | Traversable) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -38,7 +38,7 @@ class WorkerRole:
         self._loops: list[LoopingCall] = []
 
     def start(self) -> None:
-        """Begin. Raises :class:`operator_server.devices.messages.TemplateError` for a template with a fault."""
+        """Begin. Raises :class:`operator_server.mail.TemplateError` for a template with a fault."""
         check_templates(self._operator.settings)
         self._every(FEED_SECONDS, self._sequence)
         self._every(EXPIRY_SECONDS, self._expire)

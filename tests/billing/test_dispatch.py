@@ -40,7 +40,7 @@ from operator_server.billing.dispatch import (
     take_report,
 )
 from operator_server.billing.invoices import UnknownInvoice
-from operator_server.devices.messages import TemplateError
+from operator_server.mail import TemplateError
 from operator_server.settings import OutletSettings, Settings
 from operator_server.store.parties import Account, Event
 from operator_server.store.rows import table

@@ -20,10 +20,11 @@ from operator_samples import DAY, OFFERS
 from sqlalchemy import update
 
 from operator_server.devices.invitations import NotInvited, invite
-from operator_server.devices.messages import TemplateError, check_templates, parse
+from operator_server.devices.messages import check_templates, parse
 from operator_server.devices.outbox import send_due
 from operator_server.devices.page_user import link_in
 from operator_server.keys import load_or_create_keys
+from operator_server.mail import TemplateError
 from operator_server.settings import OutletSettings, SettingsError, load_settings
 from operator_server.store.devices import Device, WebToken
 from operator_server.store.invitations import Invitation, OutgoingMessage
