@@ -41,7 +41,7 @@ def test_what_the_role_may_not_see_is_told_in_a_page(site: Site, role: str) -> N
 
 
 def test_strangers_are_sent_to_the_logon_and_from_there_to_the_console(site: Site) -> None:
-    for path in ("/", "/console"):
+    for path in ("/", "/console", "/console/terminals"):
         assert site.stranger.get(path, headers=HTML).headers["location"] == "/logon"
     answer = site.stranger.post("/logon", data={"name": "support", "password": PASSWORD})
     assert answer.headers["location"] == "/console"
