@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from offers.versions import compare
 from operator_server.desk import Visitor
@@ -24,7 +24,15 @@ class NotServed(LookupError):
 
 def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visitor:
     """The subscriber that the device is bound to. Raises :class:`NotServed`."""
-    device, terminal, binding = table(Device), table(Terminal), table(Binding)
+    return keyless_visitor(connection, table(Device), terminal_id, now, "a device that is polled")
+
+
+def keyless_visitor(connection: Connection, kind: Table, terminal_id: str, now: datetime, what: str) -> Visitor:
+    """The subscriber of a terminal without a key of ours, which the table ``kind`` lists as ``what``.
+
+    Raises :class:`NotServed`.
+    """
+    terminal, binding = table(Terminal), table(Binding)
     subscriber, account = table(Subscriber), table(Account)
     row = connection.execute(
         select(
@@ -33,12 +41,12 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
             subscriber.c.status.label("subscriber_status"),
             subscriber.c.account_id,
             subscriber.c.groups,
-            device.c.language.label("device_language"),
+            kind.c.language.label("own_language"),
             account.c.language,
             account.c.currency,
         )
-        .select_from(device)
-        .join(terminal, terminal.c.id == device.c.terminal_id)
+        .select_from(kind)
+        .join(terminal, terminal.c.id == kind.c.terminal_id)
         .outerjoin(
             binding,
             (binding.c.terminal_id == terminal.c.id)
@@ -47,12 +55,12 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
         )
         .outerjoin(subscriber, subscriber.c.id == binding.c.subscriber_id)
         .outerjoin(account, account.c.id == subscriber.c.account_id)
-        .where(device.c.terminal_id == terminal_id)
+        .where(kind.c.terminal_id == terminal_id)
         .order_by(binding.c.valid_from.desc())
         .limit(1)
     ).first()
     if row is None:
-        raise NotServed(f"terminal {terminal_id} is not a device that is polled")
+        raise NotServed(f"terminal {terminal_id} is not {what}")
     if row.status != "active":
         raise NotServed(f"terminal {terminal_id} is {row.status}")
     if row.subscriber_id is None or row.subscriber_status != "active":
@@ -62,7 +70,7 @@ def visitor_of(connection: Connection, terminal_id: str, now: datetime) -> Visit
         subscriber=row.subscriber_id,
         account=row.account_id,
         groups=frozenset(row.groups),
-        language=row.device_language or row.language,
+        language=row.own_language or row.language,
         public_key=b"",
         takes_packages=False,
         currency=row.currency,
