@@ -9,7 +9,6 @@ from typing import Any
 
 from charging.tariffs.version import TariffVersion
 
-
 _PLURALS = {"call", "day", "event", "game", "hour", "message", "minute", "page", "request", "second", "session", "use"}
 
 
@@ -24,7 +23,7 @@ class PriceTable:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """``price``: the price model in sentences; ``facts``: what else holds, by name; ``tables``: tiers, bands, numbers."""
+    """``price``: the price model in sentences; ``facts``: what else holds, by name; ``tables``: tiers, bands."""
 
     price: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]

@@ -33,7 +33,7 @@ class FreshOffers:
     def __init__(self, operator: Operator, configurations: ReadConfigurations = read_configurations) -> None:
         self._operator = operator
         self._configurations = configurations
-        self._files = _stamp(operator.settings.config_dir)
+        self._files = folder_stamp(operator.settings.config_dir)
         loaded, now = load(operator.settings), operator.clock.now()
         transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
         with operator.engine.connect() as connection:
@@ -43,7 +43,7 @@ class FreshOffers:
     def take_over_changes(self) -> None:
         """Put changed files and releases in force."""
         now, settings = self._operator.clock.now(), self._operator.settings
-        files = _stamp(settings.config_dir)
+        files = folder_stamp(settings.config_dir)
         with self._operator.engine.connect() as connection:
             stamp = supply_stamp(connection, now)
             if files == self._files and stamp == self.live.supply.stamp:
@@ -71,7 +71,8 @@ class FreshOffers:
         return loaded
 
 
-def _stamp(config_dir: Path) -> object:
+def folder_stamp(config_dir: Path) -> object:
+    """Changes whenever a file of offers or tariffs does."""
     return tuple(
         (str(path), status.st_mtime_ns, status.st_size)
         for folder in ("offers", "tariffs")
