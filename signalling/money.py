@@ -97,6 +97,8 @@ def decimal_micros(text: str | int) -> int:
 
 def format_micros(micros: int, currency: str) -> str:
     """Major units with at least the currency's decimals and no more than needed: ``4.99``, ``0.0036``, ``150``."""
+    if micros >= 0 and micros % 10_000 == 0 and exponent(currency) == 2:
+        return f"{micros // MICROS}.{micros // 10_000 % 100:02d}"
     sign = "-" if micros < 0 else ""
     whole, rest = divmod(abs(micros), MICROS)
     digits = f"{rest:06d}".rstrip("0").ljust(exponent(currency), "0")

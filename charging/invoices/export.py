@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -132,14 +133,33 @@ def to_csv(invoice: Invoice) -> str:
     return out.getvalue()
 
 
-def _amounts_as_text(value: Any, currency: str) -> Any:
-    if isinstance(value, dict):
-        return {
-            key.removesuffix("_micros"): format_micros(item, currency)
-            if key.endswith("_micros") and item is not None
-            else _amounts_as_text(item, currency)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_amounts_as_text(item, currency) for item in value]
-    return value
+def _amounts_as_text(data: dict[str, Any], currency: str) -> dict[str, Any]:
+    names, amounts = _named(tuple(data))
+    text: dict[str, Any] = dict(zip(names, data.values(), strict=True))
+    for name in amounts:
+        if text[name] is not None:
+            text[name] = format_micros(text[name], currency)
+    for name, item in text.items():
+        kind = type(item)
+        if kind is dict:
+            text[name] = _amounts_as_text(item, currency)
+        elif (kind is list or kind is tuple) and item and type(item[0]) is dict and not _is_plain(item[0]):
+            text[name] = [_amounts_as_text(each, currency) for each in item]
+        elif kind is tuple:
+            text[name] = list(item)
+    return text
+
+
+def _is_plain(data: dict[str, Any]) -> bool:
+    """Whether this and all like it hold neither amounts nor parts."""
+    return not any(
+        name.endswith("_micros") or value is None or isinstance(value, dict | list | tuple)
+        for name, value in data.items()
+    )
+
+
+@lru_cache(maxsize=64)
+def _named(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names without ``_micros``, and those of amounts."""
+    amounts = tuple(key.removesuffix("_micros") for key in keys if key.endswith("_micros"))
+    return tuple(key.removesuffix("_micros") for key in keys), amounts

@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio.to_thread
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
@@ -22,6 +21,7 @@ from operator_server.web.console.errors import error_page
 from operator_server.web.jobs import Jobs
 from operator_server.web.logon_page import LogonPaces
 from operator_server.web.metrics import Measured, Metrics
+from operator_server.web.short import Directory
 
 _TIMESTAMP = "timestamp.json"
 _VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
@@ -57,6 +57,7 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web |
         app.state.error_page = error_page
         app.state.metrics = Metrics(web)
         app.state.jobs = Jobs()
+        app.router.middleware_stack = Directory(app.router, app.router.routes)
         app.add_middleware(Measured, metrics=app.state.metrics)
         app.add_middleware(SafeAnswers, over_tls=web.operator.settings.web.tls)
     return app
@@ -67,7 +68,7 @@ class SafeAnswers:
 
     def __init__(self, app: ASGIApp, over_tls: bool) -> None:
         self._app = app
-        self._headers = {
+        always = {
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
             "X-Frame-Options": "DENY",
@@ -75,7 +76,8 @@ class SafeAnswers:
             "Cross-Origin-Resource-Policy": "same-origin",
         }
         if over_tls:
-            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+            always["Strict-Transport-Security"] = "max-age=31536000"
+        self._raw = [(name.lower().encode(), value.encode()) for name, value in always.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,9 +86,9 @@ class SafeAnswers:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    told.setdefault(name, value)
+                headers = message["headers"] = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                headers += [each for each in self._raw if each[0] not in there]
             await send(message)
 
         await self._app(scope, receive, answer)

@@ -1,8 +1,8 @@
 """Routes of the API and the console, and the calls that come in on them.
 
 A route is a plain function that works on the database: it gets a :class:`Call` and its parameters, returns a model (or
-an :class:`Answer`, or a response) and raises :class:`operator_server.web.problems.Problem`. It runs in a bounded pool
-of threads, never on the event loop; the gate has let the caller in before.
+its JSON as bytes, an :class:`Answer`, or a response) and raises :class:`operator_server.web.problems.Problem`. It runs
+in a bounded pool of threads, never on the event loop; the gate has let the caller in before.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from operator_server.audit import audited
 from operator_server.context import Operator
@@ -36,6 +37,7 @@ from operator_server.store.store import transact
 from operator_server.web.cursors import Cursors
 from operator_server.web.gate import PUBLIC, SAFE, Gate, check_origin, permit, read_body
 from operator_server.web.problems import Problem, documented
+from operator_server.web.short import ShortWay, short_way
 
 THREADS = 4
 """More threads only take the interpreter from each other: the work is Python's, not the disk's."""
@@ -214,12 +216,16 @@ class Guarded(APIRoute):
         page: bool = False,
         takes: tuple[str, ...] = JSON_ONLY,
         most_body: int = MOST_BODY,
+        short: ShortWay | None = None,
+        work: Callable[..., Coroutine[Any, Any, Response]] | None = None,
         **options: Any,
     ) -> None:
         self.needs = needs
         self.page = page
         self._takes = takes
         self._most_body = most_body
+        self.short = short
+        self._work = work
         super().__init__(path, endpoint, **options)
         self._query = {
             each.alias for dependant in _dependants(self.dependant) for each in dependant.query_params
@@ -245,6 +251,18 @@ class Guarded(APIRoute):
             return await handle(request)
 
         return guarded
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, the short way where there is one and the request is plain."""
+        if self.short is not None and self._work is not None and scope["method"] == "GET":
+            arguments = self.short.arguments(scope)
+            if arguments is not None:
+                request = Request(scope, receive, send)
+                request.state.caller = await self._admit(request.app.state.web, request)
+                response = await self._work(request, arguments)
+                await response(scope, receive, send)
+                return
+        await super().handle(scope, receive, send)
 
     async def _admit(self, web: Web, request: Request) -> Caller:
         if self.needs == PUBLIC:
@@ -324,11 +342,15 @@ class Routes:
             responses: dict[int | str, dict[str, Any]] = {**documented(*usual, *problems)}
             for code, answer in (answers or {}).items():
                 responses[code] = dict(answer)
+            work = None if raw else _work(function, status, slow)
+            plain = method == "GET" and work is not None and not options.get("page")
             self.routes.append(
                 Guarded(
                     self._prefix + path,
-                    function if raw else _endpoint(function, hints, status, slow),
+                    function if work is None else _endpoint(function, hints, work),
                     needs=needs,
+                    work=work,
+                    short=short_way(self._prefix + path, function, hints) if plain else None,
                     methods=[method],
                     tags=[self.tag],
                     status_code=status,
@@ -347,23 +369,37 @@ class Routes:
         return register
 
 
-def _endpoint(function: Callable[..., Any], hints: Mapping[str, Any], status: int, slow: bool) -> Callable[..., Any]:
-    """What FastAPI calls: it takes the parameters of ``function``, with the request in the place of its call."""
-    first, *rest = inspect.signature(function).parameters.values()
+def _work(
+    function: Callable[..., Any], status: int, slow: bool
+) -> Callable[[Request, dict[str, Any]], Coroutine[Any, Any, Response]]:
+    """What calls ``function`` in the pool."""
 
-    @functools.wraps(function)
-    async def endpoint(**arguments: Any) -> Response:
-        request: Request = arguments.pop(first.name)
+    async def work(request: Request, arguments: dict[str, Any]) -> Response:
         web: Web = request.app.state.web
 
-        def work() -> Response:
+        def called() -> Response:
             call = Call(web, request, request.state.caller)
             try:
                 return _response(function(call, **arguments), request, status)
             finally:
                 call.close()
 
-        return await web.run(work, slow=slow)
+        return await web.run(called, slow=slow)
+
+    return work
+
+
+def _endpoint(
+    function: Callable[..., Any],
+    hints: Mapping[str, Any],
+    work: Callable[[Request, dict[str, Any]], Coroutine[Any, Any, Response]],
+) -> Callable[..., Any]:
+    """What FastAPI calls: it takes the parameters of ``function``, with the request in the place of its call."""
+    first, *rest = inspect.signature(function).parameters.values()
+
+    @functools.wraps(function)
+    async def endpoint(**arguments: Any) -> Response:
+        return await work(arguments.pop(first.name), arguments)
 
     parameters = [first.replace(annotation=Request, kind=inspect.Parameter.KEYWORD_ONLY)]
     for each in rest:
@@ -381,7 +417,7 @@ def _response(result: Any, request: Request, status: int) -> Response:
         status, result = result.status, result.content
     if result is None:
         return Response(status_code=status, headers=headers)
-    body = result.model_dump_json(by_alias=True).encode()
+    body = result if isinstance(result, bytes) else result.model_dump_json(by_alias=True).encode()
     if status == 200:
         headers["ETag"] = etag_of(body)
         headers["Cache-Control"] = "private, no-cache"

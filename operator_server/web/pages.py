@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Column, Connection, Row, Select, func, literal, select, tuple_
+from sqlalchemy import Column, Connection, Integer, Row, Select, bindparam, func, literal, select, tuple_
 
 from operator_server.web.calls import Call
 from operator_server.web.cursors import BadCursor, Place, filters_text
 from operator_server.web.problems import Problem
+from operator_server.web.short import PLAIN
 from signalling.clock import from_micros, to_micros
 
 FARTHEST = 10_000
@@ -52,11 +54,20 @@ async def _paging(
         str, Query(max_length=600, description="`next` of the page before, with the same filters")
     ] = "",
 ) -> Paging:  # fmt: skip
+    return _plain_paging(limit, offset, cursor)
+
+
+def _plain_paging(
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 50,
+    offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
+    cursor: Annotated[str, Query(max_length=600)] = "",
+) -> Paging:
     if cursor and offset:
         raise Problem(422, "offset: not together with a cursor, which names its place itself")
     return Paging(limit, offset, cursor)
 
 
+PLAIN[_paging] = _plain_paging
 PageOf = Annotated[Paging, Depends(_paging)]
 
 
@@ -75,30 +86,122 @@ def page(
     ``key``: columns that are unique together and not null, part of what is selected, and lead an index together with
     what is filtered by; so no page is slower than another. Raises :class:`Problem` 422 for a cursor of another list.
     """
-    connection = call.connection
-    of = filters_text(call.request.url.path, call.request.query_params.multi_items())
-    if paging.cursor:
-        try:
-            place = call.web.cursors.read(of, paging.cursor)
-        except BadCursor as bad:
-            raise Problem(422, f"cursor: {bad}") from None
-        total, query = place.total, query.where(_beyond(key, place.key, newest_first))
-    else:
-        total = _total(call, connection, query, key, of)
-    order = [column.desc() if newest_first else column.asc() for column in key]
-    rows = connection.execute(query.order_by(*order).limit(paging.limit + 1).offset(paging.offset)).all()
-    more = len(rows) > paging.limit
-    rows = rows[: paging.limit]
-    following = None
-    if more:
-        last = tuple(_plain(rows[-1]._mapping[column]) for column in key)
-        following = call.web.cursors.make(of, Place(last, total))
+    rows, following, total = _part(call, query, key, paging, newest_first)
     return _of(model).model_construct(
         items=[make(row) for row in rows],
         next=following,
         total=min(total, FARTHEST),
         total_is_exact=total <= FARTHEST,
     )
+
+
+class ReadList:
+    """A list that is read much: its statements are compiled once, its pages are made as JSON.
+
+    ``filters``: columns by the names of parameters; ``key``: one column that is unique, not null, and the first of
+    ``columns``; ``make`` gives the fields of an item from the values of ``columns`` as the driver tells them, so
+    instants are micros.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Any]],
+        filters: Mapping[str, Column[Any]],
+        make: Callable[[Sequence[Any]], Mapping[str, Any]],
+        *,
+        newest_first: bool = False,
+    ) -> None:
+        self._columns = columns
+        self._filters = filters
+        self._make = make
+        self._newest_first = newest_first
+        self._statements: dict[tuple[str, tuple[str, ...], bool], Statement] = {}
+
+    def page(self, call: Call, paging: Paging, **given: str) -> bytes:
+        """The part that was asked for, as :func:`page` tells it."""
+        connection = call.connection
+        filters = {name: value for name, value in given.items() if value}
+        of = filters_text(call.request.url.path, list(filters.items()))
+        values: dict[str, Any] = {**filters, "most": paging.limit + 1, "skipped": paging.offset}
+        if paging.cursor:
+            place = _place(call, of, paging.cursor)
+            total, values["beyond"] = place.total, place.key[0]
+        else:
+            kept = _kept_total(call, of)
+            total = self._count(call, connection, filters, of) if kept is None else kept
+        rows = self._statement(connection, tuple(filters), bool(paging.cursor)).rows(connection, values)
+        following = None
+        if len(rows) > paging.limit:
+            rows = rows[: paging.limit]
+            following = call.web.cursors.make(of, Place((rows[-1][0],), total))
+        return msgspec.json.encode(
+            {
+                "items": [self._make(row) for row in rows],
+                "next": following,
+                "total": min(total, FARTHEST),
+                "total_is_exact": total <= FARTHEST,
+            }
+        )
+
+    def _count(self, call: Call, connection: Connection, filters: Mapping[str, str], of: str) -> int:
+        key = self._columns[0]
+        named = select(key).where(*(self._filters[name] == value for name, value in filters.items()))
+        return _total(call, connection, named, [key], of)
+
+    def _statement(self, connection: Connection, names: tuple[str, ...], beyond: bool) -> Statement:
+        wanted = (connection.dialect.name, names, beyond)
+        if wanted not in self._statements:
+            key = self._columns[0]
+            query = select(*self._columns).where(*(self._filters[name] == bindparam(name) for name in names))
+            if beyond:
+                query = query.where(key < bindparam("beyond") if self._newest_first else key > bindparam("beyond"))
+            query = query.order_by(key.desc() if self._newest_first else key.asc())
+            self._statements[wanted] = Statement(
+                query.limit(bindparam("most", type_=Integer)).offset(bindparam("skipped", type_=Integer)), connection
+            )
+        return self._statements[wanted]
+
+
+class Statement:
+    """A statement compiled once, whose values go to the driver and come from it as they are."""
+
+    def __init__(self, query: Select[Any], connection: Connection) -> None:
+        compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+        self._text = str(compiled)
+        self._names: list[str] | None = list(compiled.positiontup or ()) if compiled.positional else None
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """All rows."""
+        given = values if self._names is None else tuple(values[name] for name in self._names)
+        return connection.exec_driver_sql(self._text, given).all()
+
+
+def _place(call: Call, of: str, cursor: str) -> Place:
+    try:
+        return call.web.cursors.read(of, cursor)
+    except BadCursor as bad:
+        raise Problem(422, f"cursor: {bad}") from None
+
+
+def _part(
+    call: Call, query: Select[Any], key: Sequence[Column[Any]], paging: Paging, newest_first: bool
+) -> tuple[Sequence[Row[Any]], str | None, int]:
+    """The rows that were asked for, the cursor that goes on after them, and how many there are."""
+    connection = call.connection
+    of = filters_text(call.request.url.path, call.request.query_params.multi_items())
+    if paging.cursor:
+        place = _place(call, of, paging.cursor)
+        total, query = place.total, query.where(_beyond(key, place.key, newest_first))
+    else:
+        total = _total(call, connection, query, key, of)
+    order = [column.desc() if newest_first else column.asc() for column in key]
+    rows = connection.execute(query.order_by(*order).limit(paging.limit + 1).offset(paging.offset)).all()
+    following = None
+    if len(rows) > paging.limit:
+        rows = rows[: paging.limit]
+        last = tuple(_plain(rows[-1]._mapping[column]) for column in key)
+        following = call.web.cursors.make(of, Place(last, total))
+    return rows, following, total
 
 
 def _of(model: type[M]) -> type[Page[M]]:
@@ -138,16 +241,21 @@ def _typed(column: Column[Any], value: Any) -> Any:
     return bytes.fromhex(value) if kind == "LargeBinary" else value
 
 
+def _kept_total(call: Call, of: str) -> int | None:
+    """What was counted just now."""
+    kept = call.web.totals.get(of)
+    return kept[1] if kept is not None and kept[0] > time.monotonic() else None
+
+
 def _total(call: Call, connection: Connection, query: Select[Any], key: Sequence[Column[Any]], of: str) -> int:
     """How many there are, at most one more than is told exactly."""
-    totals, now = call.web.totals, time.monotonic()
-    kept = totals.get(of)
-    if kept is not None and kept[0] > now:
-        return kept[1]
+    totals, kept = call.web.totals, _kept_total(call, of)
+    if kept is not None:
+        return kept
     some = query.with_only_columns(*key).order_by(None).limit(FARTHEST + 1).subquery()
     total = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
     if total > _LARGE:
         if len(totals) > 1_000:
             totals.clear()
-        totals[of] = (now + _HOLDS, total)
+        totals[of] = (time.monotonic() + _HOLDS, total)
     return total

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path
 from pydantic import AwareDatetime, BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from starlette.responses import Response
 
 from charging.invoices.export import to_csv, to_data, to_json
@@ -21,11 +22,13 @@ from operator_server.billing.bill_run import BillRunError, run_bills
 from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.rows import table
 from operator_server.store.store import transact
-from operator_server.web.api.forms import Form, Identifier, IdFilter, Month, amount
+from operator_server.web.api.forms import Form, Identifier, IdFilter, Month
 from operator_server.web.calls import Answer, Call, Routes, etag_of
 from operator_server.web.jobs import Job, Jobs
-from operator_server.web.pages import Page, PageOf, page
+from operator_server.web.pages import Page, PageOf, ReadList, Statement, page
 from operator_server.web.problems import Problem
+from signalling.clock import from_micros
+from signalling.money import format_micros
 
 routes = Routes("Invoices", "/api/v1")
 
@@ -72,43 +75,60 @@ class BillRunView(BaseModel):
     invoices: int
 
 
-def _values(row: Any) -> dict[str, Any]:
+_decoder = msgspec.json.Decoder(Invoice)
+_INVOICE = table(InvoiceRow).c
+_COLUMNS = (
+    _INVOICE.id, _INVOICE.number, _INVOICE.account_id, _INVOICE.period, _INVOICE.currency, _INVOICE.net, _INVOICE.tax,
+    _INVOICE.total, _INVOICE.issued_at, _INVOICE.bill_run_id, _INVOICE.transfer_id,
+)  # fmt: skip
+
+
+def _values(row: Sequence[Any]) -> dict[str, Any]:
+    """The fields of an :class:`InvoiceView` from the values of :data:`_COLUMNS` as the driver tells them."""
+    id_, number, account, period, currency, net, tax, total, issued_at, run, transfer, *_ = row
     return {
-        "id": row.id, "number": row.number, "account": row.account_id, "period": row.period, "currency": row.currency,
-        "net": amount(row.net, row.currency), "tax": amount(row.tax, row.currency),
-        "total": amount(row.total, row.currency), "issued_at": row.issued_at, "bill_run": row.bill_run_id,
-        "transfer": row.transfer_id,
+        "id": id_, "number": number, "account": account, "period": period, "currency": currency,
+        "net": format_micros(net, currency), "tax": format_micros(tax, currency),
+        "total": format_micros(total, currency), "issued_at": from_micros(issued_at), "bill_run": run,
+        "transfer": transfer,
     }  # fmt: skip
 
 
-def _row(call: Call, number: str) -> Any:
-    invoices = table(InvoiceRow)
-    row = call.connection.execute(select(invoices).where(invoices.c.number == number)).first()
-    if row is None:
+_LIST = ReadList(
+    _COLUMNS, {"account": _INVOICE.account_id, "period": _INVOICE.period, "bill_run": _INVOICE.bill_run_id}, _values,
+    newest_first=True,
+)  # fmt: skip
+_ONE: dict[str, Statement] = {}
+
+
+def _row(call: Call, number: str) -> Sequence[Any]:
+    """The values of :data:`_COLUMNS`, and the document. Raises :class:`Problem` 404."""
+    connection = call.connection
+    statement = _ONE.get(connection.dialect.name)
+    if statement is None:
+        query = select(*_COLUMNS, _INVOICE.document).where(_INVOICE.number == bindparam("number"))
+        statement = _ONE[connection.dialect.name] = Statement(query, connection)
+    rows = statement.rows(connection, {"number": number})
+    if not rows:
         raise Problem(404, f"invoice {number}: there is none")
-    return row
+    return rows[0]
 
 
-@routes.get("/invoices", needs="invoices.read")
+@routes.get("/invoices", needs="invoices.read", model=Page[InvoiceView])
 def list_invoices(
     call: Call, paging: PageOf, account: IdFilter = "", period: Month = "", bill_run: IdFilter = ""
-) -> Page[InvoiceView]:
+) -> bytes:
     """Invoices, newest first."""
-    invoices = table(InvoiceRow)
-    query = select(*(column for column in invoices.c if column.name != "document"))
-    for column, value in ((invoices.c.account_id, account), (invoices.c.period, period),
-                          (invoices.c.bill_run_id, bill_run)):  # fmt: skip
-        if value:
-            query = query.where(column == value)
-    return page(call, InvoiceView, query, [invoices.c.id], paging, lambda row: InvoiceView(**_values(row)),
-                newest_first=True)  # fmt: skip
+    return _LIST.page(call, paging, account=account, period=period, bill_run=bill_run)
 
 
-@routes.get("/invoices/{number}", needs="invoices.read")
-def show_invoice(call: Call, number: Number) -> InvoiceDetail:
+@routes.get("/invoices/{number}", needs="invoices.read", model=InvoiceDetail)
+def show_invoice(call: Call, number: Number) -> bytes:
     """An invoice with its lines."""
     row = _row(call, number)
-    return InvoiceDetail(**_values(row), document=to_data(msgspec.json.decode(row.document, type=Invoice)))
+    told = _values(row)
+    told["document"] = to_data(_decoder.decode(row[-1]))
+    return msgspec.json.encode(told)
 
 
 DOWNLOAD = {
@@ -126,7 +146,7 @@ DOWNLOAD = {
 @routes.get("/invoices/{number}/{form}", needs="invoices.read", slow=True, problems=[409], answers=DOWNLOAD)
 def download_invoice(call: Call, number: Number, form: InvoiceForm) -> Response:
     """The invoice as PDF, as PDF with EN 16931 XML in it (Factur-X), as CSV or as JSON."""
-    invoice = msgspec.json.decode(_row(call, number).document, type=Invoice)
+    invoice = _decoder.decode(_row(call, number)[-1])
     return document_response(invoice, form)
 
 
