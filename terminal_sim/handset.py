@@ -15,6 +15,9 @@ from signalling.card.apdu import Apdu, Reply
 from signalling.card.profile import Ability, Profile, make_profile
 from signalling.card.tlv import CardError
 from signalling.card.usat import Command, Fetched, Item, Response, Result
+from signalling.tones import Tone, ToneError
+from signalling.tones.messages import unpack
+from signalling.tones.ringing import EF_TONES, ToneFile, bound_tone, decode_file
 
 Transmit = Callable[[bytes], bytes]
 Network = Callable[[bytes], bool]
@@ -96,6 +99,8 @@ class Handset:
         self.menu: usat.SetUpMenu | None = None
         self.in_call = False
         self.said: str = ""
+        self.ringing: Tone | None = None
+        self.played: Tone | None = None
         self._transmit, self._network, self._trace = transmit, network, trace
         self._asked: Fetched | None = None
 
@@ -119,6 +124,45 @@ class Handset:
         """A message for the card came from the network."""
         if self.profile.can(Ability.SMS_PP_DOWNLOAD):
             self._go_on(self._envelope(usat.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
+
+    # Tones.
+
+    def incoming_call(self, caller: str, called: str = "") -> Tone | None:
+        """Somebody calls: the tone that rings, of the card; ``None`` for the phone's own."""
+        file = self._tone_file()
+        product = bound_tone(file, caller, called)
+        self.ringing = None
+        if product is not None:
+            try:
+                self.ringing = unpack(file.tones[product])
+            except ToneError:
+                # Nobody misses a call because a tone is damaged.
+                self.ringing = None
+        return self.ringing
+
+    def _tone_file(self) -> ToneFile:
+        """The card's file of tones, read in pieces; empty where the card has none, or a damaged one."""
+        try:
+            self._exchange(Apdu(apdu.CLA_ISO, apdu.SELECT, 0, 4, EF_TONES.to_bytes(2, "big")))
+            data = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, expected=2)).data
+            end = 2 + int.from_bytes(data, "big")
+            while len(data) < end:
+                size, at = min(255, end - len(data)), len(data)
+                piece = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, at >> 8, at & 0xFF, expected=size)).data
+                if not piece:
+                    break
+                data += piece
+            return decode_file(data)
+        except (CardFault, ToneError):
+            return ToneFile()
+
+    def _play_sample(self) -> None:
+        sample = self._tone_file().sample
+        if sample:
+            try:
+                self.played = unpack(sample)
+            except ToneError:
+                self.played = None
 
     # The user.
 
@@ -277,7 +321,9 @@ class Handset:
                 return told(Result.OK, location=place) if place else told(Result.TERMINAL_BUSY, extra=b"\x04")
             case usat.SendShortMessage(tpdu=tpdu):
                 return told(Result.OK if self._network(tpdu) else Result.SMS_ERROR)
-            case usat.Refresh():
+            case usat.Refresh(mode=mode):
+                if mode == 1:
+                    self._play_sample()
                 return told(Result.OK)
         return self._draw(asked, command, told)
 

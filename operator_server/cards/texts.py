@@ -19,6 +19,7 @@ _ENGLISH = {
     "limit": "At most {limit}.",
     "accepted": "Accepted.",
     "countered": "Not quite what you proposed:",
+    "not_kept": "The tone was not kept. You do not pay for it.",
 }
 _GERMAN = {
     "agreed": "Vereinbart: {title}. Nummer {agreement}.",
@@ -37,6 +38,7 @@ _GERMAN = {
     "limit": "Höchstens {limit}.",
     "accepted": "Angenommen.",
     "countered": "Nicht ganz, was Sie vorschlugen:",
+    "not_kept": "Der Ton wurde nicht behalten. Sie zahlen nichts dafür.",
 }
 _TEXTS = {"en": _ENGLISH, "de": _GERMAN}
 

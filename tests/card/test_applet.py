@@ -153,8 +153,8 @@ def test_the_card_answers_what_it_does_not_know_as_cards_do() -> None:
     assert status("80C2000002D9FF") == "6A80"
     assert status("80") == "6700"
     waiting = decode_reply(card.transmit(Apdu(0x80, 0x10, data=MODERN.data).encode()))
-    assert waiting.to_fetch == 0x2F
-    assert status("8012000010") == "6C2F"
+    assert waiting.to_fetch == 0x37
+    assert status("8012000010") == "6C37"
 
 
 def test_a_card_keeps_its_counters_without_power(tmp_path: Path) -> None:

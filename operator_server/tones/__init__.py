@@ -1,0 +1,1 @@
+"""Tones: their database, how they are browsed, and how they get onto cards."""
