@@ -21,7 +21,6 @@ from signalling.card.dialogue import TAR, CardMessage, decode_from_server, encod
 from signalling.card.keys import CardKeys, decode_keys
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError
-from signalling.tones.ringing import EF_TONES, encode_file
 from terminal_sim.applet import Applet, AppletMemory
 
 FIRMWARE = {"card": "1.0", "applet": "1.0"}
@@ -76,12 +75,20 @@ def save_card(path: Path, memory: CardMemory) -> None:
 
 
 class Card:
-    """A card in a phone, from power on. ``keep``: called when the memory changed, before what follows from it shows."""
+    """A card in a phone, from power on. ``keep``: called when the memory changed, before what follows from it shows.
 
-    def __init__(self, memory: CardMemory, keep: Callable[[CardMemory], None] = lambda memory: None) -> None:
+    ``watch``: told each message of the applet before it leaves, and each for it before it acts on it.
+    """
+
+    def __init__(
+        self,
+        memory: CardMemory,
+        keep: Callable[[CardMemory], None] = lambda memory: None,
+        watch: Callable[[CardMessage], None] = lambda message: None,
+    ) -> None:
         self.memory = memory
         self.refused: list[secured.Status] = []
-        self._keep = keep
+        self._keep, self._watch = keep, watch
         self._keys = memory.card_keys()
         self._selected: int | None = None
         self._reassembler = sms.Reassembler(most=4)
@@ -129,18 +136,15 @@ class Card:
 
     def _select(self, command: Apdu) -> Reply:
         self._selected = int.from_bytes(command.data, "big")
-        if self._selected not in (apdu.EF_ICCID, EF_TONES):
+        if self._selected != apdu.EF_ICCID:
             self._selected = None
             return Reply(b"", apdu.NOT_FOUND)
         return self._done()
 
     def _read_binary(self, command: Apdu) -> Reply:
-        if self._selected == apdu.EF_ICCID:
-            content = apdu.swap_digits(self.memory.iccid, 10)
-        elif self._selected == EF_TONES:
-            content = encode_file(self.applet.tone_file())
-        else:
+        if self._selected != apdu.EF_ICCID:
             return Reply(b"", apdu.CONDITIONS_NOT_MET)
+        content = apdu.swap_digits(self.memory.iccid, 10)
         start = command.p1 << 8 | command.p2
         return Reply(content[start : start + (command.expected or 256)], self._done().status)
 
@@ -216,7 +220,9 @@ class Card:
         self._hand_on(opened.data, message.at)
 
     def _hand_on(self, data: bytes, at: datetime) -> None:
-        self.applet.heard(decode_from_server(data), at)
+        message = decode_from_server(data)
+        self._watch(message)
+        self.applet.heard(message, at)
 
     def _acknowledge(self, status: int, counter: int, security: secured.Security) -> None:
         packet = secured.seal_response(status, counter, TAR, self._keys.packets, security)
@@ -224,6 +230,7 @@ class Card:
 
     def _send(self, message: CardMessage) -> int:
         """Seal a message of the applet; the counter is in the memory before the packet can leave the card."""
+        self._watch(message)
         self.memory.sent += 1
         self._changed()
         security = secured.Security(receipt=0)

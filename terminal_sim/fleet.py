@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
 from terminal_sim.dialogue import (
     Answer,
+    CardDataArrived,
     Complaint,
     Event,
     Interrogated,
@@ -89,7 +90,7 @@ class SimulatedTerminal:
     """One terminal and its user. One session at a time; everything happens in the reactor's thread but downloads.
 
     ``user`` decides, ``faults`` misbehave (None: an honest terminal), ``state`` is its durable part, whose journal is
-    the record of what happened here.
+    the record of what happened here. ``on_card``: told what arrives for a SIM card that this terminal carries.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class SimulatedTerminal:
         self.client: Client | None = None
         self.lived_until = max(state.latest, clock.micros())
         self._clock, self._reactor = clock, reactor
+        self.on_card: Callable[[CardDataArrived], None] = lambda arrived: None
         self._receiver = SoftwareReceiver(state, clock)
         self._staying = False
         self._queue: Deferred[Any] = succeed(None)
@@ -311,7 +313,9 @@ class SimulatedTerminal:
 
     def _happened(self, event: Event) -> None:
         counts = self.counts
-        if isinstance(event, Interrogated):
+        if isinstance(event, CardDataArrived):
+            self.on_card(event)
+        elif isinstance(event, Interrogated):
             counts.interrogations[event.trigger] += 1
         elif isinstance(event, SectionsSent):
             counts.sections_sent.update(event.sections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,15 +16,15 @@ from operator_server.cards.desk import CardDesk
 from operator_server.desk import Handler, Visitor
 from operator_server.store.cards import card_row
 from operator_server.store.store import Store
-from signalling.card.sms import Reassembler, decode_user_data
+from signalling.card.sms import decode_user_data
 from signalling.card.tlv import CardError
 from signalling.clock import Clock
 from signalling.messages import CardData, Message
 
 log = Logger()
 
-MOST_PARTS = 256
-"""Messages that wait for further parts, in one process."""
+LOOK_AGAIN = timedelta(seconds=20)
+"""When a packet is looked at again whose carrier is not on line here; a card that speaks gets it at once."""
 
 Send = Callable[[str, Message], bool]
 
@@ -35,7 +36,6 @@ class CardLink:
         self._desk = desk
         self._store = store
         self._clock = clock
-        self._parts = Reassembler(MOST_PARTS)
 
     def handlers(self) -> dict[type[Message], Handler]:
         """The messages that are answered here."""
@@ -46,15 +46,15 @@ class CardLink:
             part = decode_user_data(message.data, has_header=True)
         except CardError as no:
             return self._ignored(message, no)
-        content = self._parts.add(f"{carrier.terminal}/{message.card}", part)
-        if content is None:
-            return succeed(())
 
         def take(connection: Connection) -> Sequence[Message]:
             now = self._clock.now()
             card = card_row(connection, iccid=message.card)
             if card is None:
                 raise CardError("there is no such card")
+            content = channel.whole(connection, f"{carrier.terminal}/{message.card}", part, now)
+            if content is None:
+                return ()
             self._desk.take(connection, card, content, now, route="link", carrier=carrier.terminal)
             waiting = channel.waiting_for(connection, card.terminal_id)
             channel.mark_sent(connection, [row.id for row in waiting], now)
@@ -82,7 +82,13 @@ class CardLink:
 
         def sent(rows: Sequence[Any]) -> Deferred[Any] | None:
             gone = [row.id for row in rows if all(send(row.carrier, part) for part in _messages([row], row.iccid))]
-            return self._store.write(lambda c: channel.mark_sent(c, gone, now)) if gone else None
+            left = [row.id for row in rows if row.id not in gone]
+
+            def note(connection: Connection) -> None:
+                channel.mark_sent(connection, gone, now)
+                channel.put_off(connection, left, now + LOOK_AGAIN)
+
+            return self._store.write(note) if rows else None
 
         return self._store.write(due).addCallback(sent)
 

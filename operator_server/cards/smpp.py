@@ -1,7 +1,7 @@
 """Cards by short messages: a line to a short message centre, SMPP 3.4 (smpplib), in a thread of its own.
 
 The line binds as transceiver, sends what waits for cards, and brings what cards send to the desk. A message of a card
-is acknowledged to the centre when what follows from it is in the store; a part of a longer one, when it is noted. When
+is acknowledged to the centre when what follows from it is in the store; a part of a longer one, when it is there. When
 the line breaks it is built again; packets that were not acknowledged go out again, and the card takes each once.
 """
 
@@ -32,13 +32,12 @@ from operator_server.settings import SmsSettings
 from operator_server.store.cards import CardPacketRow, card_row
 from operator_server.store.rows import table
 from operator_server.store.store import transact
-from signalling.card.sms import DCS_CARD, PID_SIM_DOWNLOAD, Reassembler, decode_user_data
+from signalling.card.sms import DCS_CARD, PID_SIM_DOWNLOAD, UserData, decode_user_data
 from signalling.card.tlv import CardError
 
 log = Logger()
 
 LARGEST_PDU = 64 * 1024
-MOST_PARTS = 1000
 TURN_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
@@ -78,7 +77,6 @@ class SmsLine:
         self._operator = operator
         self._desk = desk
         self._settings: SmsSettings = operator.settings.sms
-        self._parts = Reassembler(MOST_PARTS)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sms", daemon=True)
         self._unanswered: dict[int, int] = {}
@@ -153,7 +151,8 @@ class SmsLine:
 
     def _send_waiting(self, client: _Client) -> int:
         now = self._operator.clock.now()
-        rows = self._transact(lambda c: channel.waiting(c, "sms", now, most=50))
+        with self._operator.engine.connect() as connection:
+            rows = channel.waiting(connection, "sms", now, most=50)
         for row in rows:
             if self._stopping.is_set():
                 break
@@ -216,10 +215,7 @@ class SmsLine:
         number = "+" + digits.removeprefix("+")
         try:
             part = decode_user_data(pdu.short_message or b"", has_header=bool((pdu.esm_class or 0) & _UDHI))
-            content = self._parts.add(number, part)
-            if content is not None:
-                whole = content
-                self._transact(lambda c: self._take(c, number, whole))
+            self._transact(lambda c: self._take(c, number, part))
         except CardError as no:
             log.info("a message from {number} is ignored: {why}", number=number, why=str(no))
         except OperationalError as error:
@@ -227,11 +223,13 @@ class SmsLine:
             return int(consts.SMPP_ESME_RSYSERR)
         return int(consts.SMPP_ESME_ROK)
 
-    def _take(self, connection: Connection, number: str, content: Any) -> None:
-        card = card_row(connection, msisdn=number)
+    def _take(self, connection: Connection, number: str, part: UserData) -> None:
+        now, card = self._operator.clock.now(), card_row(connection, msisdn=number)
         if card is None:
             raise CardError("no card has this number")
-        self._desk.take(connection, card, content, self._operator.clock.now(), route="sms")
+        content = channel.whole(connection, number, part, now)
+        if content is not None:
+            self._desk.take(connection, card, content, now, route="sms")
 
     def _transact(self, operation: Callable[[Connection], Any]) -> Any:
         return transact(self._operator.engine, operation)

@@ -24,6 +24,7 @@ from operator_server.demo.gateway import Gateway
 from operator_server.demo.gateway_journal import Agreed
 from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning import Run
+from operator_server.demo.sim_phones import DemoPhone, SimPhones
 from operator_server.demo.timeline import Step, timeline
 from operator_server.demo.world import World
 from operator_server.devices.page_user import PageError
@@ -74,6 +75,13 @@ AGREED_AT = 15
 FETCHING_EVERY = 4
 """Steps of sessions from one fetch of the gateway's user to the next."""
 
+PHONES_AT = (4, 18, 38, 58)
+"""The steps of sessions, by number, at which the users of the SIM phones look at their offers."""
+
+_VISIT_SECONDS = 20.0
+_VISIT_SECONDS_KILLED = 3.0
+_VISITS = 40
+
 _LETTER_SECONDS = 8.0
 _READING_SECONDS = 5.0
 
@@ -107,13 +115,14 @@ class Driver:
         server: ServerProcess,
         fleet: Sequence[SimulatedTerminal],
         device: Gateway,
+        phones: SimPhones,
         seed: int,
         kills: int,
         reactor: Any,
         tell: Callable[[Step, int, int], None],
     ) -> None:
         self.course = Course()
-        self._device = device
+        self._device, self._phones = device, phones
         self._world, self._server, self._fleet, self._reactor, self._tell = world, server, fleet, reactor, tell
         self._chance = random.Random(f"{seed} course")
         self._steps = timeline(world.operator.settings.operator.zone, seed)
@@ -122,6 +131,7 @@ class Driver:
         self._days: set[Any] = set()
         loaded = [number for number, step in enumerate(self._steps) if step.work == "sessions"]
         rounds, rest = divmod(kills, len(loaded))
+        self._visits = {loaded[number] for number in PHONES_AT}
         self._kills = Counter(dict.fromkeys(loaded, rounds)) + Counter(self._chance.sample(loaded, rest))
         self._running = 0
 
@@ -138,6 +148,7 @@ class Driver:
                 yield deferLater(self._reactor, _PLAN_SECONDS)
             if number == ATTACHED_AT:
                 self._device.attach(self._world)
+                self._phones.add()
             work = getattr(self, f"_{step.work}")
             yield work(number, step)
             if number >= ATTACHED_AT and self.course.agreed is None:
@@ -165,12 +176,14 @@ class Driver:
     def _sessions(self, number: int, step: Step) -> Steps:
         kills = self._kills[number]
         share = 0.5 if number < 2 else KILL_SHARE if kills else SESSION_SHARE
-        connected = set(map(id, self._staying))
+        phones = self._phones.phones if number in self._visits else []
+        connected = {*map(id, self._staying), *(id(each.carrier) for each in phones)}
         chosen = [each for each in self._fleet if self._chance.random() < share and id(each) not in connected]
         before = {id(each): (each.counts.links_lost, each.counts.sections_sent.total()) for each in self._fleet}
         killing = self._kill(kills)
         places = DeferredSemaphore(PARALLEL)
-        yield _all(places.run(self._session, terminal) for terminal in chosen)
+        looks = [self._look(each, kills) for each in phones]
+        yield _all([*(places.run(self._session, terminal) for terminal in chosen), *looks])
         yield killing
         if self.course.agreed is not None and number % FETCHING_EVERY == 0:
             yield deferToThread(self._device.fetch, step.at)
@@ -210,6 +223,30 @@ class Driver:
             self._server.kill()
             yield self._server.start()
 
+    # SIM phones.
+
+    @inlineCallbacks
+    def _look(self, each: DemoPhone, kills: int) -> Steps:
+        """A user looks at his offers, again where a kill took the server from under his fingers."""
+        each.visits += 1
+        carrier, seconds = each.carrier, self._reactor.seconds
+        for _ in range(_VISITS):
+            if carrier is not None and not _connected(carrier):
+                yield self._stay_on(carrier)
+            if not each.on:
+                each.phone.power_on()
+                each.on = True
+            done = each.phone.visit()
+            end = seconds() + (_VISIT_SECONDS_KILLED if kills else _VISIT_SECONDS)
+            while not done.called and seconds() < end and (carrier is None or _connected(carrier)):
+                yield deferLater(self._reactor, _LOOK_SECONDS)
+            if done.called:
+                break
+        else:
+            raise DemoFailed(f"the user of {each.terminal} gives up: he gets no answer")
+        if carrier is not None and carrier not in self._staying:
+            yield carrier.leave()
+
     # Terminals that stay connected.
 
     @inlineCallbacks
@@ -227,7 +264,7 @@ class Driver:
     @inlineCallbacks
     def _connect_again(self) -> Steps:
         """Those whose links a kill broke."""
-        gone = [each for each in self._staying if each.client is None or each.client.closed.called]
+        gone = [each for each in self._staying if not _connected(each)]
         yield _all(self._stay_on(terminal) for terminal in gone)
 
     @inlineCallbacks
@@ -332,6 +369,10 @@ class Driver:
         operator, name = self._world.operator, step.about[0]
         report = yield deferToThread(run_bills, operator.engine, operator.settings, name, now=step.at)
         self.course.runs.append(Run(name, to_micros(report.until), to_micros(step.at)))
+
+
+def _connected(terminal: SimulatedTerminal) -> bool:
+    return terminal.client is not None and not terminal.client.closed.called
 
 
 def _all(waiting: Iterable[Deferred[Any]]) -> Deferred[list[Any]]:

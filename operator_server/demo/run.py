@@ -38,6 +38,7 @@ from operator_server.demo.audit import audit, shown_too_early
 from operator_server.demo.driver import Course, Driver
 from operator_server.demo.gateway import Gateway
 from operator_server.demo.process import ServerProcess
+from operator_server.demo.sim_phones import SimPhones
 from operator_server.demo.summary import Verdict, gather, sections_fetched, show
 from operator_server.demo.timeline import Step
 from operator_server.demo.world import GATEWAY_USER, Customers, World, draw_customers
@@ -96,14 +97,14 @@ def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdic
     world.settle(customers, options.terminals, options.seed)
     world.publish_all()
     with gateway.running(world, simulated=options.simulated_device) as device:
-        fleet, course = _walk(options, world, device, console)
+        fleet, phones, course = _walk(options, world, device, console)
     journals = _dump(fleet, world.folder / "journals")
     invoices = world.folder / "invoices"
     with world.operator.engine.connect() as connection:
         export_invoices(connection, each_invoice(connection), invoices, "pdf")
         export_invoices(connection, each_invoice(connection), invoices, "json")
-        verdict = _check(connection, world, customers, fleet, device, course, journals, invoices)
-        figures = gather(connection, world, fleet, device, course, verdict)
+        verdict = _check(connection, world, customers, fleet, device, phones, course, journals, invoices)
+        figures = gather(connection, world, fleet, device, phones, course, verdict)
     if options.kills:
         figures |= {"kills": options.kills, "kills_under_load": course.kills_under_load}
     world.operator.engine.dispose()
@@ -123,7 +124,9 @@ def _log_to(path: Path) -> None:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
-def _walk(options: Options, world: World, device: Gateway, console: Console) -> tuple[list[SimulatedTerminal], Course]:
+def _walk(
+    options: Options, world: World, device: Gateway, console: Console
+) -> tuple[list[SimulatedTerminal], SimPhones, Course]:
     from twisted.internet import reactor
 
     loop: Any = reactor
@@ -142,9 +145,10 @@ def _walk(options: Options, world: World, device: Gateway, console: Console) -> 
         if number % WILD_EVERY == 0:
             terminal.faults = ScriptedFaults(WILD, random.Random(f"{options.seed} wild {number}"))
     server = ServerProcess(world.config, world.environment, world.ports, world.folder / "server.log", loop)
+    phones = SimPhones(world, fleet, loop)
     failures: list[Failure] = []
     with Teller(console, fleet) as teller:
-        driver = Driver(world, server, fleet, device, options.seed, options.kills, loop, teller.tell)
+        driver = Driver(world, server, fleet, device, phones, options.seed, options.kills, loop, teller.tell)
 
         def start() -> None:
             driver.run().addErrback(failures.append).addBoth(lambda _: loop.stop())
@@ -154,12 +158,13 @@ def _walk(options: Options, world: World, device: Gateway, console: Console) -> 
             loop.run()
         finally:
             server.stop()
+            phones.close()
     for failure in failures:
         cause = failure
         while isinstance(cause.value, FirstError):
             cause = cause.value.subFailure
         cause.raiseException()
-    return fleet, driver.course
+    return fleet, phones, driver.course
 
 
 class Teller:
@@ -219,6 +224,7 @@ def _check(
     customers: Customers,
     fleet: list[SimulatedTerminal],
     device: Gateway,
+    phones: SimPhones,
     course: Course,
     journals: dict[str, list[AnyEntry]],
     invoices: Path,
@@ -226,15 +232,18 @@ def _check(
     subscriber_of = {
         fleet[number - 1].terminal: person.subscriber for person in customers.people for number in person.terminals
     }
+    subscriber_of |= {each.terminal: each.subscriber for each in phones.phones}
+    journals = journals | phones.journals(connection)
     of_gateway, faults = _gateway(connection, world, device, course)
     verdict = Verdict(
         differences=_differences(connection, world, customers, course, journals, of_gateway, invoices),
         too_early=shown_too_early(journals, subscriber_of, world.config / "offers"),
         lost=audit(connection, journals, subscriber_of, [] if course.agreed is None else [course.agreed.agreement]),
         gateway=faults,
+        sim_phones=phones.faults(connection),
         ledger=[f"{each.where}: {each.what}" for each in (*verify_ledger(connection), *verify_billing(connection))],
     )
-    sent = sections_fetched(connection, fleet)
+    sent = sections_fetched(connection, fleet, phones)
     distinct = connection.execute(select(func.count()).select_from(table(Section))).scalar_one()
     if sent - course.sections_in_kills > distinct:
         verdict.sections.append(f"{sent} sections were fetched, {distinct} are distinct")

@@ -16,6 +16,7 @@ from operator_server.delivery.publishing import valid_releases
 from operator_server.demo.driver import Course
 from operator_server.demo.gateway import GATEWAY, Gateway
 from operator_server.demo.gateway_journal import OFFER
+from operator_server.demo.sim_phones import SimPhones
 from operator_server.demo.world import World
 from operator_server.offering.live import read_configurations
 from operator_server.offering.loading import load
@@ -40,6 +41,7 @@ class Verdict:
     ledger: list[str] = field(default_factory=list)
     sections: list[str] = field(default_factory=list)
     gateway: list[str] = field(default_factory=list)
+    sim_phones: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -56,6 +58,7 @@ def gather(
     world: World,
     fleet: Sequence[SimulatedTerminal],
     device: Gateway,
+    phones: SimPhones,
     course: Course,
     verdict: Verdict,
 ) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def gather(
         "terminals": len(fleet),
         "distinct_codes": _count(connection, ConfigurationRow),
         "offer_classes": _classes(connection, world),
-        "sections_fetched": sections_fetched(connection, fleet),
+        "sections_fetched": sections_fetched(connection, fleet, phones),
         "distinct_sections": _count(connection, Section),
         "interrogations": _interrogations(connection),
         "offers_shown": counts.offers_shown,
@@ -90,6 +93,7 @@ def gather(
         "invoice_total": {currency: format_micros(int(micros), currency) for currency, micros in sums},
         "notices": counts.notices,
         "snmp_device": _gateway(connection, device),
+        "SIM_phones": phones.figures(connection),
         "sessions": course.sessions,
         "links_lost": counts.links_lost,
         "reconciled": not verdict.differences,
@@ -102,10 +106,11 @@ def _count(connection: Connection, model: Any) -> int:
     return connection.execute(select(func.count()).select_from(table(model))).scalar_one()
 
 
-def sections_fetched(connection: Connection, fleet: Sequence[SimulatedTerminal]) -> int:
-    """Sections that terminals sent, and those that the gateway brought as the first."""
+def sections_fetched(connection: Connection, fleet: Sequence[SimulatedTerminal], phones: SimPhones) -> int:
+    """Sections that terminals sent, and those first brought by the gateway or by cards, which send all four."""
     section = table(Section)
-    first = select(func.count()).select_from(section).where(section.c.first_terminal == GATEWAY)
+    others = [GATEWAY, *phones.terminals()]
+    first = select(func.count()).select_from(section).where(section.c.first_terminal.in_(others))
     return total(fleet).sections_sent.total() + connection.execute(first).scalar_one()
 
 

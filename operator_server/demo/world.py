@@ -104,9 +104,19 @@ GATEWAY_ACCOUNT = NewAccount(
 GATEWAY_USER = Person("A-90001", "A-90001", ("fixed-line",), ())
 """Who has the gateway that is read by SNMP."""
 
+SIM_ACCOUNTS = (
+    NewAccount("A-90002", "Wattwagen Büsum GmbH", ["Am Fischereihafen 8", "25761 Büsum"], "DE", language="de"),
+    NewAccount("A-90003", "Deichschäferei Nordstrand", ["Süderhafen 3", "25845 Nordstrand"], "DE", language="en"),
+)
+SIM_USERS = tuple(
+    Person(f"{account.id}{suffix}", account.id, ("business",), ()) for account in SIM_ACCOUNTS for suffix in ("", ".1")
+)
+"""Who has the SIM phones."""
+
 
 def draw_customers(terminals: int, seed: int) -> Customers:
-    """People and firms that share ``terminals`` terminals, and the gateway's user; the same for the same seed."""
+    """People and firms that share ``terminals`` terminals, and the users of the gateway and of the SIM phones; the same
+    for the same seed."""
     chance = random.Random(f"{seed} customers")
     accounts: list[NewAccount] = []
     people: list[Person] = []
@@ -125,7 +135,7 @@ def draw_customers(terminals: int, seed: int) -> Customers:
             number += held
             if number > terminals:
                 break
-    return Customers([*accounts, GATEWAY_ACCOUNT], [*people, GATEWAY_USER])
+    return Customers([*accounts, GATEWAY_ACCOUNT, *SIM_ACCOUNTS], [*people, GATEWAY_USER, *SIM_USERS])
 
 
 def _account(account: str, firm: bool, chance: random.Random) -> NewAccount:
@@ -141,7 +151,8 @@ def _account(account: str, firm: bool, chance: random.Random) -> NewAccount:
 class World:
     """The operator of a configuration folder in a working folder of its own, with a clock that can be set.
 
-    Settings are given by the environment, as to any server; ``environment`` is what its processes need.
+    Settings are given by the environment, as to any server; ``environment`` is what its processes need. ``centre``: the
+    port of the short message centre.
     """
 
     def __init__(self, config: Path, folder: Path, start: datetime) -> None:
@@ -149,8 +160,8 @@ class World:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clock = SharedClock(self.folder / "clock", start)
-        self.ports = free_ports(2)
-        port, web = self.ports
+        port, web, self.centre = free_ports(3)
+        self.ports = [port, web]
         self.environment = {
             "TOLLGATE_STORE__DATA": str(self.folder / "server"),
             "TOLLGATE_STORE__URL": "",
@@ -158,6 +169,10 @@ class World:
             "TOLLGATE_LINK__PORT": str(port),
             "TOLLGATE_LINK__PUBLIC_HOST": "localhost",
             "TOLLGATE_WEB__PORT": str(web),
+            "TOLLGATE_SMS__HOST": "127.0.0.1",
+            "TOLLGATE_SMS__PORT": str(self.centre),
+            "TOLLGATE_SMS__TLS": "false",
+            "TOLLGATE_SMS__PER_SECOND": "1000",
             # The clock runs a day in less than a second: what is due must be looked for more often.
             "TOLLGATE_INTERROGATION__POLL": "0.05",
             "TOLLGATE_DELIVERY__TIMESTAMP_DAYS": "40",

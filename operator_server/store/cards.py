@@ -77,6 +77,21 @@ class CardPacketRow(SQLModel, table=True):
     done_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class CardPartRow(SQLModel, table=True):
+    """A part of a message that came from a card and is not whole yet: ``number`` of ``total`` with this ``reference``.
+
+    ``sender``: way and card. ``content``: header and data as they came.
+    """
+
+    __tablename__ = "card_part"
+    sender: str = Field(primary_key=True, max_length=160)
+    reference: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    total: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    content: bytes
+    at: datetime = Field(sa_type=Instant)
+
+
 class CardQuote(SQLModel, table=True):
     """A quote as a card was sent it: with the agreement's proof it tells what its user saw."""
 

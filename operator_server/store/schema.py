@@ -17,7 +17,7 @@ from operator_server.store.accounting import (
     UsageGrantRow,
 )
 from operator_server.store.billing import BillOutcome, Commitment, InvoiceDraft, PeriodLock
-from operator_server.store.cards import Card, CardMaster, CardPacketRow, CardQuote
+from operator_server.store.cards import Card, CardMaster, CardPacketRow, CardPartRow, CardQuote
 from operator_server.store.configurations import (
     ConfigurationRow,
     Interrogation,
@@ -99,6 +99,7 @@ __all__ = [
     "Card",
     "CardMaster",
     "CardPacketRow",
+    "CardPartRow",
     "CardQuote",
     "Charge",
     "CollectedItem",

@@ -289,7 +289,7 @@ def test_every_packet_is_known_to_have_arrived(house: CardHouse) -> None:
     phone = at_offer(house)
     states = {row.kind: row.state for row in house.packets()}
     assert states["ShowMenu"] == states["ShowOffer"] == "received"
-    assert states["Inquire"] == "sent"
+    assert states["Inquire"] == states["SendSections"] == "received"
     assert not phone.refused
 
 
