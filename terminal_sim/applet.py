@@ -32,13 +32,16 @@ from signalling.clock import to_micros
 from signalling.configuration import SECTIONS
 from signalling.documents import Confirmation
 from signalling.money import MoneyError, decimal_micros
+from signalling.tones import ToneError
+from signalling.tones.messages import unpack
+from signalling.tones.ringing import Binding, Role, ToneFile, plain_number
 
 SLOTS = 8
 SCREEN_BYTES = 200
 """Of text in one command, so that the whole stays within what a phone can fetch."""
 
-OFFERS_LINE, AGAIN_LINE = 1, 2
-MORE, BEFORE, LATER, REJECT, AGAIN = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4
+OFFERS_LINE, AGAIN_LINE, TONES_LINE = 1, 2, 3
+MORE, BEFORE, LATER, REJECT, AGAIN, LISTEN = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5
 
 WORDS = {
     "menu": "Services", "offers": "Offers", "again": "Ask for offers", "wait": "Please wait", "none": "No offers now",
@@ -46,13 +49,18 @@ WORDS = {
     "ok": "OK", "confirm": "Agree?", "yes": "Yes", "no": "No", "limit": "Set a limit", "how_much": "Limit in {0}:",
     "not_sent": "Message not sent. Try again later.", "bad_limit": "Write an amount such as 5.00",
     "help": "Choose an offer to see its price. Not interested hides it, Later keeps it.",
+    "tones": "Tones", "letter": "By letter", "kind": "By kind", "new": "New", "mine": "My tones", "listen": "Listen",
+    "full": "No slot is free. Replace:", "keep_all": "Keep all", "kept": "Kept: {0}", "damaged": "The tone is damaged.",
+    "ring": "Ring with it for", "all": "All calls", "caller": "A caller", "group": "A group", "own": "My number",
+    "number": "Number:", "numbers": "Numbers, # between:", "remove": "Remove", "bound": "{0} rings.",
 }  # fmt: skip
 
 
 class AppletMemory(msgspec.Struct):
     """What the applet keeps: the last menu, the phone it was in last, and what lies in its slots.
 
-    ``slots``: product to version and content; a slot a product.
+    ``slots``: product to version and content; a slot a product. ``tone_menu``: the last menu is one of tones.
+    ``bindings``: which tone rings for whom.
     """
 
     menu: int = 0
@@ -60,6 +68,9 @@ class AppletMemory(msgspec.Struct):
     gone: list[int] = []
     tac: str = ""
     slots: dict[str, tuple[str, bytes]] = {}
+    tone_menu: bool = False
+    tone_titles: dict[str, str] = {}
+    bindings: list[Binding] = []
 
 
 class Outcome(Enum):
@@ -119,6 +130,7 @@ class Applet:
         self._waits: tuple[type[d.CardMessage], ...] = ()
         self._next: deque[Steps] = deque()
         self._unsent = False
+        self._sample = b""
 
     @property
     def idle(self) -> bool:
@@ -143,8 +155,11 @@ class Applet:
             self._begin(self._show(WORDS["help"]))
         elif item == AGAIN_LINE:
             self._begin(self._ask_and_browse())
+        elif item == TONES_LINE:
+            self._begin(self._tones())
         else:
-            self._begin(self._browse() if self._open_refs() else self._ask_and_browse())
+            known = self._open_refs() and not self._memory.tone_menu
+            self._begin(self._browse() if known else self._ask_and_browse())
 
     def heard(self, message: d.FromServer, at: datetime) -> None:
         """A message of the server, opened and checked; ``at``: the time that it came with, the card's only clock."""
@@ -154,6 +169,8 @@ class Applet:
         elif isinstance(message, d.SendSections):
             canonical = self._configuration().canonical()
             self._send(d.MySections([canonical[name] for name in SECTIONS]))
+        elif isinstance(message, d.KeepTone):
+            self._take_tone(message)
         else:
             if isinstance(message, d.ShowMenu):
                 self._keep_menu(message)
@@ -166,6 +183,14 @@ class Applet:
                     self._begin(self._browse())
             elif isinstance(message, d.Tell):
                 self._begin(self._show(message.text))
+            elif isinstance(message, d.ShowQuote):
+                # Chosen elsewhere, by a text of the user: only the yes is given here.
+                self._begin(self._answer(message))
+
+    def tone_file(self) -> ToneFile:
+        """What the phone reads of tones, and whom they ring for."""
+        tones = {product: data for product, (_, data) in self._memory.slots.items()}
+        return ToneFile(tones, tuple(self._memory.bindings), self._sample)
 
     def not_sent(self) -> None:
         """A message could not be sent: whoever waits for its answer, or is about to, goes on without."""
@@ -230,6 +255,7 @@ class Applet:
 
     def _keep_menu(self, message: d.ShowMenu) -> None:
         self._memory.menu, self._memory.titles, self._memory.gone = message.menu, list(message.titles), []
+        self._memory.tone_menu = False
         self._changed()
 
     def _open_refs(self) -> list[int]:
@@ -239,7 +265,11 @@ class Applet:
 
     def _start(self) -> Steps:
         if self._has_menu():
-            lines = (Item(OFFERS_LINE, WORDS["offers"]), Item(AGAIN_LINE, WORDS["again"]))
+            lines = (
+                Item(OFFERS_LINE, WORDS["offers"]),
+                Item(AGAIN_LINE, WORDS["again"]),
+                Item(TONES_LINE, WORDS["tones"]),
+            )
             yield usat.SetUpMenu(WORDS["menu"], lines, help=True)
         if self._can(Ability.LOCAL_INFORMATION):
             response: Response = yield usat.ProvideLocalInformation(usat.Local.IMEI)
@@ -273,22 +303,25 @@ class Applet:
             yield from self._show(WORDS["not_sent"])
         return answer
 
-    def _browse(self) -> Steps:
+    def _browse(self, title: str = WORDS["offers"]) -> Steps:
+        """The menu and the offers in it, until the user goes back or ends."""
         while True:
             refs = self._open_refs()
             if not refs:
                 yield from self._show(WORDS["none"])
-                return
+                return Outcome.BACK
             menu = self._memory.menu
             items = [Item(ref, self._memory.titles[ref - 1]) for ref in refs]
-            outcome, ref = yield from self._choose(WORDS["offers"], items)
+            outcome, ref = yield from self._choose(title, items)
             if outcome is Outcome.CHOSE and menu != self._memory.menu:
                 # Another menu came while the user looked at this one: its places mean other offers.
                 continue
             if outcome is Outcome.HELP:
                 yield from self._show(WORDS["help"])
-            elif outcome is not Outcome.CHOSE or not (yield from self._offer(ref)):
-                return
+            elif outcome is not Outcome.CHOSE:
+                return outcome
+            elif not (yield from self._offer(ref)):
+                return Outcome.ENDED
 
     def _offer(self, ref: int) -> Steps:
         """An offer's own screens; whether the list comes again."""
@@ -307,6 +340,8 @@ class Applet:
             tell, line = False, 0
             if outcome is Outcome.CHOSE:
                 lines = [Item(number, mode.text) for number, mode in enumerate(shown.modes, 1)]
+                if self._memory.tone_menu:
+                    lines.append(Item(LISTEN, WORDS["listen"]))
                 lines += [Item(LATER, WORDS["later"]), Item(REJECT, WORDS["reject"])]
                 outcome, line = yield from self._choose(title, lines)
             if outcome is Outcome.HELP:
@@ -319,6 +354,8 @@ class Applet:
                 if noted is not None:
                     yield from self._show(noted.text)
                 return line == REJECT
+            elif line == LISTEN:
+                yield from self._listen(menu, ref)
             elif outcome is not Outcome.CHOSE or line == LATER:
                 self._send(d.Postpone(menu, ref))
                 return line == LATER
@@ -336,6 +373,9 @@ class Applet:
     def _negotiate(self, wish: d.Take) -> Steps:
         """From a request to an agreement: CHOSE goes to the list, BACK to the offer's screen, ENDED away."""
         answer = yield from self._ask(wish, d.ShowQuote, d.Tell)
+        return (yield from self._answer(answer, wish))
+
+    def _answer(self, answer: d.ShowQuote | d.Tell | None, wish: d.Take | None = None) -> Steps:
         while isinstance(answer, d.ShowQuote):
             quote = answer
             outcome = yield from self._show(quote.text)
@@ -348,7 +388,7 @@ class Applet:
                 done = yield from self._ask(self._yes(quote), d.Tell)
                 if done is None:
                     return Outcome.ENDED
-                if done.kind == "done":
+                if done.kind == "done" and wish is not None:
                     self._forget(wish.menu, wish.offer)
                 return (yield from self._end(done))
             if outcome is Outcome.CHOSE and choice == 2:
@@ -378,6 +418,139 @@ class Applet:
             spending_limit=quote.limit,
         ).encode()
         return d.Yes(document, agreement_mac(self._key, document, d.shown_digest(quote)))
+
+    # Tones.
+
+    def _tones(self) -> Steps:
+        if not self._can(Ability.SEND_SHORT_MESSAGE):
+            return
+        while True:
+            lines = [Item(place, WORDS[word]) for place, word in enumerate(("letter", "kind", "new", "mine"), 1)]
+            outcome, line = yield from self._choose(WORDS["tones"], lines)
+            if outcome is Outcome.HELP:
+                yield from self._show(WORDS["help"])
+            elif outcome is Outcome.CHOSE:
+                if line == 4:
+                    outcome = yield from self._own_tones()
+                elif line == 3:
+                    outcome = yield from self._browse_tones(d.BrowseTones("new"))
+                else:
+                    outcome = yield from self._groups("letter" if line == 1 else "kind")
+                if outcome is not Outcome.BACK:
+                    return
+            else:
+                return
+
+    def _groups(self, by: d.Grouping) -> Steps:
+        found = yield from self._ask(d.BrowseTones(by), d.ShowGroups, d.Tell)
+        if isinstance(found, d.Tell) or (found is not None and not found.groups):
+            yield from self._show(found.text if isinstance(found, d.Tell) else WORDS["none"])
+        while isinstance(found, d.ShowGroups) and found.groups:
+            lines = [Item(place, group) for place, group in enumerate(found.groups, 1)]
+            outcome, line = yield from self._choose(WORDS[by], lines)
+            if outcome is Outcome.CHOSE:
+                outcome = yield from self._browse_tones(d.BrowseTones(by, found.groups[line - 1]))
+                if outcome is Outcome.BACK:
+                    continue
+            return outcome
+        return Outcome.BACK
+
+    def _browse_tones(self, wish: d.BrowseTones) -> Steps:
+        menu = yield from self._ask(wish, d.ShowMenu, d.Tell)
+        if isinstance(menu, d.Tell):
+            yield from self._show(menu.text)
+        elif menu is not None:
+            self._memory.tone_menu = True
+            self._changed()
+            return (yield from self._browse(WORDS["tones"]))
+        return Outcome.BACK
+
+    def _listen(self, menu: int, ref: int) -> Steps:
+        sample = yield from self._ask(d.WantSample(menu, ref), d.PlaySample, d.Tell)
+        if isinstance(sample, d.Tell):
+            yield from self._show(sample.text)
+        elif sample is not None:
+            # The phone reads the file again and plays what it finds there.
+            self._sample = sample.data
+            yield usat.Refresh(1)
+            self._sample = b""
+
+    def _take_tone(self, message: d.KeepTone) -> None:
+        """Keep a tone that came; where no slot is free the user says which one gives way."""
+        try:
+            unpack(message.data)
+        except ToneError:
+            self._send(d.ToneNotKept(message.delivery, "damaged"))
+            self._begin(self._show(WORDS["damaged"]))
+            return
+        if message.product in self._memory.slots or len(self._memory.slots) < SLOTS:
+            self._keep_tone(message)
+        else:
+            self._begin(self._replace(message))
+
+    def _keep_tone(self, message: d.KeepTone, replaced: str = "") -> None:
+        memory = self._memory
+        if replaced:
+            self._remove(replaced)
+        memory.slots[message.product] = message.release, message.data
+        memory.tone_titles[message.product] = message.title
+        self._changed()
+        self._send(d.ToneKept(message.delivery, replaced))
+        self._begin(self._show(WORDS["kept"].format(message.title)))
+
+    def _replace(self, message: d.KeepTone) -> Steps:
+        products = list(self._memory.slots)
+        lines = [Item(place, self._tone_title(product)) for place, product in enumerate(products, 1)]
+        outcome, line = yield from self._choose(WORDS["full"], [*lines, Item(REJECT, WORDS["keep_all"])])
+        if outcome is Outcome.CHOSE and line != REJECT:
+            self._keep_tone(message, products[line - 1])
+        else:
+            self._send(d.ToneNotKept(message.delivery, "full"))
+
+    def _tone_title(self, product: str) -> str:
+        return self._memory.tone_titles.get(product, product)
+
+    def _remove(self, product: str) -> None:
+        self._memory.slots.pop(product, None)
+        self._memory.tone_titles.pop(product, None)
+        self._memory.bindings = [each for each in self._memory.bindings if each.product != product]
+        self._changed()
+
+    def _own_tones(self) -> Steps:
+        while self._memory.tone_titles:
+            products = list(self._memory.tone_titles)
+            lines = [Item(place, self._tone_title(product)) for place, product in enumerate(products, 1)]
+            outcome, line = yield from self._choose(WORDS["mine"], lines)
+            if outcome is not Outcome.CHOSE:
+                return outcome
+            yield from self._bind(products[line - 1])
+        yield from self._show(WORDS["none"])
+        return Outcome.BACK
+
+    def _bind(self, product: str) -> Steps:
+        """Whom the tone rings for."""
+        roles: tuple[Role, ...] = ("all", "caller", "group", "own")
+        lines = [Item(place, WORDS[role]) for place, role in enumerate((*roles, "remove"), 1)]
+        outcome, line = yield from self._choose(WORDS["ring"], lines)
+        if outcome is not Outcome.CHOSE:
+            return
+        if line > len(roles):
+            self._remove(product)
+            return
+        role = roles[line - 1]
+        numbers: tuple[str, ...] = ()
+        if role != "all":
+            response: Response = yield usat.GetInput(WORDS["numbers" if role == "group" else "number"], 1, 120)
+            if outcome_of(response.result) is not Outcome.CHOSE:
+                return
+            numbers = tuple(number for each in (response.text or "").split("#") if (number := plain_number(each)))
+            if not numbers:
+                return
+        same = (role, numbers)
+        self._memory.bindings = [each for each in self._memory.bindings if (each.role, each.numbers) != same]
+        self._memory.bindings.append(Binding(role, numbers, product))
+        self._changed()
+        yield from self._show(WORDS["bound"].format(self._tone_title(product)))
 
     # Screens, by what the phone can do.
 

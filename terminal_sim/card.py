@@ -21,6 +21,7 @@ from signalling.card.dialogue import TAR, CardMessage, decode_from_server, encod
 from signalling.card.keys import CardKeys, decode_keys
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError
+from signalling.tones.ringing import EF_TONES, encode_file
 from terminal_sim.applet import Applet, AppletMemory
 
 FIRMWARE = {"card": "1.0", "applet": "1.0"}
@@ -136,15 +137,18 @@ class Card:
 
     def _select(self, command: Apdu) -> Reply:
         self._selected = int.from_bytes(command.data, "big")
-        if self._selected != apdu.EF_ICCID:
+        if self._selected not in (apdu.EF_ICCID, EF_TONES):
             self._selected = None
             return Reply(b"", apdu.NOT_FOUND)
         return self._done()
 
     def _read_binary(self, command: Apdu) -> Reply:
-        if self._selected != apdu.EF_ICCID:
+        if self._selected == apdu.EF_ICCID:
+            content = apdu.swap_digits(self.memory.iccid, 10)
+        elif self._selected == EF_TONES:
+            content = encode_file(self.applet.tone_file())
+        else:
             return Reply(b"", apdu.CONDITIONS_NOT_MET)
-        content = apdu.swap_digits(self.memory.iccid, 10)
         start = command.p1 << 8 | command.p2
         return Reply(content[start : start + (command.expected or 256)], self._done().status)
 

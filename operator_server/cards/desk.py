@@ -31,11 +31,12 @@ from operator_server.devices.visitors import NotServed, menu_of
 from operator_server.interrogation.records import NewSection, Outcome, new_codes_since, record_outcomes, record_sections
 from operator_server.negotiation import book
 from operator_server.negotiation.desk import Negotiation
-from operator_server.offering.live import LiveOffers
+from operator_server.offering.live import LiveOffers, OpenOffer
 from operator_server.store.cards import Card, CardPacketRow, CardQuote, card_row
 from operator_server.store.configurations import ConfigurationRow, InterrogationOrder
 from operator_server.store.parties import TerminalSession
 from operator_server.store.rows import add, add_many, table
+from operator_server.tones import registry, shop
 from operator_server.validation import notices
 from signalling.card import dialogue as d
 from signalling.card import secured
@@ -49,6 +50,7 @@ from signalling.ids import new_id
 from signalling.messages import CounterProposal, Decline, Later, Reject, Request, Signed
 
 MOST_OFFERS = 20
+MOST_TONES = 50
 TITLE_CHARACTERS = 40
 TEXT_CHARACTERS = 600
 DAY = timedelta(days=1)
@@ -185,6 +187,7 @@ class CardDesk:
         self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
     ) -> d.CardMessage | None:
         self.inquire(connection, card.terminal_id, "logon", now)
+        shop.send_again(connection, self._vault, card.terminal_id, now)
         return None
 
     def _code(
@@ -267,7 +270,10 @@ class CardDesk:
 
     def menu(self, connection: Connection, visitor: Visitor, now: datetime) -> d.ShowMenu:
         """The menu as the card is to show it; its places are kept to tell what they mean."""
-        offers = menu_of(connection, self._offers, visitor, now)[:MOST_OFFERS]
+        offers = [each for each in menu_of(connection, self._offers, visitor, now) if each.offer.kind != "tone"]
+        return self._menu(connection, visitor, offers[:MOST_OFFERS])
+
+    def _menu(self, connection: Connection, visitor: Visitor, offers: Sequence[OpenOffer]) -> d.ShowMenu:
         row = card_row(connection, terminal_id=visitor.terminal)
         number = row.menu_number % 65535 + 1
         pairs = [[each.offer.id, each.offer.version] for each in offers]
@@ -330,6 +336,58 @@ class CardDesk:
         self._negotiation.later(connection, visitor, Later(name, version), now)
         return None
 
+    # Tones.
+
+    def tones(
+        self, connection: Connection, visitor: Visitor, by: d.Grouping, key: str, now: datetime
+    ) -> d.ShowGroups | d.ShowMenu:
+        """The letters or kinds of the tones that are open to the user; with ``key``, or the newest, a menu of them."""
+        offers = {
+            each.offer.product: each
+            for each in menu_of(connection, self._offers, visitor, now)
+            if each.offer.kind == "tone"
+        }
+        rows = registry.all_tones(connection, offers)
+        if by != "new" and not key:
+            return d.ShowGroups([group[:TITLE_CHARACTERS] for group in registry.groups(rows, by)][:100])
+        found = registry.narrowed(rows, by, key)[:MOST_TONES]
+        return self._menu(connection, visitor, [offers[row.id] for row in found])
+
+    def _browse_tones(
+        self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
+    ) -> d.CardMessage:
+        message = opened.message
+        assert isinstance(message, d.BrowseTones)
+        return self.tones(connection, visitor, message.by, message.key, now)
+
+    def _sample(
+        self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
+    ) -> d.CardMessage:
+        message = opened.message
+        assert isinstance(message, d.WantSample)
+        name, _ = self._named(card, message.menu, message.offer)
+        current = self._offers.current(name)
+        row = registry.find_tone(connection, current.offer.product) if current else None
+        if row is None:
+            raise NotAgreed("not_offered", f"offer {name} is on no tone")
+        return shop.sample_of(row)
+
+    def _kept(
+        self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
+    ) -> d.CardMessage | None:
+        message = opened.message
+        assert isinstance(message, d.ToneKept)
+        shop.kept(connection, self._deliveries, visitor, message, now)
+        return None
+
+    def _not_kept(
+        self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
+    ) -> d.CardMessage | None:
+        message = opened.message
+        assert isinstance(message, d.ToneNotKept)
+        shop.not_kept(connection, visitor, message, now)
+        return d.Tell("notice", text("not_kept", visitor.language))
+
     # The charging mode.
 
     def _take(
@@ -338,7 +396,14 @@ class CardDesk:
         message = opened.message
         assert isinstance(message, d.Take)
         name, version = self._named(card, message.menu, message.offer)
-        quoted = self._negotiation.request(connection, visitor, Request(name, version, message.mode), now)
+        return self.quote(connection, visitor, Request(name, version, message.mode), now)
+
+    def quote(self, connection: Connection, visitor: Visitor, request: Request, now: datetime) -> d.CardMessage:
+        """A quote for the card's screen. Raises :class:`NotAgreed`."""
+        current = self._offers.current(request.offer)
+        if current and current.offer.kind == "tone" and registry.find_tone(connection, current.offer.product) is None:
+            raise NotAgreed("not_offered", f"there is no tone {current.offer.product}; it was never imported")
+        quoted = self._negotiation.request(connection, visitor, request, now)
         return self._show(connection, visitor, quoted.quote.document, "", now)
 
     def _propose(
@@ -421,9 +486,10 @@ class CardDesk:
         )
         signed = Signed(message.document, proof.encode())
         agreed = self._negotiation.agree(connection, visitor, signed, "card_mac", now)
-        self._deliveries.activate(connection, visitor, agreed, now)
         row = book.agreement_row(connection, agreed.agreement)
         assert row is not None
+        if shop.send_tone(connection, self._vault, row, now) is None:
+            self._deliveries.activate(connection, visitor, agreed, now)
         title = self._title(row.offer_id, visitor)
         return d.Tell("done", text("agreed", visitor.language, title=title, agreement=agreed.agreement[-8:]))
 
@@ -456,6 +522,10 @@ _HANDLERS: dict[type[d.CardMessage], _Handle] = {
     d.Propose: CardDesk._propose,
     d.Yes: CardDesk._yes,
     d.No: CardDesk._no,
+    d.BrowseTones: CardDesk._browse_tones,
+    d.WantSample: CardDesk._sample,
+    d.ToneKept: CardDesk._kept,
+    d.ToneNotKept: CardDesk._not_kept,
 }
 
 
