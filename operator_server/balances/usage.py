@@ -27,9 +27,8 @@ from operator_server.balances.once import BalanceError, lock, once, post
 from operator_server.balances.paying import GIVEN_BACK, SOURCE, Paid, book_tax, charge, could_pay, due, set_aside
 from operator_server.balances.rating import Rest, RestRater
 from operator_server.settings import Settings
-from operator_server.store.parties import Account, Subscriber
 from operator_server.store.rows import add, table
-from operator_server.usage.standing import Customer
+from operator_server.usage.standing import Customer, StandingError, customer_of
 
 AHEAD = timedelta(minutes=5)
 """How far another system's clock may be ahead."""
@@ -183,15 +182,10 @@ class UsageDesk:
         return customer
 
     def _customer(self, connection: Connection, subscriber: str) -> Customer:
-        subscribers, accounts = table(Subscriber), table(Account)
-        row = connection.execute(
-            select(subscribers.c.id, accounts.c.id, accounts.c.currency, accounts.c.language)
-            .join(accounts, accounts.c.id == subscribers.c.account_id)
-            .where(subscribers.c.id == subscriber)
-        ).first()
-        if row is None:
-            raise BalanceError("unknown_subscriber", f"subscriber {subscriber}: there is none")
-        return Customer(*row)
+        try:
+            return customer_of(connection, subscriber)
+        except StandingError as error:
+            raise BalanceError("unknown_subscriber", str(error)) from None
 
     def _allowed(self, connection: Connection, customer: Customer) -> None:
         why = barred(connection, customer.subscriber, customer.account)

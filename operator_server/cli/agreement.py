@@ -6,22 +6,27 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
+from charging.modes import ModeError
+from charging.tariffs import TariffError
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
     says_errors,
     show_json,
     show_table,
 )
-from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
 from operator_server.store.store import transact
 from operator_server.subscriptions import ending, prices, running, views
 from operator_server.subscriptions.ending import AgreementError
+from operator_server.usage.standing import StandingError, set_payment
 from signalling.money import MoneyError, decimal_micros, format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Agreements: what runs, what it costs, how it ends.")
@@ -212,6 +217,34 @@ def limit(
         transact(operator.engine, lambda c: views.set_limit(c, subscriber, of, micros, now))
     said = "has no limit" if micros is None else f"may spend {format_micros(micros, of)} {of} a month"
     out.print(f"Subscriber {subscriber} {said}.")
+
+
+@app.command()
+@says_errors(StandingError, ModeError, TariffError, BrokenCatalogue)
+def standing(
+    subscriber: Annotated[str, typer.Argument(help="Subscriber id.")],
+    tariff: Annotated[str, typer.Argument(help="Tariff id.")],
+    payment: Annotated[str, typer.Option(help="postpaid, prepaid, pseudo_prepaid or rated_only.")],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Say how a subscriber pays from now on for use that other systems count by a tariff.
+
+    Example: tollgate agreement standing A-1001 voice --payment prepaid
+    """
+    with opened(config) as operator:
+        loaded, now = load(operator.settings), operator.clock.now()
+
+        def change(connection: Connection) -> str:
+            keep_versions(connection, loaded, now)
+            return set_payment(
+                connection, loaded.tariffs, operator.settings.operator, operator.keys.signing, subscriber, tariff,
+                payment, now,
+            )  # fmt: skip
+
+        name = changed(
+            operator, "agreement.standing", f"subscriber/{subscriber}", change, tariff=tariff, payment=payment
+        )  # fmt: skip
+    out.print(f"Agreement {name}: subscriber {subscriber} pays for {tariff} {payment} from now on.")
 
 
 def _day(value: datetime | None) -> str:

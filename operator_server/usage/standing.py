@@ -9,18 +9,21 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from charging.modes import Payment, payment_of
-from charging.tariffs import Tariff, TariffVersion
+from charging.tariffs import Tariff, TariffBook, TariffVersion
 from charging.tariffs.headline import headline
 from operator_server.counting.book import portions
+from operator_server.settings import OperatorSettings
 from operator_server.store.dealings import Agreement, QuoteRow
-from operator_server.store.rows import table
+from operator_server.store.feed import record
+from operator_server.store.parties import Account, Subscriber
+from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.documents import Quote, decode_document, document_digest
-from signalling.messages import ModeTerms
+from signalling.messages import ModeTerms, Signed
 from signalling.proof import sign
 
 EVIDENCE = "operator"
@@ -28,6 +31,11 @@ EVIDENCE = "operator"
 
 STATE = "standing"
 """Nothing is delivered by it, so it is neither open nor installed."""
+
+
+class StandingError(ValueError):
+    """A standing agreement that cannot be; the text says why."""
+
 
 MODE, PRODUCT, NOTHING = "usage", "usage", "none"
 
@@ -71,13 +79,7 @@ def keep_agreements(
         pays = payment or agreed.get((customer.subscriber, tariff.tariff_id), "postpaid")
         quote = _quote(agreement, customer, tariff, version, server, tax_rates[version.tax_category], now, pays)
         signed = sign(key, Quote.PURPOSE, quote.encode())
-        quotes.append(
-            QuoteRow(
-                id=quote.quote, subscriber_id=customer.subscriber, terminal_id=NOTHING, offer_id=tariff.tariff_id,
-                offer_version=tariff.tariff_id, mode=MODE, document=signed.document, signature=signed.signature,
-                issued_at=now, expires_at=now, state="agreed",
-            )
-        )  # fmt: skip
+        quotes.append(_row(quote, signed, now))
         agreements.append(
             Agreement(
                 id=agreement, quote_id=quote.quote, subscriber_id=customer.subscriber, account_id=customer.account,
@@ -93,6 +95,73 @@ def keep_agreements(
         if rows:
             values = [row.model_dump() for row in rows]
             connection.execute(dialect.insert(table(model)).on_conflict_do_nothing(), values)
+
+
+def set_payment(
+    connection: Connection,
+    book: TariffBook,
+    operator: OperatorSettings,
+    key: Ed25519PrivateKey,
+    subscriber: str,
+    tariff_id: str,
+    payment: str,
+    now: datetime,
+) -> str:
+    """Say how a subscriber pays from now on for use by a tariff that other systems count; the standing agreement's id.
+
+    What was charged stays as it was, and so does the quote by which it was. The same again changes nothing. Raises
+    :class:`StandingError`, :class:`charging.modes.ModeError` and :class:`charging.tariffs.TariffError`.
+    """
+    payment_of(payment)
+    customer = customer_of(connection, subscriber)
+    tariff, version = book.tariff(tariff_id), book.at(tariff_id, now)
+    if version.currency != customer.currency:
+        raise StandingError(
+            f"tariff {tariff_id} is in {version.currency}, account {customer.account} in {customer.currency}"
+        )
+    name, rates = agreement_id(subscriber, tariff_id), operator.tax_basis_points()
+    keep_agreements(
+        connection, {name: (customer, tariff, version)}, server=operator.server_id, key=key, tax_rates=rates, now=now,
+        payment=payment,
+    )  # fmt: skip
+    agreement, quotes = table(Agreement), table(QuoteRow)
+    row = connection.execute(select(agreement).where(agreement.c.id == name).with_for_update()).one()
+    if payments(connection, [name])[name].name == payment:
+        return name
+    earlier = quotes.c.id.startswith(f"{name}.", autoescape=True)
+    count = select(func.count()).where(quotes.c.subscriber_id == subscriber, earlier)
+    number = connection.execute(count).scalar_one() + 2
+    tax_rate = rates[version.tax_category]
+    quote = _quote(f"{name}.{number}", customer, tariff, version, operator.server_id, tax_rate, now, payment)
+    signed = sign(key, Quote.PURPOSE, quote.encode())
+    connection.execute(update(quotes).where(quotes.c.id == row.quote_id).values(state="superseded"))
+    add(connection, _row(quote, signed, now))
+    connection.execute(
+        update(agreement)
+        .where(agreement.c.id == name)
+        .values(
+            quote_id=quote.quote, confirmation=signed.document, proof=signed.signature,
+            digest=document_digest(signed.document),
+        )
+    )  # fmt: skip
+    record(
+        connection, now, "payment_changed", subscriber=subscriber, account=customer.account, reference=name,
+        tariff=tariff_id, payment=payment,
+    )  # fmt: skip
+    return name
+
+
+def customer_of(connection: Connection, subscriber: str) -> Customer:
+    """A subscriber with the account that pays. Raises :class:`StandingError`."""
+    subscribers, accounts = table(Subscriber), table(Account)
+    row = connection.execute(
+        select(subscribers.c.id, accounts.c.id, accounts.c.currency, accounts.c.language)
+        .join(accounts, accounts.c.id == subscribers.c.account_id)
+        .where(subscribers.c.id == subscriber)
+    ).first()
+    if row is None:
+        raise StandingError(f"subscriber {subscriber}: there is none; `tollgate account create` makes one")
+    return Customer(*row)
 
 
 def payments(connection: Connection, ids: Collection[str]) -> dict[str, Payment]:
@@ -134,6 +203,14 @@ def _known(connection: Connection, ids: Collection[str]) -> set[str]:
         for some in portions(ids)
         for found in connection.execute(statement.where(agreement.c.id.in_(some))).scalars()
     }
+
+
+def _row(quote: Quote, signed: Signed, now: datetime) -> QuoteRow:
+    return QuoteRow(
+        id=quote.quote, subscriber_id=quote.subscriber, terminal_id=NOTHING, offer_id=quote.offer,
+        offer_version=quote.offer_version, mode=MODE, document=signed.document, signature=signed.signature,
+        issued_at=now, expires_at=now, state="agreed",
+    )  # fmt: skip
 
 
 def _quote(

@@ -109,3 +109,17 @@ def test_an_agreement_that_is_paid_once_can_only_be_withdrawn(tollgate: Tollgate
 
 def test_nothing_is_due_twice(tollgate: Tollgate, bought: str) -> None:
     assert tollgate("agreement", "due").output == "0 agreement(s) had something due.\n"
+
+
+def test_how_imported_use_is_paid_for_is_said_by_command(tollgate: Tollgate, house: House, user: User) -> None:
+    said = tollgate("agreement", "standing", "A-1", "games", "--payment", "prepaid").output
+    assert "subscriber A-1 pays for games prepaid from now on" in " ".join(said.split())
+    [listed] = json.loads(tollgate("agreement", "list", "--subscriber", "A-1", "--json").stdout)
+    assert (listed["payment"], listed["state"]) == ("prepaid", "standing")
+    for arguments, text in [
+        (("A-1", "games", "--payment", "cash"), "'cash' is not one of postpaid"),
+        (("nobody", "games", "--payment", "prepaid"), "subscriber nobody: there is none"),
+        (("A-1", "gone", "--payment", "prepaid"), "gone"),
+    ]:
+        refused = tollgate("agreement", "standing", *arguments, code=1)
+        assert text in " ".join(refused.output.split())
