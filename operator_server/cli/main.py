@@ -34,6 +34,7 @@ from operator_server.cli import (
     token,
     usage,
     user,
+    visited,
 )
 from operator_server.cli.common import CONFIG, fail, out, says_errors
 from operator_server.context import Operator
@@ -70,6 +71,7 @@ app.add_typer(finance.app, name="finance")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tariff.app, name="tariff")
 app.add_typer(usage.app, name="usage")
+app.add_typer(visited.app, name="visited")
 app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 app.add_typer(audit.app, name="audit")

@@ -1,4 +1,4 @@
-"""Who may do what: five roles, each a set of permissions; every route and every token names permissions of this list.
+"""Who may do what: six roles, each a set of permissions; every route and every token names permissions of this list.
 
 A permission is ``RESOURCE.VERB``. ``self`` is what everybody has who is logged on: their own page and password.
 """
@@ -28,9 +28,12 @@ WRITES = frozenset(
 
 OVERSIGHT = frozenset({"audit.read", "people.read", "metrics.read"})
 
+PARTNERSHIP = frozenset({"roaming.settle"})
+"""What another operator's network asks of us for our subscribers there."""
+
 ADMINISTRATION = frozenset({"people.write"})
 
-PERMISSIONS = READS | WRITES | OVERSIGHT | ADMINISTRATION | {SELF}
+PERMISSIONS = READS | WRITES | OVERSIGHT | PARTNERSHIP | ADMINISTRATION | {SELF}
 
 ROLES: dict[str, frozenset[str]] = {
     "operator": frozenset(
@@ -49,9 +52,11 @@ ROLES: dict[str, frozenset[str]] = {
     ),
     "support": READS | {SELF, "rejections.undo"},
     "auditor": READS | OVERSIGHT | {SELF},
+    "partner": PARTNERSHIP | {SELF},
     "administrator": PERMISSIONS,
 }  # fmt: skip
-"""Role to its permissions. ``support`` reads and answers customers; ``auditor`` reads all, the audit trail too."""
+"""Role to its permissions. ``support`` reads and answers customers; ``auditor`` reads all, the audit trail too;
+``partner`` is another operator."""
 
 
 class UnknownRole(ValueError):

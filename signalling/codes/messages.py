@@ -154,6 +154,8 @@ class FeatureKey(Down, frozen=True):
     ef: EfNumber
     key: Annotated[bytes, Meta(min_length=16, max_length=16)]
     code: FeatureCode
+    channel: Literal["traffic"] = "traffic"
+    header: Literal["feature-codes"] = "feature-codes"
 
 
 class Refusal(Down, frozen=True):

@@ -17,9 +17,9 @@ from operator_server.web.gate import COOKIE, CSRF_HEADER, PUBLIC
 
 OPEN = {
     "/health", "/health/live", "/health/ready", "/repository/metadata", "/repository/targets", "/logon",
-    "/o/{token}", "/o/{token}/again",
+    "/o/{token}", "/o/{token}/again", "/air",
 }  # fmt: skip
-"""What anybody reaches: health, TUF metadata and packages, the logon page, one-time token pages."""
+"""What anybody reaches: health, TUF metadata and packages, the logon page, one-time token pages, the air."""
 BY_THEIR_OWN_SESSION = {"/offers", "/offers/quote/{quote}", "/offers/taken/{agreement}"}
 
 

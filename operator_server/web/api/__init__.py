@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from operator_server.web.api import accounts, dealings, events, health, invoices, money, offers, people, terminals, tmf
+from operator_server.web.air import routes as air_routes
+from operator_server.web.api import (
+    accounts,
+    dealings,
+    events,
+    health,
+    invoices,
+    money,
+    offers,
+    people,
+    roaming,
+    terminals,
+    tmf,
+)
 from operator_server.web.calls import Guarded, Routes
 
 RESOURCES: tuple[Routes, ...] = (
@@ -15,8 +28,10 @@ RESOURCES: tuple[Routes, ...] = (
     money.routes,
     events.routes,
     people.routes,
+    roaming.routes,
     tmf.routes,
     health.routes,
+    air_routes,
 )
 
 

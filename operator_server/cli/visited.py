@@ -1,0 +1,300 @@
+"""``tollgate visited``: feature codes, partner networks, visitors, our own roamers, settlement."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from sqlalchemy import select
+
+from charging.periods import period_of
+from operator_server.audit import cli_actor
+from operator_server.cli.common import (
+    CONFIG,
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    changed,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+)
+from operator_server.store.rows import table
+from operator_server.store.store import transact
+from operator_server.store.visited import VisitorRow
+from operator_server.visited import records
+from operator_server.visited.codes import held_features, load_features, read_features
+from operator_server.visited.faults import VisitedError
+from operator_server.visited.home import let_roam
+from operator_server.visited.partners import NewPartner, block_partner, partner_row, partners, put_partner
+from operator_server.visited.settling import settle_due
+from signalling.money import format_micros
+
+app = typer.Typer(no_args_is_help=True, help="Foreign mobiles here, our mobiles elsewhere, and their settlement.")
+
+NetworkArgument = Annotated[str, typer.Argument(help="The partner's server id.")]
+MonthOption = Annotated[str, typer.Option(help="Such as 2026-11, in UTC; default: this month.")]
+DirectionOption = Annotated[str, typer.Option(help="receivable (they owe us) or payable (we owe them).")]
+
+
+@app.command()
+@says_errors(VisitedError)
+def codes(
+    file: Annotated[Path | None, typer.Argument(help="TOML file to put in force; none: show what is.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Put feature codes in force, or show them. Mobiles learn of a change by the sequence number, which rises.
+
+    Example: tollgate visited codes features.toml
+    """
+    with opened(config) as operator:
+        if file is not None:
+            features = read_features(file)
+            held = changed(
+                operator, "feature_codes.load", "feature_table",
+                lambda c: load_features(c, features, operator.clock.now()), features=len(features.feature),
+            )  # fmt: skip
+        else:
+            with operator.engine.connect() as connection:
+                held = held_features(connection)
+    if as_json:
+        show_json({"sequence": held.sequence, **msgspec.to_builtins(held.features)})
+        return
+    show_table(
+        f"Feature codes, sequence {held.sequence}, {held.features.download}",
+        ["Feature", "On", "Off", "Menu", "Surcharge"],
+        [
+            (
+                each.feature if each.supported else f"{each.feature} (not supported)", each.activate, each.deactivate,
+                each.menu, _surcharge(held.features.surcharge.get(each.feature), each.ef),
+            )
+            for each in held.features.feature
+        ],
+        empty="There are no feature codes. `tollgate visited codes FILE` puts some in force.",
+    )  # fmt: skip
+
+
+def _surcharge(surcharge: Any, ef: int) -> str:
+    return f"{surcharge.amount} {surcharge.currency} (number {ef})" if surcharge else ""
+
+
+@app.command()
+@says_errors(VisitedError)
+def partner(
+    network: NetworkArgument,
+    name: Annotated[str, typer.Option(help="For people; needed for a new partner.")] = "",
+    url: Annotated[str, typer.Option(help="Where its API is, for its mobiles here.")] = "",
+    bundle: Annotated[Path | None, typer.Option(help="Its terminal bundle: whose certificates to trust.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the token that it gave us.")] = None,
+    user: Annotated[str, typer.Option(help="User as which it calls us, for our mobiles there.")] = "",
+    block: Annotated[bool, typer.Option("--block", help="End roaming with it.")] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Agree on roaming with another operator, change what is agreed, or end it.
+
+    Example: tollgate visited partner north.example --name North --url https://north.example:7780
+    --bundle north-bundle.json --token-file north.token
+    """
+    with opened(config) as operator:
+        now = operator.clock.now()
+        if block:
+            transact(operator.engine, lambda c: block_partner(c, network, now, actor=cli_actor()))
+            out.print(f"Roaming with {network} has ended; what was settled stays.")
+            return
+        new = NewPartner(
+            network, name, url, _ca_pem(bundle, network), token_file.read_text().strip() if token_file else "", user
+        )
+        own = operator.settings.operator.server_id
+        transact(operator.engine, lambda c: put_partner(c, operator.vault, new, own, now, actor=cli_actor()))
+    out.print(f"Roaming with {network} is agreed.")
+
+
+def _ca_pem(bundle: Path | None, network: str) -> str:
+    if bundle is None:
+        return ""
+    try:
+        told = json.loads(bundle.read_bytes())
+        server, pem = told["server"], str(told["ca_pem"])
+    except (ValueError, KeyError, TypeError):
+        raise CommandError(f"{bundle}: not a bundle; the partner's `tollgate terminal bundle` writes it") from None
+    if server != network:
+        raise CommandError(f"{bundle}: is of {server}, not of {network}")
+    return pem
+
+
+@app.command("partners")
+@says_errors()
+def partners_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """List the operators with whom roaming is agreed."""
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = partners(connection)
+    shown = [
+        {
+            "network": row.network, "name": row.name, "status": row.status, "url": row.url,
+            "its_mobiles_here": bool(row.url and row.sealed_token), "ours_there": row.person_id is not None,
+        }
+        for row in rows
+    ]  # fmt: skip
+    if as_json:
+        show_json(shown)
+        return
+    show_table(
+        "Partners",
+        ["Network", "Name", "Status", "Its mobiles here", "Ours there"],
+        [
+            (s["network"], s["name"], s["status"], "yes" if s["its_mobiles_here"] else "no",
+             "yes" if s["ours_there"] else "no")
+            for s in shown
+        ],
+        empty="There is no partner. `tollgate visited partner` agrees with one.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors(VisitedError)
+def mobile(
+    terminal: Annotated[str, typer.Argument(help="Terminal of ours that is to roam.")],
+    file: Annotated[Path, typer.Option("--out", help="File for the simulated mobile.")],
+    without_option: Annotated[
+        bool, typer.Option("--without-option", help="It lacks the option of features that are unlocked.")
+    ] = False,
+    no_display: Annotated[bool, typer.Option("--no-display", help="It has no display.")] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Let a terminal roam, and write what its mobile holds: our codes, and digests of the keys of features.
+
+    Example: tollgate visited mobile T-1001 --out my-terminal/mobile.json
+    """
+    with opened(config) as operator:
+        now = operator.clock.now()
+        digests = transact(operator.engine, lambda c: let_roam(c, operator, terminal, now))
+        with operator.engine.connect() as connection:
+            held = held_features(connection)
+        if without_option:
+            digests = {}
+        memory = {
+            "terminal": terminal,
+            "home": operator.settings.operator.server_id,
+            "home_key": operator.keys.public_key(),
+            "original": [msgspec.structs.replace(each, ef=0) for each in held.features.feature if each.supported],
+            "sequence": held.sequence,
+            "key_digests": digests,
+            "display": not no_display,
+        }
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
+        written.write(msgspec.json.encode(memory))
+    out.print(f"{terminal} may roam; its mobile is {file}. Put it beside the terminal's state as mobile.json.")
+
+
+@app.command("list")
+@says_errors()
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """List the mobiles that are registered here: whose, what they support, what is on."""
+    rows = table(VisitorRow)
+    with opened(config) as operator, operator.engine.connect() as connection:
+        found = connection.execute(select(rows).order_by(rows.c.registered_at.desc()).limit(limit)).all()
+    shown = [
+        {
+            "network": row.network, "terminal": row.terminal, "registered_at": row.registered_at,
+            "supports": row.features, "active": row.active, "paid": sorted(row.paid),
+            "waiting": row.waiting.get("feature", ""),
+        }
+        for row in found
+    ]  # fmt: skip
+    if as_json:
+        show_json(shown)
+        return
+    show_table(
+        "Visitors",
+        ["Network", "Terminal", "Registered", "On", "Paid for", "Asked"],
+        [
+            (s["network"], s["terminal"], f"{s['registered_at']:%Y-%m-%d %H:%M}", ", ".join(s["active"]),
+             ", ".join(s["paid"]), s["waiting"])
+            for s in shown
+        ],
+        empty="No mobile is registered here.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors()
+def settle(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """Hand over to home networks at once what they have not acknowledged; the worker does so by itself."""
+    with opened(config) as operator:
+        counts = settle_due(operator, most=10_000, all_=True)
+    if as_json:
+        show_json(counts)
+        return
+    out.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "Nothing waits.")
+
+
+@app.command()
+@says_errors(VisitedError)
+def report(
+    network: NetworkArgument,
+    month: MonthOption = "",
+    direction: DirectionOption = "receivable",
+    file: Annotated[Path | None, typer.Option("--out", help="Write the settlement file, in CSV.")] = None,
+    against: Annotated[Path | None, typer.Option(help="The partner's settlement file, to compare.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Report what a month is settled at; write the file for the partner, or compare with the partner's. Exit 1 differs.
+
+    Example: tollgate visited report north.example --month 2026-11 --direction payable --against north-2026-11.csv
+    """
+    with opened(config) as operator, operator.engine.connect() as connection:
+        if partner_row(connection, network) is None:
+            raise CommandError(f"network {network}: roaming with it was never agreed")
+        named = month or period_of(operator.clock.now(), UTC)
+        rows = records.month_records(connection, network, _direction(direction), named)
+    lines, totals = records.lines_of(rows), records.totals_of(rows)
+    states: dict[str, int] = {}
+    for row in rows:
+        states[row.state] = states.get(row.state, 0) + 1
+    if file is not None:
+        file.write_text(records.write_file(lines), encoding="utf-8")
+    found = [] if against is None else records.compare(lines, records.read_file(against.read_text(encoding="utf-8")))
+    sums = {currency: format_micros(total, currency) for currency, total in sorted(totals.items())}
+    if as_json:
+        told = {"network": network, "month": named, "direction": direction, "totals": sums, "records": states}
+        show_json(told | ({"differences": [vars(each) for each in found]} if against else {}))
+    else:
+        show_table(
+            f"{network}, {named}, {direction}",
+            ["Record", "Terminal", "Feature", "Amount", "State"],
+            [
+                (row.id, row.terminal, row.feature, f"{format_micros(row.amount, row.currency)} {row.currency}",
+                 f"{row.state}: {row.reason}" if row.reason else row.state)
+                for row in rows
+            ],
+            empty=f"Nothing was settled with {network} in {named}.",
+        )  # fmt: skip
+        for currency, total in sums.items():
+            out.print(f"Total {total} {currency}")
+        for each in found:
+            out.print(f"{each.id}: {each.what}")
+        if against is not None and not found:
+            out.print("Both sides hold the same.")
+    if found:
+        raise typer.Exit(1)
+
+
+def _direction(text: str) -> Literal["receivable", "payable"]:
+    if text == "receivable":
+        return "receivable"
+    if text == "payable":
+        return "payable"
+    raise CommandError(f"--direction {text}: receivable or payable")
