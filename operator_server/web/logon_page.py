@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -17,7 +14,9 @@ from operator_server.people.roles import SELF
 from operator_server.people.sessions import Caller, log_off, log_on
 from operator_server.store.store import transact
 from operator_server.web.calls import Routes, Web
-from operator_server.web.gate import COOKIE, PUBLIC, check_origin, csrf_token
+from operator_server.web.console.errors import STYLE
+from operator_server.web.console.render import PAGE_HEADERS, known_caller, render
+from operator_server.web.gate import COOKIE, PUBLIC, check_origin
 from operator_server.web.guard import Pace, Unacceptable, fields, headers
 from operator_server.web.problems import Problem
 
@@ -26,11 +25,6 @@ MOST_BODY = 4_096
 AFTER_LOGON = "/console"
 
 routes = Routes("Logon", in_schema=False)
-
-_templates = Environment(
-    loader=PackageLoader("operator_server.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
-_style = (files("operator_server.web") / "templates" / "offers.css").read_text(encoding="utf-8")
 
 
 class LogonPaces:
@@ -49,11 +43,11 @@ class LogonPaces:
             raise Problem(429, "too many tries; wait a minute", headers={"Retry-After": "60"}) from None
 
 
-def _page(web: Web, template: str, status: int = 200, **shown: Any) -> Response:
-    html = _templates.get_template(template).render(
-        operator=web.operator.settings.operator.name, shortest=SHORTEST, style=Markup(_style), **shown
-    )
-    return HTMLResponse(html, status, headers(_style))
+def _page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
+    caller = known_caller(request)
+    bare = {} if caller.name else {"bare_style": STYLE}
+    html = render(request, caller, template, {"shortest": SHORTEST, **bare, **shown})
+    return HTMLResponse(html, status, PAGE_HEADERS if caller.name else headers(STYLE))
 
 
 def _set_cookie(response: Response, secret: str, seconds: int) -> Response:
@@ -71,7 +65,7 @@ def _form(request: Request) -> dict[str, str]:
 @routes.get("/logon", needs=PUBLIC, raw=True)
 async def logon_page(request: Request) -> Response:
     """The form to log on."""
-    return _page(request.app.state.web, "logon.html", problem="", name="")
+    return _page(request, "logon.html", problem="", name="")
 
 
 @routes.post("/logon", needs=PUBLIC, raw=True, takes=FORM, most_body=MOST_BODY)
@@ -83,7 +77,7 @@ async def logon(request: Request) -> Response:
     try:
         request.app.state.logon_paces.take(request.client.host if request.client else "", name)
     except Problem as no:
-        response = _page(web, "logon.html", 429, problem=no.detail, name=name)
+        response = _page(request, "logon.html", 429, problem=no.detail, name=name)
         response.headers["Retry-After"] = "60"
         return response
     settings = web.operator.settings.web
@@ -92,7 +86,7 @@ async def logon(request: Request) -> Response:
     secret = await web.run(lambda: log_on(web.operator.engine, name, password, now, validity), slow=True)
     if secret is None:
         said = "Name and password do not fit, or the user is disabled."
-        return _page(web, "logon.html", 403, problem=said, name=name)
+        return _page(request, "logon.html", 403, problem=said, name=name)
     return _set_cookie(RedirectResponse(AFTER_LOGON, 303), secret, settings.session_validity)
 
 
@@ -111,8 +105,7 @@ async def logoff(request: Request) -> Response:
 @routes.get("/password", needs=SELF, raw=True, page=True)
 async def password_page(request: Request) -> Response:
     """The form to choose a password."""
-    caller: Caller = request.state.caller
-    return _page(request.app.state.web, "password.html", problem="", caller=caller, csrf=csrf_token(caller))
+    return _page(request, "password.html", problem="")
 
 
 @routes.post("/password", needs=SELF, raw=True, page=True, takes=FORM, most_body=MOST_BODY)
@@ -131,6 +124,6 @@ async def choose_password(request: Request) -> Response:
         except (PersonError, UnfitPassword) as no:
             problem = str(no)
     if problem:
-        return _page(web, "password.html", 422, problem=problem, caller=caller, csrf=csrf_token(caller))
+        return _page(request, "password.html", 422, problem=problem)
     web.gate.forget()
     return _set_cookie(RedirectResponse("/logon", 303), "", 0)

@@ -117,6 +117,8 @@ class Section(Routes):
         def register(view: Viewing) -> Viewing:
             @functools.wraps(view)
             def answer(call: Call, **arguments: Any) -> Response:
+                if call.caller.must_change:
+                    return RedirectResponse("/password", 303)
                 return _answer(call, view(call, **arguments))
 
             self.get(self.path + path, needs=needs, page=True, slow=slow)(answer)

@@ -9,7 +9,7 @@ from operator_server.web.calls import Call
 from operator_server.web.console.base import Section, View, show
 from operator_server.web.console.charts import Bar, bars, funnel
 from operator_server.web.console.overview_data import Charged, Today, charged, day_begins, fleet
-from operator_server.web.console.render import money
+from operator_server.web.console.render import money, number
 from operator_server.web.console.troubles_data import Repository, troubles
 
 section = Section("Overview", "/console", needs=SELF)
@@ -67,7 +67,7 @@ def _charts(rows: list[Charged]) -> list[tuple[str, str, Any]]:
             [
                 Bar(
                     MODES.get(row.mode, row.mode), row.net,
-                    f"{money(row.net, currency)} in {row.count:,}".replace(",", "\u202f"), place + 1,
+                    f"{money(row.net, currency)}, {number(row.count)} charge{'s' if row.count != 1 else ''}", place + 1,
                 )
                 for place, row in enumerate(mine)
             ],

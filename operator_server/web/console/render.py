@@ -115,7 +115,9 @@ def render(request: Request, caller: Caller, template: str, data: Mapping[str, A
         "zone": zone,
         "person": caller,
         "here": request.url.path,
-        "navigation": [entry for entry in NAVIGATION if entry.needs in caller.permissions],
+        "navigation": []
+        if caller.must_change
+        else [entry for entry in NAVIGATION if entry.needs in caller.permissions],
         "csrf": csrf_token(caller) if caller.session else "",
         "may": caller.permissions.__contains__,
         "when": lambda at, otherwise="never": moment(at, zone, otherwise),
