@@ -7,14 +7,16 @@ that is to come; until then it may be changed or taken away again.
 from __future__ import annotations
 
 import re
+import tempfile
 import tomllib
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from charging.tariffs import Problem, Tariff, TariffVersion
+from charging.tariffs import Problem, Tariff, TariffVersion, read_tariff
 from operator_server.audit import audited
 from operator_server.delivery.files import sync_directory, write_atomically
 from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
@@ -51,6 +53,11 @@ class CheckedTariff:
 def tariff_source(settings: Settings, tariff: str) -> str:
     """The TOML of a tariff as it stands in its file; empty where there is none."""
     return _find(_files(settings), tariff)[1]
+
+
+def file_of(settings: Settings, tariff: str) -> str:
+    """The name of a tariff's file, or of the one it would have."""
+    return _find(_files(settings), tariff)[0] or f"{tariff}.toml"
 
 
 def with_version(settings: Settings, tariff: str, version: str, begins: date | datetime) -> str:
@@ -169,3 +176,18 @@ def _find(files: dict[str, str], tariff: str) -> tuple[str, str]:
         except tomllib.TOMLDecodeError:
             continue
     return "", ""
+
+
+def read_version(tariff: str, version: str, begins: date | datetime) -> TariffVersion:
+    """A version by itself, beside those in the file, such as to try it on past use. Raises :class:`BadTariff`.
+
+    ``version``: as :func:`with_version` takes it.
+    """
+    table = {**{k: v for k, v in _read(version).items() if k != "effective_from"}, "effective_from": begins}
+    with tempfile.TemporaryDirectory(prefix="tollgate-check-") as folder:
+        file = Path(folder) / "tariff"
+        file.write_text(toml_text({"id": tariff, "version": [table]}), encoding="utf-8")
+        found, problems = read_tariff(file)
+    if found is None:
+        raise BadTariff([Problem("tariff", each.key, each.value, each.reason) for each in problems])
+    return found.versions[0]
