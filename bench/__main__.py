@@ -26,6 +26,7 @@ MODULES = (
     "snmp",
     "bill_run",
     "card",
+    "web",
 )
 RESULTS = Path(__file__).with_name("results.json")
 

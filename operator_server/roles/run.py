@@ -45,6 +45,7 @@ def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> i
     asyncio loop on uvloop with it.
     """
     if tuple(roles) == ("web",):
+        give_way()
         return _run_web(operator, announce)
     if tuple(roles) == ("snmp",):
         give_way()
@@ -64,7 +65,7 @@ def run_roles(operator: Operator, roles: Sequence[str], announce: Announce) -> i
 
 
 def give_way() -> None:
-    """Let other processes go first where the machine is short of processors: a poll can wait, a user cannot."""
+    """Let other processes go first where processors are short: polls and pages can wait, a link cannot."""
     os.nice(POLLER_NICENESS)
 
 
