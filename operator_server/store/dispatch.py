@@ -8,6 +8,8 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from charging.columns import Identifier, Instant
+from operator_server.store.parties import Account
+from operator_server.store.rows import table
 
 
 class InvoiceDispatch(SQLModel, table=True):
@@ -37,3 +39,8 @@ class InvoiceDispatch(SQLModel, table=True):
     reason: str = ""
     sent_at: datetime | None = Field(default=None, sa_type=Instant)
     bounced_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+# Customers are found by what they say of themselves.
+Index("account_email", table(Account).c.email, table(Account).c.id)
+Index("account_vat_id", table(Account).c.vat_id, table(Account).c.id)

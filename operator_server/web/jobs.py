@@ -57,6 +57,11 @@ class Jobs:
         """The job of this id."""
         return self._jobs.get(job)
 
+    def running(self) -> Job | None:
+        """The job that runs now."""
+        with self._lock:
+            return next((job for job in self._jobs.values() if job.state == "running"), None)
+
     def _run(self, job: Job, work: Callable[[Job], str], told: tuple[type[Exception], ...]) -> None:
         try:
             job.reason = work(job)

@@ -1,7 +1,348 @@
-"""Accounts: who pays, balances, subscriptions."""
+"""Accounts: find a customer, see what they owe, have and use, and help them."""
 
 from __future__ import annotations
 
-from operator_server.web.console.base import Section
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from sqlalchemy import Connection
+
+from operator_server.balances import barring, money
+from operator_server.balances.once import BalanceError
+from operator_server.counting.tariffs import TariffVersions
+from operator_server.offering.rejections import RejectionError, UnknownRejection, undo_rejection
+from operator_server.parties import AccountChange, PartyError, change_account
+from operator_server.store.dealings import Agreement, Rejection
+from operator_server.store.parties import Account, Subscriber
+from operator_server.store.rows import table
+from operator_server.subscriptions import ending, views
+from operator_server.subscriptions.settling import NotSettled
+from operator_server.web.api.forms import Identifier
+from operator_server.web.calls import Call
+from operator_server.web.console import accounts_data as data
+from operator_server.web.console.base import Moved, Section, View, listing, moved, posted, show
+from operator_server.web.console.charts import lines
+from operator_server.web.console.invoices_data import evidence_of
+from operator_server.web.console.once import fresh, once
+from operator_server.web.console.render import money as money_text
+from operator_server.web.console.render import number
+from operator_server.web.pages import PageOf
+from operator_server.web.problems import Problem
+from signalling.money import MoneyError, decimal_micros
 
 section = Section("Accounts", "/console/accounts", needs="accounts.read")
+
+BECAUSE = {
+    "now": "it has no notice period",
+    "trial": "the trial runs until then and costs nothing",
+    "notice": "that is the notice period",
+    "minimum": "the minimum term runs until then",
+    "price": "a price was announced, so it may end before that holds",
+}
+
+
+@section.page(needs="accounts.read")
+def accounts(
+    call: Call,
+    paging: PageOf,
+    q: Annotated[str, Query(max_length=200)] = "",
+    status: Annotated[Literal["active", "barred", "closed", ""], Query()] = "",
+) -> View:
+    """Find an account."""
+    account, text = table(Account), " ".join(q.split())
+    query = data.found(call.connection, text, status)
+    rows = listing(call, query, [account.c.id], paging, lambda row: row)
+    return show("accounts_list.html", list=rows, q=text, status=status)
+
+
+@section.page("/{account}", needs="accounts.read")
+def account(call: Call, account: Identifier) -> View:
+    """An account."""
+    row, now, zone = _row(call, account), call.now, call.operator.settings.operator.time_zone
+    may = call.caller.permissions.__contains__
+    agreements = views.agreements(call.connection, account=account, most=200) if may("agreements.read") else []
+    used = []
+    if may("usage.read"):
+        versions = TariffVersions(lambda: call.web.offers.tariffs)
+        for each in data.used_by_day(call.connection, versions, account, zone, now):
+            texts = [[f"{number(quantity)} {each.unit}" for quantity in each.quantities]]
+            days = [f"{day:%d %b}" for day in each.days]
+            chart = lines(f"Use in {each.unit}, by day", days, [(each.unit, each.quantities)], texts)
+            used.append((each.unit, sum(each.quantities), chart))
+    return show(
+        "accounts_one.html", shown=data.account_shown(call.connection, row, now), account=row, now=now, used=used,
+        agreements=agreements, once=fresh, days=data.CHART_DAYS,
+    )  # fmt: skip
+
+
+@section.page("/{account}/ledger", needs="balances.read")
+def ledger(call: Call, account: Identifier, before: Annotated[str, Query(max_length=64)] = "") -> View:
+    """The postings of an account."""
+    row = _row(call, account)
+    page = data.ledger_page(call.connection, account, before)
+    kinds = {each.id: each.kind for each in page.accounts}
+    return show("accounts_ledger.html", account=row, page=page, kinds=kinds, before=before)
+
+
+@section.form("/{account}/bar", needs="accounts.write")
+def bar(call: Call, account: Identifier) -> Moved:
+    """Bar the account, or a subscriber of it."""
+    return _barring(call, account, lift=False)
+
+
+@section.form("/{account}/unbar", needs="accounts.write")
+def unbar(call: Call, account: Identifier) -> Moved:
+    """Lift a barring."""
+    return _barring(call, account, lift=True)
+
+
+def _barring(call: Call, account: str, *, lift: bool) -> Moved:
+    form = posted(call)
+    reason, subscriber = _reason(form.text("reason")), form.text("subscriber")
+    party: barring.Party = "subscriber" if subscriber else "account"
+    name = subscriber or account
+
+    def change(connection: Connection) -> bool:
+        _exists(connection, account, subscriber)
+        do = barring.unbar if lift else barring.bar
+        done = _told(lambda: do(connection, party, name, reason, call.now))
+        if done:
+            action = f"{party}.{'unbar' if lift else 'bar'}"
+            after = {"barred": not lift, "reason": reason}
+            call.audited(connection, action, f"{party}/{name}", {"barred": lift}, after)
+        return bool(done)
+
+    done = call.write(change)
+    what = f"{party.capitalize()} {name} is {'not barred any more' if lift else 'barred'}."
+    return moved(_url(account), what if done else f"{what} It was so before.")
+
+
+@section.form("/{account}/top-up", needs="balances.write")
+def top_up(call: Call, account: Identifier) -> Moved:
+    """Credit money that was paid ahead."""
+    form = posted(call)
+    micros, reason = _amount(form.text("amount")), form.text("reason")[:500]
+
+    def operation(connection: Connection, name: str) -> Moved:
+        row = _known(connection, account)
+        _told(lambda: money.top_up(connection, account, micros, id=name, reason=reason, now=call.now))
+        return _moved_money(call, connection, row, "balance.top_up", micros, reason, name)
+
+    return once(call, operation)
+
+
+@section.form("/{account}/adjust", needs="balances.write")
+def adjust(call: Call, account: Identifier) -> Moved:
+    """Correct what is paid ahead."""
+    form = posted(call)
+    micros, reason = _amount(form.text("amount"), signed=True), _reason(form.text("reason"))
+
+    def operation(connection: Connection, name: str) -> Moved:
+        row = _known(connection, account)
+        _told(lambda: money.adjust(connection, account, micros, id=name, reason=reason, now=call.now))
+        return _moved_money(call, connection, row, "balance.adjust", micros, reason, name)
+
+    return once(call, operation)
+
+
+def _moved_money(
+    call: Call, connection: Connection, row: Any, action: str, micros: int, reason: str, name: str
+) -> Moved:
+    balance = sum(each.remaining for each in money.credits_of(connection, row.id, row.currency, call.now))
+    told = {"amount": money_text(micros, row.currency), "reason": reason, "reference": name}
+    call.audited(connection, action, f"account/{row.id}", None, told)
+    return moved(
+        _url(row.id), f"{money_text(micros, row.currency)} booked; {money_text(balance, row.currency)} are paid ahead."
+    )
+
+
+@section.form("/{account}/limit", needs="accounts.write")
+def limit(call: Call, account: Identifier) -> Moved:
+    """Set the credit limit."""
+    micros = _amount(posted(call).text("amount"), zero=True)
+
+    def change(connection: Connection) -> str:
+        row = _known(connection, account)
+        _told(lambda: money.set_limit(connection, account, micros, call.now))
+        before, after = (money_text(each, row.currency) for each in (row.credit_limit, micros))
+        call.audited(
+            connection, "account.change", f"account/{account}", {"credit_limit": before}, {"credit_limit": after}
+        )
+        return after
+
+    return moved(_url(account), f"The credit limit is {call.write(change)}.")
+
+
+@section.form("/{account}/contact", needs="accounts.write")
+def contact(call: Call, account: Identifier) -> Moved:
+    """Change the address that invoices are sent to, and their language."""
+    form = posted(call)
+    change_to = AccountChange(email=form.text("email"), language=form.text("language"))
+
+    def change(connection: Connection) -> None:
+        row = _known(connection, account)
+        try:
+            change_account(connection, account, change_to, call.now)
+        except PartyError as no:
+            raise Problem(422, str(no)) from None
+        call.audited(
+            connection, "account.change", f"account/{account}", {"email": row.email, "language": row.language},
+            {"email": change_to.email, "language": change_to.language},
+        )  # fmt: skip
+
+    call.write(change)
+    return moved(_url(account), "E-mail address and language are changed; later invoices are made in it.")
+
+
+@section.form("/{account}/rejections/{rejection}/undo", needs="rejections.undo")
+def undo(call: Call, account: Identifier, rejection: Identifier) -> Moved:
+    """Let an offer be shown again to who asked for it."""
+    reason = posted(call).text("reason")[:500]
+
+    def change(connection: Connection) -> str:
+        row = connection.execute(
+            table(Rejection).select().where(table(Rejection).c.id == rejection)
+        ).first()  # fmt: skip
+        if row is None:
+            raise Problem(404, f"rejection {rejection}: there is none")
+        _exists(connection, account, row.subscriber_id)
+        try:
+            undo_rejection(connection, rejection, reason, call.now, actor=call.caller.actor)
+        except UnknownRejection as no:
+            raise Problem(404, str(no)) from None
+        except RejectionError as no:
+            raise Problem(409, str(no)) from None
+        return str(row.offer_id)
+
+    return moved(_url(account), f"Offer {call.write(change)} may be shown to the user again.")
+
+
+@section.page("/{account}/agreements/{agreement}", needs="agreements.read")
+def agreement(call: Call, account: Identifier, agreement: Identifier) -> View:
+    """An agreement and its life."""
+    row = _row(call, account)
+    _own(call.connection, account, agreement)
+    return show(
+        "accounts_agreement.html", account=row, agreement=views.agreement(call.connection, agreement),
+        evidence=evidence_of(call.connection, call.operator, agreement), now=call.now, once=fresh,
+    )  # fmt: skip
+
+
+@section.form("/{account}/agreements/{agreement}/cancel", needs="agreements.cancel")
+def cancel(call: Call, account: Identifier, agreement: Identifier) -> Moved:
+    """Cancel an agreement as its terms allow."""
+    reason = _reason(posted(call).text("reason"))
+
+    def change(connection: Connection) -> ending.Cancellation:
+        state = _own(connection, account, agreement)
+        ends = _agreed(lambda: ending.cancel(connection, agreement, call.operator.settings, call.now))
+        told = {"ends_at": ends.ends_at.isoformat(), "because": ends.because, "reason": reason}
+        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": state}, told)
+        return ends  # type: ignore[no-any-return]  # _agreed gives what cancel gave
+
+    ends = call.write(change)
+    local = ends.ends_at.astimezone(call.operator.settings.operator.zone)
+    why = BECAUSE.get(ends.because, ends.because)
+    said = (
+        "It is cancelled and has ended" if ends.ends_at <= call.now
+        else f"It is cancelled and runs until {local:%Y-%m-%d %H:%M}: {why}"
+    )  # fmt: skip
+    return moved(_url(account, agreement), f"{said}.")
+
+
+@section.form("/{account}/agreements/{agreement}/renew", needs="agreements.cancel")
+def renew(call: Call, account: Identifier, agreement: Identifier) -> Moved:
+    """Take a cancellation back."""
+    reason = _reason(posted(call).text("reason"))
+
+    def change(connection: Connection) -> None:
+        state = _own(connection, account, agreement)
+        _agreed(lambda: ending.renew(connection, agreement, call.operator.settings, call.now))
+        call.audited(connection, "agreement.renew", f"agreement/{agreement}", {"state": state}, {"reason": reason})
+
+    call.write(change)
+    return moved(_url(account, agreement), "The cancellation is taken back; the agreement runs on.")
+
+
+@section.form("/{account}/agreements/{agreement}/withdraw", needs="agreements.cancel")
+def withdraw(call: Call, account: Identifier, agreement: Identifier) -> Moved:
+    """End an agreement from its beginning; all that it charged is taken back."""
+    reason = _reason(posted(call).text("reason"))
+
+    def operation(connection: Connection, name: str) -> Moved:
+        state = _own(connection, account, agreement)
+        back = _agreed(lambda: ending.withdraw(connection, agreement, call.operator.settings, call.now))
+        net = money_text(back.net, back.currency)
+        call.audited(
+            connection, "agreement.withdraw", f"agreement/{agreement}", {"state": state},
+            {"reason": reason, "net": net, "charges": list(back.charges)},
+        )  # fmt: skip
+        return moved(_url(account, agreement), f"It is withdrawn; {net} net are taken back.")
+
+    return once(call, operation)
+
+
+def _url(account: str, agreement: str = "") -> str:
+    return f"{section.path}/{account}" + (f"/agreements/{agreement}" if agreement else "")
+
+
+def _row(call: Call, account: str) -> Any:
+    return _known(call.connection, account)
+
+
+def _known(connection: Connection, account: str) -> Any:
+    row = data.account_row(connection, account)
+    if row is None:
+        raise Problem(404, f"account {account}: there is none")
+    return row
+
+
+def _exists(connection: Connection, account: str, subscriber: str) -> None:
+    """The account, and that the subscriber is its own."""
+    _known(connection, account)
+    if subscriber:
+        rows = table(Subscriber)
+        own = connection.execute(rows.select().where(rows.c.id == subscriber, rows.c.account_id == account)).first()
+        if own is None:
+            raise Problem(404, f"subscriber {subscriber}: account {account} has none of this id")
+
+
+def _own(connection: Connection, account: str, agreement: str) -> str:
+    """The state of an agreement of the account."""
+    rows = table(Agreement)
+    row = connection.execute(rows.select().where(rows.c.id == agreement, rows.c.account_id == account)).first()
+    if row is None:
+        raise Problem(404, f"agreement {agreement}: account {account} has none of this id")
+    return str(row.state)
+
+
+def _reason(text: str) -> str:
+    if not text:
+        raise Problem(422, "reason: is needed; it is kept with the change")
+    return text[:500]
+
+
+def _amount(text: str, *, signed: bool = False, zero: bool = False) -> int:
+    try:
+        micros = decimal_micros(text.replace(",", "."))
+    except MoneyError as no:
+        raise Problem(422, f"amount: {no}; write it as 12.50") from None
+    if (micros < 0 and not signed) or (micros == 0 and not zero):
+        raise Problem(422, f"amount: {text} is not {'other than' if signed else 'above'} zero")
+    return micros
+
+
+def _told(do: Any) -> Any:
+    try:
+        return do()
+    except BalanceError as no:
+        raise Problem(422 if no.code == "bad_amount" else 409, str(no)) from None
+    except (MoneyError, OverflowError) as no:
+        raise Problem(422, str(no)) from None
+
+
+def _agreed(do: Any) -> Any:
+    try:
+        return do()
+    except (ending.AgreementError, NotSettled) as no:
+        raise Problem(409, str(no)) from None

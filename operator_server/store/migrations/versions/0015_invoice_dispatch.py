@@ -35,7 +35,11 @@ def upgrade() -> None:
     op.create_index("invoice_dispatch_due", "invoice_dispatch", ["state", "due_at"])
     op.create_index("invoice_dispatch_number", "invoice_dispatch", ["invoice_number", "created_at"])
     op.create_index("invoice_dispatch_account", "invoice_dispatch", ["account_id", "id"])
+    op.create_index("account_email", "account", ["email", "id"])
+    op.create_index("account_vat_id", "account", ["vat_id", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("account_vat_id", "account")
+    op.drop_index("account_email", "account")
     op.drop_table("invoice_dispatch")
