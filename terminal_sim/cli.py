@@ -24,6 +24,7 @@ from terminal_sim.card import CardFileError
 from terminal_sim.host import read_host
 from terminal_sim.journal import JournalError
 from terminal_sim.profiles import ProfileError, read_profile, read_profiles
+from terminal_sim.roaming import RoamingError
 from terminal_sim.trust import Identity, Trust, TrustError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A terminal, its user, or a whole fleet of them.")
@@ -44,7 +45,15 @@ def says_errors(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (TrustError, JournalError, ProfileError, ConfigurationError, CardFileError, FileExistsError) as error:
+        except (
+            TrustError,
+            JournalError,
+            ProfileError,
+            ConfigurationError,
+            CardFileError,
+            FileExistsError,
+            RoamingError,
+        ) as error:
             _fail(str(error))
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -234,6 +243,26 @@ def profile(
         out.write_bytes(data + b"\n")
         software = len(configuration.base_software)
         _say(f"{out}: {software} packages, configuration code {configuration.code().hex()}")
+
+
+@app.command()
+@says_errors
+def roam(
+    state: StateOption,
+    network: Annotated[str, typer.Option("--network", help="Address of the base station: https://HOST:PORT.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="Bundle of the network around: its certificates.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Accept what costs something without asking.")] = False,
+    clock: ClockOption = "system",
+) -> None:
+    """Enter another operator's network, and dial there in the codes of home; commands come from the keyboard or a pipe.
+
+    *66# dials a code, 6-5 a place of the menu (6-5 off switches off); codes, new, page, quit.
+
+    Example: tollgate-terminal roam --state my-terminal --network https://localhost:7781 --bundle north-bundle.json
+    """
+    from terminal_sim.roaming_air import roam as enter
+
+    enter(state, network, bundle, _clock(clock), iter(sys.stdin), _say, yes=accept)
 
 
 @fleet_app.callback()
