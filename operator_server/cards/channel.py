@@ -131,13 +131,15 @@ def note_receipt(connection: Connection, vault: KeyVault, card: Any, packet: byt
 def waiting(connection: Connection, route: str, now: datetime, most: int = 100) -> Sequence[Any]:
     """Packets that are due on a route, oldest first; with the card's number, ICCID and carrier."""
     packets, card = table(CardPacketRow), table(Card)
-    return connection.execute(
+    rows = connection.execute(
         select(packets, card.c.msisdn, card.c.iccid, card.c.carrier)
         .join(card, card.c.terminal_id == packets.c.terminal_id)
         .where(packets.c.state == "waiting", packets.c.route == route, packets.c.due_at <= now)
         .order_by(packets.c.id)
         .limit(most)
     ).all()
+    # Ids of one instant have no order, and a card refuses a counter that is lower than one that it has heard.
+    return sorted(rows, key=lambda row: row.counter)
 
 
 def waiting_for(connection: Connection, terminal: str) -> Sequence[Any]:

@@ -7,7 +7,7 @@ desk has to say is queued as packets (:mod:`operator_server.cards.channel`); a l
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -342,16 +342,39 @@ class CardDesk:
         self, connection: Connection, visitor: Visitor, by: d.Grouping, key: str, now: datetime
     ) -> d.ShowGroups | d.ShowMenu:
         """The letters or kinds of the tones that are open to the user; with ``key``, or the newest, a menu of them."""
-        offers = {
-            each.offer.product: each
-            for each in menu_of(connection, self._offers, visitor, now)
-            if each.offer.kind == "tone"
-        }
-        rows = registry.all_tones(connection, offers)
+        found = self.open_tones(connection, visitor, now)
         if by != "new" and not key:
-            return d.ShowGroups([group[:TITLE_CHARACTERS] for group in registry.groups(rows, by)][:100])
-        found = registry.narrowed(rows, by, key)[:MOST_TONES]
-        return self._menu(connection, visitor, [offers[row.id] for row in found])
+            return d.ShowGroups([group[:TITLE_CHARACTERS] for group in self.tone_groups(connection, found, by)][:100])
+        return self._menu(connection, visitor, [offer for _, offer in self.tones_of(connection, found, by, key)])
+
+    def open_tones(self, connection: Connection, visitor: Visitor, now: datetime) -> dict[str, OpenOffer]:
+        """The offers on tones that are open to the user, by product."""
+        offers = menu_of(connection, self._offers, visitor, now)
+        return {each.offer.product: each for each in offers if each.offer.kind == "tone"}
+
+    def tone_groups(self, connection: Connection, found: Mapping[str, OpenOffer], by: d.Grouping) -> list[str]:
+        """The letters or kinds that there are of them."""
+        return registry.groups(registry.all_tones(connection, found), by)
+
+    def tones_of(
+        self, connection: Connection, found: Mapping[str, OpenOffer], by: d.Grouping, key: str
+    ) -> list[tuple[str, OpenOffer]]:
+        """Titles and offers of a letter or kind, or the newest; :data:`MOST_TONES` at most."""
+        rows = registry.narrowed(registry.all_tones(connection, found), by, key)
+        return [(row.title, found[row.id]) for row in rows[:MOST_TONES]]
+
+    def allowed_modes(self, visitor: Visitor, offer: str) -> dict[str, AllowedMode]:
+        """The charging modes of an offer that this user may choose from."""
+        return self._modes(visitor, offer)
+
+    def quote_offer(
+        self, connection: Connection, visitor: Visitor, offer: str, mode: str, now: datetime
+    ) -> d.CardMessage:
+        """A quote for what the user chose elsewhere, for the card's screen. Raises :class:`NotAgreed`."""
+        current = self._offers.current(offer)
+        if current is None:
+            raise NotAgreed("unknown_offer", f"offer {offer} is not in the catalogue")
+        return self.quote(connection, visitor, Request(offer, current.offer.version, mode), now)
 
     def _browse_tones(
         self, connection: Connection, card: Any, visitor: Visitor, opened: channel.Opened, now: datetime
