@@ -362,6 +362,37 @@ def fleet_keys(
 
 @app.command()
 @says_errors
+def call(
+    state: StateOption,
+    caller: Annotated[str, typer.Option("--from", help="Who calls.")],
+    called: Annotated[str, typer.Option("--to", help="The own number that is called, where there are several.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="WAV file for what rings; default: STATE/ring.wav.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Write the file only.")] = False,
+) -> None:
+    """Let the phone with the card in STATE/card.json ring, with the tone that its user bound to the call.
+
+    Example: tollgate-terminal call --state phone --from +491709999999
+    """
+    from signalling.tones.player import play
+    from signalling.tones.sound import render
+    from terminal_sim.card import Card, load_card
+    from terminal_sim.handset import Handset
+
+    # The phone that rings is off the air: nothing is sent, and the card's file stays as it is.
+    handset = Handset(Card(load_card(state / "card.json")).transmit, lambda tpdu: False)
+    tone = handset.incoming_call(caller, called)
+    if tone is None:
+        _say(f"{caller} calls: the phone's own ring; no tone is bound to this call")
+        return
+    path = out or state / "ring.wav"
+    path.write_bytes(render(tone))
+    _say(f"{caller} calls: {tone.title} rings; the sound is in {path}")
+    if not quiet and (trouble := play(path)):
+        _say(trouble)
+
+
+@app.command()
+@says_errors
 def smsc(
     port: Annotated[int, typer.Option(min=0, max=65535, help="SMPP port; 0: any free one.")] = 2775,
     radio_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for phones; 0: any free one.")] = 2776,

@@ -3,7 +3,7 @@
 Keys: arrows move, Enter is OK, Left or Escape goes back, Ctrl-X is the red key, Ctrl-N refuses, Tab asks for help,
 m opens the card's menu, q quits; digits and letters are typed. Words, a line each: ``menu``, ``ok``, ``back``,
 ``red``, ``refuse``, ``help``, ``up``, ``down``, ``choose TEXT``, ``type TEXT``, ``wait``, ``show``, ``pause SECONDS``,
-``quit``.
+``call NUMBER``, ``quit``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import select
 import sys
+import tempfile
 import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from rich.align import Align
@@ -24,6 +26,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from signalling.card.explain import as_text, explain_answer, explain_command
+from signalling.tones.player import play, player
+from signalling.tones.sound import render
 from terminal_sim.handset import Handset, Key, Screen
 
 WIDTH = 34
@@ -120,6 +124,7 @@ class PhoneConsole:
             self._call(self._handset.open_menu)
         elif key in KEYS or key.isprintable():
             self._call(lambda: self._handset.press(KEYS.get(key, key)))
+            self._hear()
         return True
 
     def _word(self, line: str) -> bool:
@@ -138,6 +143,11 @@ class PhoneConsole:
                 self._call(lambda: handset.choose(rest))
             except LookupError as error:
                 self._console.print(str(error), markup=False, highlight=False)
+        elif word == "call":
+            caller, _, called = rest.partition(" ")
+            tone = self._call(lambda: handset.incoming_call(caller, called))
+            rings = tone.title if tone else "the phone's own ring"
+            self._console.print(f"{caller} calls: {rings}", markup=False, highlight=False)
         elif word == "pause":
             time.sleep(min(60.0, float(rest or "1")))
         elif word in WORDS:
@@ -145,7 +155,20 @@ class PhoneConsole:
         elif word and word != "show":
             self._console.print(f"{word!r} is no word here; see --help", markup=False, highlight=False)
         self._settle()
+        self._hear()
         return True
+
+    def _hear(self) -> None:
+        """Play the sample that the phone was given, and say so."""
+        sample, self._handset.played = self._handset.played, None
+        if sample is None:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sample.wav"
+            path.write_bytes(render(sample))
+            trouble = play(path) if player() else "no player on this machine"
+        self.notice = f"{sample.title} is played" + (f": {trouble}" if trouble else "")
+        self._console.print(self.notice, markup=False, highlight=False)
 
     def _settle(self) -> None:
         """Wait until the phone has had something to show for a moment; a script needs the answer to its last word."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 SENTENCES = Path(__file__).parents[1] / "docs" / "requirements.md"
-_SENTENCE = re.compile(r"^- \*\*(S\d+)\*\* (.+)$", re.MULTILINE)
+_SENTENCE = re.compile(r"^- \*\*([A-Z]\d+)\*\* (.+)$", re.MULTILINE)
 
 
 def sentences() -> dict[str, str]:

@@ -32,6 +32,7 @@ from operator_server.cli import (
     tariff,
     terminal,
     token,
+    tone,
     usage,
     user,
     visited,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.add_typer(terminal.app, name="terminal")
 app.add_typer(device.app, name="device")
 app.add_typer(card.app, name="card")
+app.add_typer(tone.app, name="tone")
 app.add_typer(account.app, name="account")
 app.add_typer(charge.app, name="charge")
 app.add_typer(agreement.app, name="agreement")
