@@ -18,12 +18,12 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
 )
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
-from operator_server.store.store import transact
 from operator_server.subscriptions import ending, prices, running, views
 from operator_server.subscriptions.ending import AgreementError
 from operator_server.usage.standing import StandingError, set_payment
@@ -104,7 +104,7 @@ def cancel(agreement: AgreementArgument, as_json: JsonOption = False, config: Co
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        done = transact(operator.engine, lambda c: ending.cancel(c, agreement, settings, now))
+        done = recorded(operator, lambda c: ending.cancel(c, agreement, settings, now))
     if as_json:
         show_json({"agreement": done.agreement, "ends": done.ends_at, "because": done.because})
         return
@@ -122,7 +122,7 @@ def renew(agreement: AgreementArgument, as_json: JsonOption = False, config: Con
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        transact(operator.engine, lambda c: ending.renew(c, agreement, settings, now))
+        recorded(operator, lambda c: ending.renew(c, agreement, settings, now))
     if as_json:
         show_json({"agreement": agreement, "ends": None})
         return
@@ -138,7 +138,7 @@ def withdraw(agreement: AgreementArgument, as_json: JsonOption = False, config: 
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        done = transact(operator.engine, lambda c: ending.withdraw(c, agreement, settings, now))
+        done = recorded(operator, lambda c: ending.withdraw(c, agreement, settings, now))
     net, tax = format_micros(done.net, done.currency), format_micros(done.tax, done.currency)
     if as_json:
         show_json({"agreement": done.agreement, "net": net, "tax": tax, "currency": done.currency,
@@ -161,7 +161,7 @@ def announce(
     """
     with opened(config) as operator:
         now, settings, loaded = operator.clock.now(), operator.settings, load(operator.settings)
-        changes = transact(operator.engine, lambda c: prices.announce(c, loaded, settings, now, dry_run=dry_run))
+        changes = recorded(operator, lambda c: prices.announce(c, loaded, settings, now, dry_run=dry_run))
     if as_json:
         show_json([
             {"agreement": each.agreement, "subscriber": each.subscriber, "product": each.product,
@@ -214,7 +214,7 @@ def limit(
     with opened(config) as operator:
         now, of = operator.clock.now(), currency or operator.settings.operator.currency
         micros = None if none else decimal_micros(amount)
-        transact(operator.engine, lambda c: views.set_limit(c, subscriber, of, micros, now))
+        recorded(operator, lambda c: views.set_limit(c, subscriber, of, micros, now))
     said = "has no limit" if micros is None else f"may spend {format_micros(micros, of)} {of} a month"
     out.print(f"Subscriber {subscriber} {said}.")
 

@@ -19,13 +19,13 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
 )
 from operator_server.store.parties import Account, Subscriber
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 from operator_server.validation.desk import charges
 from signalling.clock import to_micros
 from signalling.ids import new_id
@@ -83,8 +83,8 @@ def top_up(
         now = operator.clock.now()
         until = instant(valid_until, operator.settings.operator.zone, "--valid-until")
         micros, name = decimal_micros(amount), named(id, now)
-        answer = transact(
-            operator.engine,
+        answer = recorded(
+            operator,
             lambda c: money.top_up(c, account, micros, id=name, valid_until=until, reason=reason, now=now),
         )
     _told_money(answer, as_json)
@@ -106,7 +106,7 @@ def adjust(
     with opened(config) as operator:
         now = operator.clock.now()
         micros, name = decimal_micros(amount), named(id, now)
-        answer = transact(operator.engine, lambda c: money.adjust(c, account, micros, id=name, reason=reason, now=now))
+        answer = recorded(operator, lambda c: money.adjust(c, account, micros, id=name, reason=reason, now=now))
     _told_money(answer, as_json)
 
 
@@ -126,7 +126,7 @@ def pay_out(
     with opened(config) as operator:
         now = operator.clock.now()
         micros, name = decimal_micros(amount), named(id, now)
-        answer = transact(operator.engine, lambda c: money.pay_out(c, account, micros, id=name, reason=reason, now=now))
+        answer = recorded(operator, lambda c: money.pay_out(c, account, micros, id=name, reason=reason, now=now))
     _told_money(answer, as_json)
 
 
@@ -150,7 +150,7 @@ def limit(
     """
     with opened(config) as operator:
         now, micros = operator.clock.now(), decimal_micros(amount)
-        transact(operator.engine, lambda c: money.set_limit(c, account, micros, now))
+        recorded(operator, lambda c: money.set_limit(c, account, micros, now))
     told({"account": account, "limit": amount}, as_json, f"Account {account} has a credit limit of {amount}.")
 
 
@@ -213,7 +213,7 @@ def bar(
             kind = _party(connection, party, subscriber)
             return kind, barring.bar(connection, kind, party, reason, now)
 
-        kind, done = transact(operator.engine, do)
+        kind, done = recorded(operator, do)
     out.print(f"{kind.capitalize()} {party} is barred." if done else f"{kind.capitalize()} {party} was barred already.")
 
 
@@ -235,7 +235,7 @@ def unbar(
             kind = _party(connection, party, subscriber)
             return kind, barring.unbar(connection, kind, party, reason, now)
 
-        kind, done = transact(operator.engine, do)
+        kind, done = recorded(operator, do)
     out.print(f"{kind.capitalize()} {party} is not barred." if done else f"{kind.capitalize()} {party} was not barred.")
 
 
@@ -270,8 +270,8 @@ def bucket_add(
         now, zone = operator.clock.now(), operator.settings.operator.zone
         begins, ends = instant(valid_from, zone, "--valid-from"), instant(valid_until, zone, "--valid-until")
         bucket_id = named(id, now)
-        answer = transact(
-            operator.engine,
+        answer = recorded(
+            operator,
             lambda c: buckets.add_bucket(
                 c, account, unit, quantity, id=bucket_id, valid_from=begins, valid_until=ends, priority=priority,
                 name=name, now=now,
@@ -297,8 +297,8 @@ def bucket_adjust(
     with opened(config) as operator:
         now = operator.clock.now()
         name = named(id, now)
-        answer = transact(
-            operator.engine, lambda c: buckets.adjust_bucket(c, bucket_id, quantity, id=name, reason=reason, now=now)
+        answer = recorded(
+            operator, lambda c: buckets.adjust_bucket(c, bucket_id, quantity, id=name, reason=reason, now=now)
         )
     told(answer, as_json, f"Bucket {bucket_id} has {answer['remaining']} left.")
 
@@ -362,8 +362,8 @@ def share_add(
         except ValueError:
             raise CommandError(f"--most: {most!r} is not a number of units") from None
         name = named(id, now)
-        answer = transact(
-            operator.engine,
+        answer = recorded(
+            operator,
             lambda c: buckets.share(c, account, user, id=name, bucket=bucket_id or None, most=allowed, now=now),
         )
     told(answer, as_json, f"{user} may draw on {bucket_id or 'the money'} of account {account} (share {name}).")
@@ -393,7 +393,7 @@ def share_end(id: Annotated[str, typer.Argument(help="Share id.")], config: Conf
     """Let nothing more be drawn by a share."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: buckets.end_share(c, id, now))
+        recorded(operator, lambda c: buckets.end_share(c, id, now))
     out.print(f"Share {id} has ended.")
 
 
@@ -419,8 +419,8 @@ def threshold_add(
     with opened(config) as operator:
         now = operator.clock.now()
         name = named(id, now)
-        answer = transact(
-            operator.engine,
+        answer = recorded(
+            operator,
             lambda c: thresholds.add_threshold(
                 c, account, id=name, sense=sense, value=value, percent=percent, bucket=bucket_id or None, now=now
             ),
@@ -467,5 +467,5 @@ def _shown(row: Any) -> str:
 def threshold_remove(id: Annotated[str, typer.Argument(help="Threshold id.")], config: ConfigOption = CONFIG) -> None:
     """Remove a threshold."""
     with opened(config) as operator:
-        transact(operator.engine, lambda c: thresholds.remove_threshold(c, id))
+        recorded(operator, lambda c: thresholds.remove_threshold(c, id))
     out.print(f"Threshold {id} is removed.")

@@ -26,12 +26,12 @@ from operator_server.cli.common import (
     fail,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
 )
 from operator_server.parties import PartyError
-from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
 app = typer.Typer(help="Bill runs: make the invoices of a period, control, approve and finalise them.")
@@ -91,6 +91,7 @@ def _run(config: Path, period: str, until: str, as_json: bool, **how: Any) -> No
             today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
             end = end or until_instant(today.isoformat(), zone)
             period = period or period_of(end - timedelta(microseconds=1), zone)
+        recorded(operator, lambda c: None)
         task = progress.add_task("Billing", total=None)
         report = run_bills(
             operator.engine,
@@ -201,7 +202,7 @@ def approve(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CO
     """
     with opened(config) as operator:
         actor, now = by or cli_actor(), operator.clock.now()
-        made = transact(operator.engine, lambda c: approval.approve(c, period, actor, now))
+        made = recorded(operator, lambda c: approval.approve(c, period, actor, now))
     out.print(f"{made.invoices} drafts of {period} are approved by {actor}; `tollgate bill finalise {period}` is next.")
 
 
@@ -236,7 +237,7 @@ def discard(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CO
     """
     with opened(config) as operator:
         actor, now = by or cli_actor(), operator.clock.now()
-        count = transact(operator.engine, lambda c: approval.discard(c, period, actor, now))
+        count = recorded(operator, lambda c: approval.discard(c, period, actor, now))
     out.print(f"{count} drafts of {period} are thrown away; `tollgate bill run {period}` makes bills anew.")
 
 
@@ -249,7 +250,7 @@ def lock(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CONFI
     """
     with opened(config) as operator:
         actor, now, settings = by or cli_actor(), operator.clock.now(), operator.settings.operator
-        end = transact(operator.engine, lambda c: approval.lock_period(c, period, settings, actor, now))
+        end = recorded(operator, lambda c: approval.lock_period(c, period, settings, actor, now))
     out.print(f"{period} is locked: what comes late takes effect from {end:%Y-%m-%d %H:%M} UTC on.")
 
 
@@ -262,7 +263,7 @@ def unlock(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CON
     """
     with opened(config) as operator:
         actor, now = by or cli_actor(), operator.clock.now()
-        transact(operator.engine, lambda c: approval.unlock_period(c, period, actor, now))
+        recorded(operator, lambda c: approval.unlock_period(c, period, actor, now))
     out.print(f"{period} is open again.")
 
 
@@ -293,7 +294,7 @@ def cycle(
     change = Billing(day, zone, tax_country, tax_status, tax_reason, minimum, closed)
     with opened(config) as operator:
         now = operator.clock.now()
-        row = transact(operator.engine, lambda c: set_billing(c, account, change, cli_actor(), now))
+        row = recorded(operator, lambda c: set_billing(c, account, change, cli_actor(), now))
         own = operator.settings.operator
     shown = dict(row._mapping)
     if as_json:
@@ -332,7 +333,7 @@ def commit(
             tax_category,
             until_instant(until, own.zone) if until else None,
         )
-        made = transact(operator.engine, lambda c: add_commitment(c, new, own, now))
+        made = recorded(operator, lambda c: add_commitment(c, new, own, now))
     out.print(f"Commitment {made}: {amount} {new.currency} a cycle from {new.starts_at:%Y-%m-%d %H:%M} UTC on.")
 
 
@@ -376,5 +377,5 @@ def end(
     """
     with opened(config) as operator:
         at = until_instant(day, operator.settings.operator.zone) if day else operator.clock.now()
-        transact(operator.engine, lambda c: end_commitment(c, commitment, at))
+        recorded(operator, lambda c: end_commitment(c, commitment, at))
     out.print(f"Commitment {commitment} ends at {at:%Y-%m-%d %H:%M} UTC.")

@@ -19,6 +19,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
@@ -29,7 +30,6 @@ from operator_server.parties import PartyError
 from operator_server.store.cards import Card, CardMaster
 from operator_server.store.parties import Binding, TerminalSession
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 from signalling.card.keys import Personalisation
 from signalling.card.tlv import CardError
 
@@ -55,7 +55,7 @@ def add(
     with opened(config) as operator:
         new = NewCard(terminal, iccid, msisdn, subscriber, imsi, language or operator.settings.operator.language, label)
         now = operator.clock.now()
-        transact(operator.engine, lambda c: add_card(c, operator.vault, new, now))
+        recorded(operator, lambda c: add_card(c, operator.vault, new, now))
         out.print(f"{terminal} is the card {iccid}. `tollgate card keys {terminal} --out FILE` writes a simulated one.")
 
 
@@ -206,7 +206,7 @@ def new_master(config: ConfigOption = CONFIG) -> None:
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        number = transact(operator.engine, lambda c: _made(c, operator.vault, now))
+        number = recorded(operator, lambda c: _made(c, operator.vault, now))
         out.print(f"Master key {number} is kept sealed.")
 
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, opened, out, says_errors, show_json, show_table
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    opened,
+    out,
+    recorded,
+    says_errors,
+    show_json,
+    show_table,
+)
 from operator_server.cli.payment import By, day
 from operator_server.receivables.books import ReceivablesError
 from operator_server.receivables.collecting import NewMandate, add_mandate, find_mandates, revoke_mandate
@@ -17,7 +27,6 @@ from operator_server.receivables.write_offs import (
     find_write_offs,
     refuse_write_off,
 )
-from operator_server.store.store import transact
 from signalling.money import format_micros
 
 mandates = typer.Typer(no_args_is_help=True, help="SEPA direct-debit mandates.")
@@ -54,7 +63,7 @@ def add(
     with opened(config) as operator:
         now = operator.clock.now()
         new = NewMandate(mandate, account, iban, day(signed_on, "--signed-on"), bic, holder)
-        transact(operator.engine, lambda c: add_mandate(c, operator.settings, new, now))
+        recorded(operator, lambda c: add_mandate(c, operator.settings, new, now))
     out.print(f"Mandate {mandate} of account {account} is kept.")
 
 
@@ -66,7 +75,7 @@ def revoke(
     """Collect nothing by a mandate any more."""
     with opened(config) as operator:
         now = operator.clock.now()
-        was = transact(operator.engine, lambda c: revoke_mandate(c, operator.settings, mandate, now))
+        was = recorded(operator, lambda c: revoke_mandate(c, operator.settings, mandate, now))
     out.print(f"Mandate {mandate} is revoked." if was else f"Mandate {mandate} was revoked before.")
 
 
@@ -102,9 +111,7 @@ def hold(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(
-            operator.engine, lambda c: place_hold(c, operator.settings, number, now, line=line, reason=reason, by=by)
-        )
+        recorded(operator, lambda c: place_hold(c, operator.settings, number, now, line=line, reason=reason, by=by))
     out.print(f"{number}{f', line {line},' if line else ''} is held.")
 
 
@@ -114,7 +121,7 @@ def release(number: Number, line: Line = "", by: By = "", config: ConfigOption =
     """End a dispute; what is due is demanded again."""
     with opened(config) as operator:
         now = operator.clock.now()
-        was = transact(operator.engine, lambda c: release_hold(c, operator.settings, number, now, line=line, by=by))
+        was = recorded(operator, lambda c: release_hold(c, operator.settings, number, now, line=line, by=by))
     out.print(f"{number} is released." if was else f"{number} was not held.")
 
 
@@ -149,7 +156,7 @@ def ask(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        id = transact(operator.engine, lambda c: ask_write_off(c, operator.settings, number, now, reason=reason, by=by))
+        id = recorded(operator, lambda c: ask_write_off(c, operator.settings, number, now, reason=reason, by=by))
     out.print(f"Write-off {id} of {number} waits for approval.")
 
 
@@ -163,7 +170,7 @@ def approve(
     """Approve a write-off: what is left of the debt becomes bad debt."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: approve_write_off(c, operator.settings, id, now, by=by))
+        recorded(operator, lambda c: approve_write_off(c, operator.settings, id, now, by=by))
     out.print(f"Write-off {id} is approved.")
 
 
@@ -177,7 +184,7 @@ def refuse(
     """Refuse a write-off: the debt stays."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: refuse_write_off(c, operator.settings, id, now, by=by))
+        recorded(operator, lambda c: refuse_write_off(c, operator.settings, id, now, by=by))
     out.print(f"Write-off {id} is refused.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection
 
-from operator_server.audit import audited, cli_actor
+from operator_server.audit import audited, cli_actor, entries
 from operator_server.context import Operator, open_operator
 from operator_server.delivery.signing import SigningKeyError
 from operator_server.delivery.vault import VaultError
@@ -32,6 +33,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CONFIG = Path("configs")
+
+_command: ContextVar[tuple[str, dict[str, Any]]] = ContextVar("command", default=("command", {}))
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -66,6 +69,7 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @wraps(command)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            _command.set((f"{command.__module__.rpartition('.')[2]}.{command.__name__}", kwargs))
             try:
                 return command(*args, **kwargs)
             except told as error:
@@ -98,6 +102,38 @@ def changed(operator: Operator, action: str, reference: str, operation: Callable
         return result
 
     return transact(operator.engine, change)
+
+
+def recorded(operator: Operator, operation: Callable[[Connection], T]) -> T:
+    """Run a change and write into the audit trail, in its transaction, which command made it, with what arguments.
+
+    A change that writes an entry itself gets no second one, nor does one that is only tried (``--dry-run``).
+    """
+    name, given = _command.get()
+    now = operator.clock.now()
+
+    def change(connection: Connection) -> T:
+        before = _last_entry(connection)
+        result = operation(connection)
+        if not given.get("dry_run") and _last_entry(connection) == before:
+            told = {
+                key: value if isinstance(value, str | int) else str(value)
+                for key, value in given.items()
+                if key not in _NOT_TOLD and value is not None
+            }
+            about = next(iter(told.values()), "")
+            audited(connection, cli_actor(), name, f"{name.partition('.')[0]}/{about}", None, told, now)
+        return result
+
+    return transact(operator.engine, change)
+
+
+def _last_entry(connection: Connection) -> int | None:
+    return next((row.id for row in entries(connection, most=1)), None)
+
+
+_NOT_TOLD = frozenset({"config", "as_json", "yes", "iban", "secret_file"})
+"""Arguments that are not of the change, or that are not to be kept for ever."""
 
 
 def show_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
@@ -30,7 +31,6 @@ from operator_server.receivables.credit_notes import (
     load_credit_note,
     make_credit_note,
 )
-from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Credit notes: whole invoices, lines or parts of lines taken back.")
@@ -60,7 +60,7 @@ def create(
     with opened(config) as operator:
         now = operator.clock.now()
         request = CreditRequest(invoice, lines, reason, by, id)
-        note = transact(operator.engine, lambda c: make_credit_note(c, operator.settings, request, now))
+        note = recorded(operator, lambda c: make_credit_note(c, operator.settings, request, now))
     if as_json:
         show_json(to_data(note))
         return

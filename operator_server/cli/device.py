@@ -16,6 +16,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
@@ -45,7 +46,6 @@ from operator_server.snmp.registry import (
 from operator_server.store.devices import Device, DeviceCredential
 from operator_server.store.parties import Binding, TerminalSession
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="Devices that speak SNMP, polled as terminals.")
 credentials = typer.Typer(no_args_is_help=True, help="What opens devices; kept sealed, never shown.")
@@ -83,7 +83,7 @@ def add_credential(
         credential = Community(secrets[0])
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: store_credential(c, operator.vault, name, credential, now, replace=replace))
+        recorded(operator, lambda c: store_credential(c, operator.vault, name, credential, now, replace=replace))
         out.print(f"Credential {name} is kept ({credential.version}).")
         if not user:
             out.print("A community travels in clear text; prefer SNMPv3 where the device has it.")
@@ -126,7 +126,7 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = CONFIG)
 def remove(name: Annotated[str, typer.Argument(help="Name.")], config: ConfigOption = CONFIG) -> None:
     """Forget a credential that no device uses."""
     with opened(config) as operator:
-        transact(operator.engine, lambda c: remove_credential(c, name))
+        recorded(operator, lambda c: remove_credential(c, name))
         out.print(f"Credential {name} is forgotten.")
 
 
@@ -167,7 +167,7 @@ def add(
             label,
         )
         now = operator.clock.now()
-        transact(operator.engine, lambda c: add_device(c, new, now))
+        recorded(operator, lambda c: add_device(c, new, now))
         out.print(f"{terminal} is a device at {host}:{port}. `tollgate serve` polls it; see `tollgate device show`.")
 
 
@@ -204,7 +204,7 @@ def change(
     wanted = Change(host, port, credential, subscriber, counters, contact, language, poll_seconds, same_device)
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: change_device(c, terminal, wanted, now))
+        recorded(operator, lambda c: change_device(c, terminal, wanted, now))
         out.print(f"{terminal} is changed. See `tollgate device show {terminal}`.")
 
 
@@ -222,7 +222,7 @@ def invite(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config
             require_device(connection, terminal)
             return invite_user(connection, operator, terminal, now)
 
-        message = transact(operator.engine, send)
+        message = recorded(operator, send)
         out.print(f"Message {message} waits for the role worker to send it.")
 
 
@@ -348,7 +348,7 @@ def pause(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config:
     """Stop polling a device; it stays known."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: pause_device(c, terminal, now, paused=True))
+        recorded(operator, lambda c: pause_device(c, terminal, now, paused=True))
         out.print(f"{terminal} is not polled any more. `tollgate device resume {terminal}` goes on.")
 
 
@@ -358,5 +358,5 @@ def resume(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config
     """Poll a device again."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: pause_device(c, terminal, now, paused=False))
+        recorded(operator, lambda c: pause_device(c, terminal, now, paused=False))
         out.print(f"{terminal} is polled again.")

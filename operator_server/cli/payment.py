@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
@@ -37,7 +38,6 @@ from operator_server.receivables.payments import (
 from operator_server.receivables.statements import Imported, import_statements
 from operator_server.store.receivables import ReceivableItem
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 from signalling.money import Money, MoneyError, format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Payments and what is open.")
@@ -68,7 +68,7 @@ def items(
     item = table(ReceivableItem)
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: take_in_invoices(c, operator.settings, now))
+        recorded(operator, lambda c: take_in_invoices(c, operator.settings, now))
         with operator.engine.connect() as connection:
             if account:
                 find_account(connection, account)
@@ -133,7 +133,7 @@ def add(
             )  # fmt: skip
             return add_payment(connection, operator.settings, new, now), used
 
-        taken, used = transact(operator.engine, take)
+        taken, used = recorded(operator, take)
     _say(taken, used, as_json)
 
 
@@ -166,8 +166,8 @@ def import_(
         def take(file: Path) -> Imported:
             content, now = file.read_bytes(), operator.clock.now()
             try:
-                return transact(
-                    operator.engine, lambda c: import_statements(c, operator.settings, content, now, file=file.name)
+                return recorded(
+                    operator, lambda c: import_statements(c, operator.settings, content, now, file=file.name)
                 )
             except StatementError as error:
                 raise CommandError(f"{file}: {error}; nothing of it is taken") from None
@@ -242,8 +242,8 @@ def assign(
     """Give a payment that stands in suspense to an account."""
     with opened(config) as operator:
         now = operator.clock.now()
-        taken, row = transact(
-            operator.engine,
+        taken, row = recorded(
+            operator,
             lambda c: (
                 assign_payment(c, operator.settings, payment, account, now, named=tuple(reference or ()), by=by),
                 find_account(c, account),
@@ -265,7 +265,7 @@ def return_(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        numbers = transact(operator.engine, lambda c: return_payment(c, operator.settings, payment, now, reason=reason))
+        numbers = recorded(operator, lambda c: return_payment(c, operator.settings, payment, now, reason=reason))
     out.print(f"Open again: {', '.join(numbers)}." if numbers else "Nothing changes.")
 
 
@@ -290,7 +290,7 @@ def refund(
             refund_credit(connection, operator.settings, account, money, now, id=id, reason=reason)
             return money
 
-        money = transact(operator.engine, pay)
+        money = recorded(operator, pay)
     out.print(f"{money} are paid out to account {account}.")
 
 
@@ -308,7 +308,7 @@ def collect_(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        made = transact(operator.engine, lambda c: collect(c, operator.settings, day(on, "--on"), now))
+        made = recorded(operator, lambda c: collect(c, operator.settings, day(on, "--on"), now))
     if made.id is not None:
         write_atomically(file, made.document, mode=0o600)
     if as_json:
@@ -349,5 +349,5 @@ def cancel(
     """Free the debts of a direct-debit file that was never handed to the bank."""
     with opened(config) as operator:
         now: datetime = operator.clock.now()
-        count = transact(operator.engine, lambda c: cancel_collection(c, operator.settings, collection, now))
+        count = recorded(operator, lambda c: cancel_collection(c, operator.settings, collection, now))
     out.print(f"{count} debts can be collected again.")

@@ -16,6 +16,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    recorded,
     says_errors,
     show_json,
     show_table,
@@ -26,7 +27,6 @@ from operator_server.delivery.repository import RepositoryError
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.store.dealings import Release
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="Published releases.")
 
@@ -55,6 +55,7 @@ def publish(
         [row] = publishing.publish(
             operator.engine, operator.repository, operator.vault, [package], operator.clock.now()
         )
+        recorded(operator, lambda c: None)
         out.print(
             f"{name} {version} is published as {row.target}: {row.length} bytes, {'sealed' if row.sealed else 'open'}."
         )
@@ -116,5 +117,5 @@ def revoke(
     """Withdraw a release: it is offered no more, and terminals that have it are told at their next logon."""
     with opened(config) as operator:
         now = operator.clock.now()
-        transact(operator.engine, lambda c: publishing.withdraw(c, product, version, reason, now))
+        recorded(operator, lambda c: publishing.withdraw(c, product, version, reason, now))
         out.print(f"{product} {version} is revoked.")
