@@ -1,14 +1,15 @@
 """A short message centre for tests and trials: SMPP 3.4 for one or more servers, a line protocol for simulated phones.
 
 It listens on the loopback alone. Messages for a phone that is not attached wait for it, and what a phone sends waits
-for a server that is bound to receive. It can lose, repeat and refuse on demand, as networks do.
+for a server that is bound to receive, and comes again until one has acknowledged it. It can lose, repeat and refuse on
+demand, as networks do.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from smpplib import consts, smpp
@@ -23,6 +24,7 @@ from signalling.clock import Clock
 
 LARGEST_PDU = 4096
 MOST_WAITING = 1000
+AGAIN_SECONDS = 0.5
 _RECEIVES = ("bind_receiver", "bind_transceiver")
 _UDHI = 0x40
 
@@ -99,6 +101,15 @@ class Centre:
         else:
             server.bring(number, submit)
 
+    def not_taken(self, messages: Iterable[tuple[str, sms.Submit]]) -> None:
+        """Messages that a server did not acknowledge come again, before those that came since."""
+        self._held.extendleft(reversed(list(messages)))
+        self._reactor.callLater(AGAIN_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        for server in self.servers:
+            self.bound(server)
+
     def bound(self, server: ServerSide) -> None:
         """A server can receive; what was kept goes to it."""
         while server.receives and self._held:
@@ -114,6 +125,7 @@ class ServerSide(Protocol):
         self._centre = centre
         self._buffer = b""
         self._bound = ""
+        self._unanswered: dict[int, tuple[str, sms.Submit]] = {}
 
     @property
     def receives(self) -> bool:
@@ -126,6 +138,8 @@ class ServerSide(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self in self._centre.servers:
             self._centre.servers.remove(self)
+        if self._unanswered:
+            self._centre.not_taken(self._unanswered.values())
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
@@ -154,6 +168,10 @@ class ServerSide(Protocol):
             self._bound = ""
         elif pdu.command == "submit_sm":
             self._submit(pdu)
+        elif pdu.command == "deliver_sm_resp":
+            message = self._unanswered.pop(pdu.sequence, None)
+            if message is not None and pdu.status != consts.SMPP_ESME_ROK:
+                self._centre.not_taken([message])
 
     def _bind(self, pdu: Any) -> None:
         if not self._centre.knows(_text(pdu.password)):
@@ -195,6 +213,7 @@ class ServerSide(Protocol):
             data_coding=submit.dcs,
             short_message=submit.content.encode(),
         )
+        self._unanswered[pdu.sequence] = number, submit
         self.transport.write(pdu.generate())
 
     def _answer(self, command: str, to: Any, *, status: int = 0, **fields: Any) -> None:

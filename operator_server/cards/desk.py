@@ -18,6 +18,7 @@ from charging.agreements import AllowedMode, NotAgreed
 from charging.modes import mode_kind
 from charging.price_text import locale_of, money_text
 from operator_server.cards import channel
+from operator_server.cards.calendar import due_by_calendar
 from operator_server.cards.evidence import CardProof
 from operator_server.cards.registry import keys_of
 from operator_server.cards.texts import reason_text, text
@@ -160,7 +161,7 @@ class CardDesk:
         return len(rows)
 
     def inquire_due(self, connection: Connection, now: datetime) -> int:
-        """Ask the cards that an order or the interval makes due, and that are not being asked; how many."""
+        """Ask the cards that an order, a plan or the interval makes due, and that are not being asked; how many."""
         card, session, order = table(Card), table(TerminalSession), table(InterrogationOrder)
         answer_by = now - timedelta(minutes=10)
         free = card.c.inquired_at.is_(None) | (card.c.inquired == "") | (card.c.inquired_at < answer_by)
@@ -171,6 +172,8 @@ class CardDesk:
             .limit(200)
         ).scalars()
         wanted = dict.fromkeys(ordered, "manual")
+        for terminal in due_by_calendar(connection, free, now):
+            wanted.setdefault(terminal, "calendar")
         due = connection.execute(
             select(card.c.terminal_id)
             .join(session, session.c.terminal_id == card.c.terminal_id)
