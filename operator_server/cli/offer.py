@@ -11,6 +11,7 @@ from offers.memory import OfferMemory
 from offers.rejections import hidden_products
 from offers.selection import explain
 from operator_server.audit import cli_actor
+from operator_server.cli import offer_changes
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -35,6 +36,7 @@ from operator_server.store.rows import table
 from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="The offer catalogue, and who is offered what.")
+offer_changes.add_to(app)
 rejections = typer.Typer(no_args_is_help=True, help="Rejected offers.")
 
 

@@ -18,6 +18,7 @@ from charging.tariffs.csv_import.writing import write_tariffs
 from charging.tariffs.explain import Explanation, explain
 from charging.tariffs.headline import headline
 from charging.tariffs.simulate import Bill, Simulation, simulate
+from operator_server.audit import cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -31,7 +32,9 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.counting.tariffs import TariffVersions
+from operator_server.offering.tariff_publishing import TariffFileError, publish_tariff
 from operator_server.settings import load_settings
+from operator_server.store.store import transact
 from operator_server.usage.history import ChargedUse, UnknownUse, find_use, histories
 from signalling.money import format_micros
 
@@ -165,6 +168,29 @@ def simulate_(
         _print_simulation(simulation, tariff, on, limit)
     if simulation.unrated:
         raise fail(f"{len(simulation.unrated)} agreement(s) cannot be rated by {version.version_id}; left out above")
+
+
+@app.command("publish")
+@says_errors(TariffFileError)
+def publish(
+    file: Annotated[Path, typer.Argument(help="Tariff file with all its versions.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Put a tariff file in force, in place of the one of the same id; running servers take it over.
+
+    Versions in force stay as they are; new ones begin at a time to come. All offers are checked before.
+
+    Example: tollgate tariff publish voice.toml
+    """
+    source = file.read_text(encoding="utf-8")
+    with opened(config) as operator:
+        now = operator.clock.now()
+        made = transact(operator.engine, lambda c: publish_tariff(c, operator.settings, source, now, actor=cli_actor()))
+    if as_json:
+        show_json([_facts(made, version) for version in made.versions])
+    else:
+        out.print(f"{made.tariff_id} is published with {len(made.versions)} version(s).")
 
 
 @app.command("import-csv")

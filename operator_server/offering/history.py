@@ -114,7 +114,7 @@ def source_of_content(content: dict[str, Any]) -> str:
 def _pruned(table: dict[str, Any]) -> dict[str, Any]:
     """Without what says nothing."""
     kept = {key: _pruned(value) if isinstance(value, dict) else value for key, value in table.items()}
-    return {key: value for key, value in kept.items() if value not in ({}, [], None)}
+    return {key: value for key, value in kept.items() if value not in ({}, [], None, "")}
 
 
 _MODE_KEYS = (

@@ -92,7 +92,7 @@ def test_a_version_is_read_by_people(site: Site) -> None:
 
 def test_a_cost_is_explained_step_by_step(site: Site) -> None:
     client = site.logged_on("support")
-    page = get(client, "/console/tariffs/games/explain?quantity=5&before=8&at=2026-11-02T10:00")
+    page = get(client, "/console/tariffs/games/explain?quantity=5&used=8&at=2026-11-02T10:00")
     assert "after 8 units" in page
     assert "0.15 EUR" in page
     page = get(client, "/console/tariffs/games/explain?quantity=5&at=2026-12-02T10:00")

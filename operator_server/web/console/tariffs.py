@@ -129,7 +129,7 @@ def version(call: Call, tariff: TariffId, v: VersionId) -> View:
 
 @section.page("/{tariff}/explain", needs="tariffs.read")
 def explained(
-    call: Call, tariff: TariffId, quantity: Text = "", at: Text = "", destination: Text = "", before: Text = ""
+    call: Call, tariff: TariffId, quantity: Text = "", at: Text = "", destination: Text = "", used: Text = ""
 ) -> View:
     """A cost, step by step."""
     _, found = _found(call, tariff)
@@ -138,10 +138,10 @@ def explained(
     cost = None
     when = at or local_text(call.now, zone)
     if quantity:
-        cost = _cost(call, found, quantity, when, destination, before, errors)
+        cost = _cost(call, found, quantity, when, destination, used, errors)
     return show(
         "tariffs_explain.html", 422 if errors else 200, tariff=tariff, unit=found.versions[-1].unit, quantity=quantity,
-        at=when, destination=destination, before=before, errors=errors, cost=cost, steps=steps_of(cost) if cost else [],
+        at=when, destination=destination, used=used, errors=errors, cost=cost, steps=steps_of(cost) if cost else [],
         destinations=any("destination" in each.content for each in found.versions),
     )  # fmt: skip
 
@@ -323,10 +323,10 @@ def _found(call: Call, tariff: str) -> tuple[Loaded, Tariff]:
 
 
 def _cost(
-    call: Call, tariff: Tariff, quantity: str, at: str, destination: str, before: str, errors: dict[str, str]
+    call: Call, tariff: Tariff, quantity: str, at: str, destination: str, used: str, errors: dict[str, str]
 ) -> Any:
     units = {}
-    for key, text in (("quantity", quantity), ("before", before or "0")):
+    for key, text in (("quantity", quantity), ("used", used or "0")):
         if text.isascii() and text.isdigit() and int(text) <= MOST_UNITS:
             units[key] = int(text)
         else:
@@ -340,7 +340,7 @@ def _cost(
         assert loaded is not None
         held = loaded.tariffs.at(tariff.tariff_id, used_at)
         if not errors:
-            return cost_of(held, units["quantity"], used_at, destination.lstrip("+"), units["before"])
+            return cost_of(held, units["quantity"], used_at, destination.lstrip("+"), units["used"])
     except RatingError as no:
         errors["quantity"] = str(no)
     except (ValueError, TariffError) as no:
