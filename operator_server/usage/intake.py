@@ -163,11 +163,16 @@ class Importer:
         fresh = self._fresh(connection, lines, outcome)
         self._learn(connection, [record for _, record in fresh])
         placed = [each for line, record in fresh if (each := self._place(line, record, now, outcome)) is not None]
+        units = Units(connection, now)
+        users = {(each.customer.subscriber, each.customer.account) for each in placed}
+        units.expect(users)
+        # Live use locks its account before agreements and buckets; who comes in another order might wait for ever.
+        lock(connection, [user[1] for user in users if units.has(user)])
         wanted = {each.agreement: (each.customer, each.tariff, each.version) for each in placed}
         keep_agreements(
             connection, wanted, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now
         )  # fmt: skip
-        _Batch(connection, placed, self._tax_rates, now).write(outcome)
+        _Batch(connection, placed, units, self._tax_rates, now).write(outcome)
         if outcome.taken:
             record_event(
                 connection, now, "usage_imported", reference=reference, taken=outcome.taken, late=outcome.late
@@ -236,18 +241,19 @@ class _Batch:
     """Records rated in their order within one transaction, and what is written for them."""
 
     def __init__(
-        self, connection: Connection, placed: Sequence[_Placed], tax_rates: Mapping[str, int], now: datetime
+        self,
+        connection: Connection,
+        placed: Sequence[_Placed],
+        units: Units,
+        tax_rates: Mapping[str, int],
+        now: datetime,
     ) -> None:
         self._connection = connection
         self._placed = placed
         self._tax_rates = tax_rates
         self._now = now
         self._billed_until = billed_until(connection)
-        self._units = Units(connection, now)
-        users = {(each.customer.subscriber, each.customer.account) for each in placed}
-        self._units.expect(users)
-        # Live use locks its account before buckets and agreements; who comes in another order might wait for ever.
-        lock(connection, [user[1] for user in users if self._units.has(user)])
+        self._units = units
         self._carried = self._read_states()
         self._payments = payments(connection, {each.agreement for each in placed})
 
