@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from sqlalchemy import Connection
 
+from charging.modes import mode_kind
+from charging.subscriptions import day_of, midnight
 from operator_server.balances import barring, money
 from operator_server.balances.once import BalanceError
 from operator_server.counting.tariffs import TariffVersions
@@ -71,6 +74,7 @@ def account(call: Call, account: Identifier) -> View:
             used.append((each.unit, sum(each.quantities), chart))
     return show(
         "accounts_one.html", shown=data.account_shown(call.connection, row, now), account=row, now=now, used=used,
+        today=now.astimezone(call.operator.settings.operator.zone).date(),
         agreements=agreements, once=fresh, days=data.CHART_DAYS,
     )  # fmt: skip
 
@@ -222,8 +226,10 @@ def agreement(call: Call, account: Identifier, agreement: Identifier) -> View:
     """An agreement and its life."""
     row = _row(call, account)
     _own(call.connection, account, agreement)
+    shown = views.agreement(call.connection, agreement)
     return show(
-        "accounts_agreement.html", account=row, agreement=views.agreement(call.connection, agreement),
+        "accounts_agreement.html", withdrawable=_withdrawable(call, shown["agreed"]),
+        once_paid=mode_kind(shown["kind"]).once, account=row, agreement=shown,
         evidence=evidence_of(call.connection, call.operator, agreement), now=call.now, once=fresh,
     )  # fmt: skip
 
@@ -280,6 +286,13 @@ def withdraw(call: Call, account: Identifier, agreement: Identifier) -> Moved:
         return moved(_url(account, agreement), f"It is withdrawn; {net} net are taken back.")
 
     return once(call, operation)
+
+
+def _withdrawable(call: Call, agreed: datetime) -> datetime | None:
+    """Until when the agreement can be withdrawn; ``None`` where that is over or never was."""
+    days, zone = call.operator.settings.negotiation.withdrawal_days, call.operator.settings.operator.zone
+    last = midnight(day_of(agreed, zone) + timedelta(days=days + 1), zone)
+    return last if days and call.now < last else None
 
 
 def _url(account: str, agreement: str = "") -> str:

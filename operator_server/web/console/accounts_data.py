@@ -18,6 +18,7 @@ from operator_server.balances.buckets import buckets_of
 from operator_server.balances.money import credits_of
 from operator_server.balances.thresholds import thresholds_of
 from operator_server.counting.tariffs import TariffVersions
+from operator_server.receivables.books import decode
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.dealings import Rejection
 from operator_server.store.dispatch import InvoiceDispatch
@@ -86,11 +87,23 @@ class AccountShown:
     thresholds: Sequence[Row[Any]]
     subscribers: Sequence[Using]
     barrings: Sequence[Row[Any]]
-    items: Sequence[Row[Any]]
+    items: Sequence[Item]
     invoices: Sequence[Row[Any]]
     rejections: Sequence[Row[Any]]
     messages: Sequence[Message]
     barred: Row[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that is open: ``left`` micros, below zero for a credit."""
+
+    kind: str
+    number: str
+    due: date
+    left: int
+    currency: str
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +136,7 @@ def account_row(connection: Connection, account: str) -> Row[Any] | None:
 def account_shown(connection: Connection, row: Row[Any], now: datetime) -> AccountShown:
     """All that the page of an account shows."""
     account = row.id
-    barring, item, invoice, rejection = table(Barring), table(ReceivableItem), table(InvoiceRow), table(Rejection)
+    barring, invoice, rejection = table(Barring), table(InvoiceRow), table(Rejection)
     subscribers = connection.execute(
         select(_subscriber).where(_subscriber.c.account_id == account).order_by(_subscriber.c.id).limit(100)
     ).all()
@@ -143,9 +156,7 @@ def account_shown(connection: Connection, row: Row[Any], now: datetime) -> Accou
         barred=next(
             (each for each in barrings if each.party == "account" and each.lifted_at is None), None
         ),
-        items=connection.execute(
-            select(item).where(item.c.account_id == account, item.c.open != 0).order_by(item.c.due_at).limit(100)
-        ).all(),
+        items=[*_untaken(connection, account), *_items(connection, account)],
         invoices=connection.execute(
             select(*(column for column in invoice.c if column.name != "document"))
             .where(invoice.c.account_id == account)
@@ -160,6 +171,27 @@ def account_shown(connection: Connection, row: Row[Any], now: datetime) -> Accou
         ).all(),
         messages=_messages(connection, account, names, {name for each in terminals.values() for name in each}),
     )  # fmt: skip
+
+
+def _items(connection: Connection, account: str) -> list[Item]:
+    item = table(ReceivableItem)
+    rows = connection.execute(
+        select(item).where(item.c.account_id == account, item.c.open != 0).order_by(item.c.due_at).limit(100)
+    )
+    return [Item(row.kind, row.number, row.due_at.date(), row.open, row.currency, row.level) for row in rows]
+
+
+def _untaken(connection: Connection, account: str) -> list[Item]:
+    """Invoices that receivables have not taken in yet: all of them is open."""
+    item, invoice = table(ReceivableItem), table(InvoiceRow)
+    taken = select(item.c.number).where(item.c.account_id == account, item.c.kind == "invoice")
+    rows = connection.execute(
+        select(invoice.c.number, invoice.c.total, invoice.c.currency, invoice.c.document)
+        .where(invoice.c.account_id == account, invoice.c.total > 0, invoice.c.number.not_in(taken))
+        .order_by(invoice.c.id)
+        .limit(100)
+    )
+    return [Item("invoice", row.number, decode(row.document).due_date, row.total, row.currency) for row in rows]
 
 
 def _terminals(connection: Connection, subscribers: Sequence[str]) -> dict[str, list[str]]:
