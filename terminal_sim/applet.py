@@ -54,6 +54,21 @@ WORDS = {
     "ring": "Ring with it for", "all": "All calls", "caller": "A caller", "group": "A group", "own": "My number",
     "number": "Number:", "numbers": "Numbers, # between:", "remove": "Remove", "bound": "{0} rings.",
 }  # fmt: skip
+GERMAN = {
+    "menu": "Dienste", "offers": "Angebote", "again": "Angebote holen", "wait": "Bitte warten",
+    "none": "Keine Angebote", "more": "Weiter", "before": "Zurück", "later": "Später", "reject": "Kein Interesse",
+    "rejected": "Wird nicht mehr gezeigt", "ok": "OK", "confirm": "Einverstanden?", "yes": "Ja", "no": "Nein",
+    "limit": "Grenze setzen", "how_much": "Grenze in {0}:",
+    "not_sent": "Nachricht nicht gesendet. Bitte später noch einmal.", "bad_limit": "Bitte einen Betrag wie 5,00",
+    "help": "Ein Angebot wählen zeigt den Preis. Kein Interesse verbirgt es, Später behält es.",
+    "tones": "Töne", "letter": "Nach Buchstaben", "kind": "Nach Art", "new": "Neue", "mine": "Meine Töne",
+    "listen": "Anhören", "full": "Kein Platz frei. Ersetzen:", "keep_all": "Alle behalten", "kept": "Behalten: {0}",
+    "damaged": "Der Ton ist beschädigt.", "ring": "Klingelt für", "all": "Alle Anrufe", "caller": "Einen Anrufer",
+    "group": "Eine Gruppe", "own": "Meine Nummer", "number": "Nummer:", "numbers": "Nummern, # dazwischen:",
+    "remove": "Entfernen", "bound": "{0} klingelt.",
+}  # fmt: skip
+LANGUAGES = {"en": WORDS, "de": GERMAN}
+"""Words of the applet's own by language; a card of another language shows English. Texts of offers bring their own."""
 
 
 class AppletMemory(msgspec.Struct):
@@ -118,7 +133,9 @@ class Applet:
         firmware: Mapping[str, str],
         send: Callable[[d.CardMessage], int],
         changed: Callable[[], None],
+        language: str = "en",
     ) -> None:
+        self._words = LANGUAGES.get(language, WORDS)
         self.profile = Profile(b"")
         self.imei = ""
         self._memory = memory
@@ -152,7 +169,7 @@ class Applet:
             return
         self._running, self._waits = None, ()
         if asks_help:
-            self._begin(self._show(WORDS["help"]))
+            self._begin(self._show(self._words["help"]))
         elif item == AGAIN_LINE:
             self._begin(self._ask_and_browse())
         elif item == TONES_LINE:
@@ -266,11 +283,11 @@ class Applet:
     def _start(self) -> Steps:
         if self._has_menu():
             lines = (
-                Item(OFFERS_LINE, WORDS["offers"]),
-                Item(AGAIN_LINE, WORDS["again"]),
-                Item(TONES_LINE, WORDS["tones"]),
+                Item(OFFERS_LINE, self._words["offers"]),
+                Item(AGAIN_LINE, self._words["again"]),
+                Item(TONES_LINE, self._words["tones"]),
             )
-            yield usat.SetUpMenu(WORDS["menu"], lines, help=True)
+            yield usat.SetUpMenu(self._words["menu"], lines, help=True)
         if self._can(Ability.LOCAL_INFORMATION):
             response: Response = yield usat.ProvideLocalInformation(usat.Local.IMEI)
             self.imei = response.imei or ""
@@ -297,18 +314,19 @@ class Applet:
         self._unsent = False
         self._send(message)
         if self._can(Ability.DISPLAY_TEXT):
-            yield usat.DisplayText(WORDS["wait"], wait=False)
+            yield usat.DisplayText(self._words["wait"], wait=False)
         answer = yield Wait(kinds)
         if answer is None:
-            yield from self._show(WORDS["not_sent"])
+            yield from self._show(self._words["not_sent"])
         return answer
 
-    def _browse(self, title: str = WORDS["offers"]) -> Steps:
+    def _browse(self, title: str = "") -> Steps:
         """The menu and the offers in it, until the user goes back or ends."""
+        title = title or self._words["offers"]
         while True:
             refs = self._open_refs()
             if not refs:
-                yield from self._show(WORDS["none"])
+                yield from self._show(self._words["none"])
                 return Outcome.BACK
             menu = self._memory.menu
             items = [Item(ref, self._memory.titles[ref - 1]) for ref in refs]
@@ -317,7 +335,7 @@ class Applet:
                 # Another menu came while the user looked at this one: its places mean other offers.
                 continue
             if outcome is Outcome.HELP:
-                yield from self._show(WORDS["help"])
+                yield from self._show(self._words["help"])
             elif outcome is not Outcome.CHOSE:
                 return outcome
             elif not (yield from self._offer(ref)):
@@ -341,8 +359,8 @@ class Applet:
             if outcome is Outcome.CHOSE:
                 lines = [Item(number, mode.text) for number, mode in enumerate(shown.modes, 1)]
                 if self._memory.tone_menu:
-                    lines.append(Item(LISTEN, WORDS["listen"]))
-                lines += [Item(LATER, WORDS["later"]), Item(REJECT, WORDS["reject"])]
+                    lines.append(Item(LISTEN, self._words["listen"]))
+                lines += [Item(LATER, self._words["later"]), Item(REJECT, self._words["reject"])]
                 outcome, line = yield from self._choose(title, lines)
             if outcome is Outcome.HELP:
                 tell = True
@@ -425,10 +443,10 @@ class Applet:
         if not self._can(Ability.SEND_SHORT_MESSAGE):
             return
         while True:
-            lines = [Item(place, WORDS[word]) for place, word in enumerate(("letter", "kind", "new", "mine"), 1)]
-            outcome, line = yield from self._choose(WORDS["tones"], lines)
+            lines = [Item(place, self._words[word]) for place, word in enumerate(("letter", "kind", "new", "mine"), 1)]
+            outcome, line = yield from self._choose(self._words["tones"], lines)
             if outcome is Outcome.HELP:
-                yield from self._show(WORDS["help"])
+                yield from self._show(self._words["help"])
             elif outcome is Outcome.CHOSE:
                 if line == 4:
                     outcome = yield from self._own_tones()
@@ -444,10 +462,10 @@ class Applet:
     def _groups(self, by: d.Grouping) -> Steps:
         found = yield from self._ask(d.BrowseTones(by), d.ShowGroups, d.Tell)
         if isinstance(found, d.Tell) or (found is not None and not found.groups):
-            yield from self._show(found.text if isinstance(found, d.Tell) else WORDS["none"])
+            yield from self._show(found.text if isinstance(found, d.Tell) else self._words["none"])
         while isinstance(found, d.ShowGroups) and found.groups:
             lines = [Item(place, group) for place, group in enumerate(found.groups, 1)]
-            outcome, line = yield from self._choose(WORDS[by], lines)
+            outcome, line = yield from self._choose(self._words[by], lines)
             if outcome is Outcome.CHOSE:
                 outcome = yield from self._browse_tones(d.BrowseTones(by, found.groups[line - 1]))
                 if outcome is Outcome.BACK:
@@ -462,7 +480,7 @@ class Applet:
         elif menu is not None:
             self._memory.tone_menu = True
             self._changed()
-            return (yield from self._browse(WORDS["tones"]))
+            return (yield from self._browse(self._words["tones"]))
         return Outcome.BACK
 
     def _listen(self, menu: int, ref: int) -> Steps:
@@ -481,7 +499,7 @@ class Applet:
             unpack(message.data)
         except ToneError:
             self._send(d.ToneNotKept(message.delivery, "damaged"))
-            self._begin(self._show(WORDS["damaged"]))
+            self._begin(self._show(self._words["damaged"]))
             return
         if message.product in self._memory.slots or len(self._memory.slots) < SLOTS:
             self._keep_tone(message)
@@ -496,12 +514,12 @@ class Applet:
         memory.tone_titles[message.product] = message.title
         self._changed()
         self._send(d.ToneKept(message.delivery, replaced))
-        self._begin(self._show(WORDS["kept"].format(message.title)))
+        self._begin(self._show(self._words["kept"].format(message.title)))
 
     def _replace(self, message: d.KeepTone) -> Steps:
         products = list(self._memory.slots)
         lines = [Item(place, self._tone_title(product)) for place, product in enumerate(products, 1)]
-        outcome, line = yield from self._choose(WORDS["full"], [*lines, Item(REJECT, WORDS["keep_all"])])
+        outcome, line = yield from self._choose(self._words["full"], [*lines, Item(REJECT, self._words["keep_all"])])
         if outcome is Outcome.CHOSE and line != REJECT:
             self._keep_tone(message, products[line - 1])
         else:
@@ -520,18 +538,18 @@ class Applet:
         while self._memory.tone_titles:
             products = list(self._memory.tone_titles)
             lines = [Item(place, self._tone_title(product)) for place, product in enumerate(products, 1)]
-            outcome, line = yield from self._choose(WORDS["mine"], lines)
+            outcome, line = yield from self._choose(self._words["mine"], lines)
             if outcome is not Outcome.CHOSE:
                 return outcome
             yield from self._bind(products[line - 1])
-        yield from self._show(WORDS["none"])
+        yield from self._show(self._words["none"])
         return Outcome.BACK
 
     def _bind(self, product: str) -> Steps:
         """Whom the tone rings for."""
         roles: tuple[Role, ...] = ("all", "caller", "group", "own")
-        lines = [Item(place, WORDS[role]) for place, role in enumerate((*roles, "remove"), 1)]
-        outcome, line = yield from self._choose(WORDS["ring"], lines)
+        lines = [Item(place, self._words[role]) for place, role in enumerate((*roles, "remove"), 1)]
+        outcome, line = yield from self._choose(self._words["ring"], lines)
         if outcome is not Outcome.CHOSE:
             return
         if line > len(roles):
@@ -540,7 +558,7 @@ class Applet:
         role = roles[line - 1]
         numbers: tuple[str, ...] = ()
         if role != "all":
-            response: Response = yield usat.GetInput(WORDS["numbers" if role == "group" else "number"], 1, 120)
+            response: Response = yield usat.GetInput(self._words["numbers" if role == "group" else "number"], 1, 120)
             if outcome_of(response.result) is not Outcome.CHOSE:
                 return
             numbers = tuple(number for each in (response.text or "").split("#") if (number := plain_number(each)))
@@ -550,7 +568,7 @@ class Applet:
         self._memory.bindings = [each for each in self._memory.bindings if (each.role, each.numbers) != same]
         self._memory.bindings.append(Binding(role, numbers, product))
         self._changed()
-        yield from self._show(WORDS["bound"].format(self._tone_title(product)))
+        yield from self._show(self._words["bound"].format(self._tone_title(product)))
 
     # Screens, by what the phone can do.
 
@@ -560,9 +578,9 @@ class Applet:
             if self._can(Ability.DISPLAY_TEXT):
                 response: Response = yield usat.DisplayText(page)
             elif self._can(Ability.SELECT_ITEM):
-                response = yield usat.SelectItem(page, (Item(1, WORDS["ok"]),))
+                response = yield usat.SelectItem(page, (Item(1, self._words["ok"]),))
             elif self._can(Ability.GET_INKEY):
-                response = yield usat.GetInkey(f"{page}\n1 {WORDS['ok']}")
+                response = yield usat.GetInkey(f"{page}\n1 {self._words['ok']}")
             else:
                 return Outcome.POSTPONED
             if (outcome := outcome_of(response.result)) is not Outcome.CHOSE:
@@ -583,8 +601,8 @@ class Applet:
         while True:
             start = starts[-1]
             lines, end = list(items[start:]), len(items)
-            front = [Item(BEFORE, WORDS["before"])] if len(starts) > 1 else []
-            more = [Item(MORE, WORDS["more"])]
+            front = [Item(BEFORE, self._words["before"])] if len(starts) > 1 else []
+            more = [Item(MORE, self._words["more"])]
             while not fits(title, shown := lines + (more if end < len(items) else []) + front):
                 if len(lines) > 1:
                     lines.pop()
@@ -640,18 +658,18 @@ class Applet:
 
     def _confirm(self, quote: d.ShowQuote) -> Steps:
         """Yes (1), a limit (2) or no (3)."""
-        lines = [Item(1, WORDS["yes"])]
+        lines = [Item(1, self._words["yes"])]
         if quote.may_limit and self._can(Ability.GET_INPUT):
-            lines.append(Item(2, WORDS["limit"]))
-        lines.append(Item(3, WORDS["no"]))
+            lines.append(Item(2, self._words["limit"]))
+        lines.append(Item(3, self._words["no"]))
         if self._can(Ability.GET_INKEY):
-            return (yield from self._by_digit(WORDS["confirm"], lines))
-        return (yield from self._choose(WORDS["confirm"], lines))
+            return (yield from self._by_digit(self._words["confirm"], lines))
+        return (yield from self._choose(self._words["confirm"], lines))
 
     def _limit(self, quote: d.ShowQuote) -> Steps:
         """A spending limit in micros; ``None`` where the user gives none."""
         while True:
-            asked = usat.GetInput(WORDS["how_much"].format(quote.currency), 1, 10, characters=True)
+            asked = usat.GetInput(self._words["how_much"].format(quote.currency), 1, 10, characters=True)
             response: Response = yield asked
             if outcome_of(response.result) is not Outcome.CHOSE:
                 return None
@@ -661,7 +679,7 @@ class Applet:
                 limit = -1
             if limit >= 0:
                 return limit
-            if (yield from self._show(WORDS["bad_limit"])) is not Outcome.CHOSE:
+            if (yield from self._show(self._words["bad_limit"])) is not Outcome.CHOSE:
                 return None
 
 

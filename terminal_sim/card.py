@@ -37,7 +37,7 @@ class CardMemory(msgspec.Struct):
     """What is in a card, and stays there without power.
 
     ``number``: where the applet's messages go. ``sent``, ``heard``: the counters of the last packet out and in.
-    ``keys``: as :meth:`signalling.card.keys.CardKeys.encode` gives them.
+    ``keys``: as :meth:`signalling.card.keys.CardKeys.encode` gives them. ``language``: of the applet's own words.
     """
 
     iccid: str
@@ -47,6 +47,7 @@ class CardMemory(msgspec.Struct):
     sent: int = 0
     heard: int = 0
     reference: int = 0
+    language: str = "en"
     applet: AppletMemory = msgspec.field(default_factory=AppletMemory)
 
     def card_keys(self) -> CardKeys:
@@ -98,7 +99,9 @@ class Card:
         self._fetched: usat.Command | None = None
         self._numbered: tuple[int, usat.Command] | None = None
         self._number = 0
-        self.applet = Applet(memory.applet, memory.iccid, self._keys.agreement, FIRMWARE, self._send, self._changed)
+        self.applet = Applet(
+            memory.applet, memory.iccid, self._keys.agreement, FIRMWARE, self._send, self._changed, memory.language
+        )
 
     def transmit(self, data: bytes) -> bytes:
         """One command and its answer. Never raises for what a phone sends."""

@@ -186,7 +186,9 @@ def keys(
             return
         secret = keys_of(operator.vault, row).encode()
         number = operator.settings.sms.number
-        made = Personalisation(row.iccid, row.imsi, secret, number, sent=row.heard, heard=row.sent)
+        made = Personalisation(
+            row.iccid, row.imsi, secret, number, sent=row.heard, heard=row.sent, language=row.language
+        )
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

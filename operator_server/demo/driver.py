@@ -213,6 +213,7 @@ class Driver:
                 last = trouble
                 self.course.retries += 1
                 yield deferLater(self._reactor, _RETRY_SECONDS)
+                yield self._server.tried()
         raise DemoFailed(f"{terminal.terminal} gives up: {last}")
 
     @inlineCallbacks

@@ -39,6 +39,8 @@ class ServerProcess:
         self._environment = {**os.environ, **environment}
         self._ports, self._log, self._reactor = ports, log, reactor
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._ready = False
+        self._waiting: list[Deferred[None]] = []
         self.kills = 0
 
     @inlineCallbacks
@@ -50,8 +52,23 @@ class ServerProcess:
                 for command in self._commands
             ]
         end = self._reactor.seconds() + START_SECONDS
-        for port in self._ports:
-            yield self._reach(port, end)
+        try:
+            for port in self._ports:
+                yield self._reach(port, end)
+            self._ready = True
+        finally:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def tried(self) -> Deferred[None]:
+        """Fires when it accepts connections, or a start has failed."""
+        waiting: Deferred[None] = Deferred()
+        if self._ready:
+            waiting.callback(None)
+        else:
+            self._waiting.append(waiting)
+        return waiting
 
     @inlineCallbacks
     def _reach(self, port: int, end: float) -> Generator[Deferred[Any], Any, None]:
@@ -75,6 +92,7 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL, without a word before."""
+        self._ready = False
         for process in self._processes:
             process.kill()
         for process in self._processes:

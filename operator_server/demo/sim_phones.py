@@ -109,7 +109,7 @@ class SimPhones:
             def add(connection: Connection, card: NewCard = card) -> CardMemory:
                 add_card(connection, vault, card, now)
                 row = require_card(connection, card.terminal)
-                return CardMemory(row.iccid, "", keys_of(vault, row).encode())
+                return CardMemory(row.iccid, "", keys_of(vault, row).encode(), language=row.language)
 
             self._put(number, card, transact(world.operator.engine, add))
 

@@ -35,7 +35,8 @@ class CardKeys(NamedTuple):
 
 
 class Personalisation(msgspec.Struct, frozen=True):
-    """What is written into a card when it is made: numbers, keys (:meth:`CardKeys.encode`), where its messages go.
+    """What is written into a card when it is made: numbers, keys (:meth:`CardKeys.encode`), where its messages go,
+    in which language its own words are.
 
     ``sent`` and ``heard``: from which counters on, where the card takes the place of another with the same number.
     """
@@ -46,6 +47,7 @@ class Personalisation(msgspec.Struct, frozen=True):
     number: str
     sent: int = 0
     heard: int = 0
+    language: str = "en"
 
     def encode(self) -> bytes:
         """As JSON. It holds secrets."""

@@ -12,7 +12,7 @@ from signalling.card import usat
 from signalling.card.apdu import Apdu, decode_reply
 from signalling.card.keys import diversify
 from signalling.card.profile import Ability, Profile, make_profile
-from terminal_sim.applet import pages
+from terminal_sim.applet import LANGUAGES, pages
 from terminal_sim.card import Card, CardMemory, load_card, save_card
 from terminal_sim.handset import MODERN, Handset, Key
 from tools.applet_document import ICCID, MASTER, Operator
@@ -181,3 +181,12 @@ def test_texts_are_broken_between_words_where_they_can_be() -> None:
     assert all(len(page) < 100 for page in found)
     assert "".join(pages("x" * 500, 100)) == "x" * 500
     assert pages("", 100) == []
+
+
+def test_the_applets_own_words_are_in_the_cards_language() -> None:
+    assert LANGUAGES["de"].keys() == LANGUAGES["en"].keys()
+    card = Card(CardMemory(ICCID, "", KEYS.encode(), language="de"))
+    handset = Handset(card.transmit, lambda tpdu: True)
+    handset.power_on()
+    handset.open_menu()
+    assert [line.text for line in handset.screen.lines][:2] == ["Angebote", "Angebote holen"]
