@@ -168,7 +168,7 @@ def simulate(call: Call, tariff: TariffId) -> Moved | View:
             other = publishing.read_version(tariff, form.raw("toml"), date(2000, 1, 1))
     except BadTariff as bad:
         return _trying(call, tariff, form.values(), told(bad.problems, form.raw("toml"), "tariff", "version[0]."), 422)
-    tried = _simulations(call).start(other, form.text("month"), call.now)
+    tried = _simulations(call).start(other, form.text("month"), call.now, typed=not wanted)
     return moved(f"/console/tariffs/-/simulations/{tried.job.id}")
 
 
@@ -300,7 +300,7 @@ def _tried(call: Call, job: str) -> dict[str, Any]:
     if tried is None:
         raise Problem(404, "this simulation is kept no longer; begin it again from its tariff")
     done = compared(result) if result is not None else None
-    return {"tried": tried, "result": result, "told": done, "most": MOST_SHOWN}
+    return {"tried": tried, "result": result, "told": done, "most": MOST_SHOWN, "source": version_text(tried.version)}
 
 
 def _simulations(call: Call) -> Simulations:

@@ -99,12 +99,13 @@ def steps_of(explained: Explanation) -> list[tuple[str, int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A simulation that is done or under way."""
+    """A simulation that is done or under way; ``typed``: its version is in no file."""
 
     job: Job
     tariff: str
     month: str
     version: TariffVersion
+    typed: bool
 
 
 class Simulations:
@@ -117,7 +118,7 @@ class Simulations:
         self._tried: OrderedDict[str, Tried] = OrderedDict()
         self._results: dict[str, Simulation] = {}
 
-    def start(self, version: TariffVersion, month: str, now: datetime) -> Tried:
+    def start(self, version: TariffVersion, month: str, now: datetime, *, typed: bool) -> Tried:
         """Begin one. Raises :class:`operator_server.web.problems.Problem` 409 while another runs."""
 
         def work(job: Job) -> str:
@@ -131,7 +132,7 @@ class Simulations:
 
         what = f"the simulation of {version.tariff_id} in {month}"
         job = self._jobs.start(what, work, now, told=(NothingToCompare, TariffError))
-        tried = self._tried[job.id] = Tried(job, version.tariff_id, month, version)
+        tried = self._tried[job.id] = Tried(job, version.tariff_id, month, version, typed)
         while len(self._tried) > MOST_KEPT:
             old, _ = self._tried.popitem(last=False)
             self._results.pop(old, None)
