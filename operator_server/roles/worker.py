@@ -19,6 +19,7 @@ from operator_server.devices.outbox import send_due
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
 from operator_server.subscriptions.running import advance_due
+from operator_server.visited.settling import settle_due
 
 log = Logger()
 
@@ -27,6 +28,7 @@ EXPIRY_SECONDS = 5.0
 REPOSITORY_SECONDS = 5.0
 OUTBOX_SECONDS = 2.0
 AGREEMENT_SECONDS = 5.0
+SETTLEMENT_SECONDS = 10.0
 
 
 class WorkerRole:
@@ -45,6 +47,7 @@ class WorkerRole:
         self._every(REPOSITORY_SECONDS, self._sign)
         self._every(OUTBOX_SECONDS, self._send)
         self._every(AGREEMENT_SECONDS, self._advance)
+        self._every(SETTLEMENT_SECONDS, self._settle)
 
     def _every(self, seconds: float, work: Any) -> None:
         def run() -> Deferred[Any]:
@@ -78,6 +81,10 @@ class WorkerRole:
         count = advance_due(self._operator.engine, self._operator.settings, self._operator.clock.now())
         if count:
             log.info("{count} agreements had a trial, a period or their end due", count=count)
+
+    def _settle(self) -> None:
+        for state, count in settle_due(self._operator).items():
+            log.info("{count} settlement records are {state}", count=count, state=state)
 
     def _send(self) -> None:
         send_due(self._operator)
