@@ -159,7 +159,7 @@ def test_the_overview_follows_what_happens_and_the_menu_opens_by_keyboard(tab: T
     tab.look(375, dark=False)
     assert tab.evaluate("location.pathname") == "/console"
     before = tab.evaluate("document.querySelector('[data-live]').textContent")
-    assert "17 " in before or "18 " in before
+    assert "18, 53 %" in before
     site.house.change(lambda c: [record(c, site.house.clock.now(), "delivered") for _ in range(333)])
     tab.wait("document.querySelector('[data-live]').textContent.includes('334')")
     tab.go(f"{address}/console/terminals")
