@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,13 +14,26 @@ from operator_server.demo.run import Options, run_demo
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
+class _Console(Console):
+    """Keeps what is printed, with a name in place of the temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(record=True, width=100)
+        self._folder = str(folder.resolve())
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(
+            *(each.replace(self._folder, "demo") if isinstance(each, str) else each for each in objects), **how
+        )
+
+
 def main() -> None:
     """Run the demo, keep its console output and the page of an invoice with use and deliveries on it."""
     IMAGES.mkdir(exist_ok=True)
-    console = Console(record=True, width=100)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "demo"
         folder.mkdir()
+        console = _Console(folder)
         run_demo(Options(folder=folder, config=Path("configs"), terminals=200, seed=7, kills=0, json=False), console)
         picked = max((folder / "invoices").glob("*.json"), key=_colourful)
         page = IMAGES / "invoice"
