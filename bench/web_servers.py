@@ -125,7 +125,6 @@ def _fill(database: sqlite3.Connection, now: datetime, terminals: int, charges: 
         rows,
     )
     database.execute("COMMIT")
-    database.execute("ANALYZE")
 
 
 def bare_app() -> Any:
