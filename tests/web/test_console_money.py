@@ -400,6 +400,7 @@ def test_use_leads_to_reports_whose_signatures_hold_and_to_the_steps_of_its_rati
         steps = desk.page(charge)
         assert "computed again, the same" in steps
         assert "games@" in steps
+        assert "0.05 EUR per use" in steps
         assert ">valid<" in steps
     house.change(lambda c: c.exec_driver_sql("UPDATE counter_report SET signature = zeroblob(64)"))
     assert "some evidence is not valid" in desk.page(f"{INVOICE}/lines/1")

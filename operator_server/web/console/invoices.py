@@ -102,7 +102,7 @@ def line(call: Call, number: Number, line: Identifier, after: Annotated[str, Que
     net = next(each for each in document.totals.lines if each.line_id == line)
     may = call.caller.permissions.__contains__
     return show(
-        "invoices_line.html", exact=decimal_text, row=row, invoice=document, line=made, net=net, charges=charges,
+        "invoices_line.html", row=row, invoice=document, line=made, net=net, charges=charges,
         following=following,
         records=data.records_of(call.connection, [each.id for each in charges]) if may("usage.read") else {},
         evidence=data.evidence_of(call.connection, call.operator, made.agreement_id)
@@ -133,7 +133,7 @@ def charge(call: Call, number: Number, charge: Identifier) -> View:
     if report is not None and agreement is not None:
         checked = data.checked_report(call.connection, report, agreement.row.terminal_id)
     return show(
-        "invoices_charge.html", exact=decimal_text, row=row, charge=found, steps=steps, problem=problem, report=checked,
+        "invoices_charge.html", row=row, charge=found, steps=steps, problem=problem, report=checked,
         record=data.records_of(call.connection, [charge]).get(charge),
         reverses=found.reverses_id,
     )  # fmt: skip
