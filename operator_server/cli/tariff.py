@@ -9,15 +9,13 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from charging.periods import PeriodError
-from charging.periods import period as named_period
 from charging.rating import RatingError, decimal_text
 from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, read_tariff
 from charging.tariffs.csv_import import convert
 from charging.tariffs.csv_import.writing import write_tariffs
 from charging.tariffs.explain import Explanation, explain
 from charging.tariffs.headline import headline
-from charging.tariffs.simulate import Bill, Simulation, simulate
+from charging.tariffs.simulate import Bill, Simulation
 from operator_server.audit import cli_actor
 from operator_server.cli.common import (
     CONFIG,
@@ -35,7 +33,8 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.offering.tariff_publishing import TariffFileError, publish_tariff
 from operator_server.settings import load_settings
 from operator_server.store.store import transact
-from operator_server.usage.history import ChargedUse, UnknownUse, find_use, histories
+from operator_server.usage.history import ChargedUse, UnknownUse, find_use
+from operator_server.usage.simulation import NothingToCompare, simulate_month
 from signalling.money import format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Tariffs: look at them, explain a cost, try a new one on past use.")
@@ -135,7 +134,7 @@ def explain_(
 
 
 @app.command("simulate")
-@says_errors(TariffError, PeriodError)
+@says_errors(TariffError, NothingToCompare)
 def simulate_(
     new: Annotated[Path, typer.Argument(help="Tariff file; its id says which tariff's use is rated again.")],
     on: Annotated[str, typer.Option("--on", help="Month of use in the operator's time zone, such as 2026-10.")],
@@ -154,14 +153,7 @@ def simulate_(
         raise CommandError("\n".join(str(problem) for problem in problems))
     version = tariff.versions[-1]
     with opened(config) as operator, operator.engine.connect() as connection:
-        named_period(on, operator.settings.operator.zone)
-        past = list(histories(connection, _kept(), tariff.tariff_id, on))
-    if not past:
-        raise CommandError(f"no use was charged by tariff {tariff.tariff_id!r} in {on}; nothing to compare")
-    other = {each.use.version.currency for history in past for each in history.charged} - {version.currency}
-    if other:
-        raise CommandError(f"{new}: is in {version.currency}, but {on} was charged in {', '.join(sorted(other))}")
-    simulation = simulate(past, version)
+        simulation = simulate_month(connection, version, on, operator.settings.operator.zone)
     if as_json:
         show_json(_simulation(simulation, on))
     else:

@@ -23,6 +23,7 @@ from operator_server.offering.loading import load
 from operator_server.offering.population import Population
 from operator_server.offering.preview import preview
 from operator_server.offering.publishing import BadOffer, OfferFileError, UnknownOffer
+from operator_server.offering.refresh import FreshOffers
 from operator_server.offering.toml_text import line_of, line_of_fault, toml_text
 from operator_server.settings import load_settings
 from operator_server.store.configurations import Interrogation
@@ -249,3 +250,16 @@ _tables = st.dictionaries(
 @given(_tables)
 def test_tables_written_as_toml_read_back_the_same(document: dict[str, Any]) -> None:
     assert tomllib.loads(toml_text(document)) == document
+
+
+def test_a_running_server_takes_over_what_is_published_and_withdrawn(house: House) -> None:
+    running = FreshOffers(house.operator)
+    made = publish(house, MAPS)
+    running.take_over_changes()
+    live = running.live.memory.catalogue.get("maps")
+    assert live
+    assert live.version == made.version
+    now = house.clock.now()
+    house.change(lambda c: publishing.withdraw_offer(c, house.operator.settings, "maps", now, actor="cli:test"))
+    running.take_over_changes()
+    assert running.live.memory.catalogue.get("maps") is None
