@@ -20,6 +20,7 @@ from operator_server.cli import (
     db,
     demo,
     device,
+    doctor,
     finance,
     invoice,
     ledger,
@@ -81,6 +82,7 @@ app.add_typer(db.app, name="db")
 app.command("publish")(release.publish)
 app.command("serve")(serve.serve)
 app.command("interrogate")(serve.interrogate)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 
 
