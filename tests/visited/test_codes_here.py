@@ -231,10 +231,12 @@ def test_a_message_counts_once(lands: Lands) -> None:
         [heard] = lands.station.answer(signed)
         assert isinstance(heard, m.Refusal)
         assert heard.code == "replayed"
-    # Nor does home take the registration from another network, or again from this one.
-    asked = len(lands.direct.asked)
-    assert lands.direct.asked.count("vouch") == 1
-    assert len(lands.direct.asked) == asked
+    # Nor does home take the registration again, or for another network.
+    register, now = air_of(mobile).said[0], lands.home.clock.now()
+    for network, code in ((VISITED, "replayed"), ("south.example", "bad_registration")):
+        with pytest.raises(VisitedError) as no:
+            lands.home.change(lambda c, name=network: lands.direct.home.vouch(c, name, register, now))
+        assert no.value.code == code
 
 
 def test_a_network_whose_codes_clash_is_not_believed(lands: Lands) -> None:
