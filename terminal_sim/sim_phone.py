@@ -214,5 +214,7 @@ class SimPhone:
             for yes in self.record.signed:
                 yes.acknowledged = yes.acknowledged or yes.agreement[-8:] in text
         elif kind == "noted":
-            for no in self.record.declined:
-                no.noted = no.noted or no.title in text
+            # One that was refused, since the menu had changed, is never noted; the newest is what was answered.
+            answered = next((no for no in reversed(self.record.declined) if no.title in text), None)
+            if answered is not None:
+                answered.noted = True
