@@ -231,6 +231,13 @@ def test_the_tm_forum_names_show_the_same_things(dealt: Site) -> None:
     assert bucket["remainingValue"] == {"units": "EUR", "amount": "5.00"}
     offerings = dealt.by("operator").get("/tmf-api/productCatalogManagement/v4/productOffering").json()
     assert {each["@type"] for each in offerings} == {"ProductOffering"}
+    assert client.get("/tmf-api/usageManagement/v4/usage").json() == []  # deliveries alone were charged
+    with dealt.house.engine.begin() as connection:
+        row = connection.exec_driver_sql("SELECT * FROM charge LIMIT 1").mappings().one()
+        used = {**row, "id": "use-1", "kind": "use", "invoice_id": None, "invoice_line": None}
+        names = ", ".join(used)
+        marks = ", ".join("?" * len(used))
+        connection.exec_driver_sql(f"INSERT INTO charge ({names}) VALUES ({marks})", tuple(used.values()))
     usage = client.get("/tmf-api/usageManagement/v4/usage").json()
     assert {"id", "href", "@type", "usageDate"} <= set(usage[0])
 

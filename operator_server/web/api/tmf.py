@@ -188,7 +188,7 @@ def _usage(row: Row[Any]) -> dict[str, Any]:
 def list_tmf_usage(call: Call, wanted: Part, account: IdFilter = "") -> Response:
     """TMF635: what was charged for use, newest first."""
     charge = table(Charge)
-    query = select(charge)
+    query = select(charge).where(charge.c.kind == "use")
     if account:
         query = query.where(charge.c.account_id == account)
     return _rows(call, query, charge.c.id, wanted, _usage)
@@ -198,7 +198,7 @@ def list_tmf_usage(call: Call, wanted: Part, account: IdFilter = "") -> Response
 def show_tmf_usage(call: Call, usage: Identifier, fields: Fields) -> Response:
     """TMF635: one charge for use."""
     charge = table(Charge)
-    row = call.connection.execute(select(charge).where(charge.c.id == usage)).first()
+    row = call.connection.execute(select(charge).where(charge.c.id == usage, charge.c.kind == "use")).first()
     if row is None:
         raise Problem(404, f"usage {usage}: there is none")
     return _told(_chosen(_usage(row), fields))
