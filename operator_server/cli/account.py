@@ -25,6 +25,7 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.cli.files import Row, import_rows
+from operator_server.erasure import erase_account
 from operator_server.parties import NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import table
@@ -165,6 +166,36 @@ def _subscribers(connection: Connection, account: str) -> list[dict[str, Any]]:
         ).scalars()
         found.append({"id": row.id, "name": row.name, "groups": row.groups, "terminals": list(terminals)})
     return found
+
+
+@app.command()
+@says_errors(PartyError)
+def erase(
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; there is no way back.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Overwrite what names the person behind an account; invoices and what they rest on stay for their retention.
+
+    It is refused while money is owed either way or an agreement runs. Back-ups made before still have the data.
+
+    Example: tollgate account erase A-1001 --yes
+    """
+    if not yes:
+        typer.confirm(f"Erase the person's data of account {account}? There is no way back", abort=True)
+    with opened(config) as operator:
+        settings, now = operator.settings, operator.clock.now()
+        done = changed(
+            operator, "account.erase", f"account/{account}", lambda c: erase_account(c, settings, account, now)
+        )
+    if as_json:
+        show_json(asdict(done))
+        return
+    out.print(
+        f"Account {account} is erased: {done.subscribers} subscribers, {len(done.terminals)} terminals revoked. "
+        f"Kept for their retention: {done.invoices} invoices, {done.credit_notes} credit notes."
+    )
 
 
 @app.command("add-subscriber")

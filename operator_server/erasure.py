@@ -1,0 +1,185 @@
+"""Erasure of a person's data: what names a customer is overwritten, what the law has kept stays until its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+from sqlmodel import SQLModel
+
+from charging.ledger.book import balances
+from operator_server.balances.barring import bar
+from operator_server.parties import PartyError, revoke_terminal
+from operator_server.receivables.books import take_in_invoices
+from operator_server.settings import Settings
+from operator_server.store.accounting import InvoiceRow
+from operator_server.store.cards import Card
+from operator_server.store.dealings import Agreement, Rejection
+from operator_server.store.devices import Device, WebToken
+from operator_server.store.dispatch import InvoiceDispatch
+from operator_server.store.feed import record
+from operator_server.store.invitations import OutgoingMessage, WebSession
+from operator_server.store.parties import Account, Binding, Event, Notice, Subscriber, Terminal
+from operator_server.store.receivables import CreditNoteRow, Mandate, Reminder
+from operator_server.store.rows import table
+from operator_server.store.terms import AgreementTerm
+from operator_server.store.tones import PhoneLocation
+from signalling.money import format_micros
+
+ERASED = "erased"
+
+
+class ErasureError(PartyError):
+    """An account that cannot be erased yet; the text says why and what to do first."""
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was done: terminals that are refused from now on, and what stays since invoices rest on it."""
+
+    account: str
+    subscribers: int
+    terminals: tuple[str, ...]
+    invoices: int
+    credit_notes: int
+
+
+def erase_account(connection: Connection, settings: Settings, account: str, now: datetime) -> Erased:
+    """Overwrite what names or reaches the person behind ``account``; call it in a transaction of its own.
+
+    Name, address, e-mail, VAT id and the names of subscribers go, with messages, contacts, numbers of cards and the
+    reasons that the person gave. Terminals are revoked and unbound, mandates ended, the account is barred for good.
+    Invoices, credit notes, payments, collections, the ledger, signed agreements and the audit trail stay as they are:
+    they are what must be kept. Raises :class:`ErasureError` while money is owed either way or something still runs.
+    """
+    accounts = table(Account)
+    row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
+    if row is None:
+        raise ErasureError(f"account {account}: there is none")
+    if row.status == ERASED:
+        raise ErasureError(f"account {account}: is erased already")
+    take_in_invoices(connection, settings, now)
+    _refuse_while_owed(connection, account)
+    _refuse_while_running(connection, account)
+    subscribers = _ids(connection, Subscriber, "id", account_id=[account])
+    terminals = _end_terminals(connection, subscribers, now)
+    _forget(connection, account, subscribers, terminals, now)
+    bar(connection, "account", account, ERASED, now)
+    _set(
+        connection, Account, {"id": [account]}, name=ERASED, address=[], vat_id="", email="", tax_reason="",
+        status=ERASED,
+    )  # fmt: skip
+    _set(connection, Subscriber, {"account_id": [account]}, name="", groups=[], status=ERASED)
+    record(connection, now, "account_erased", account=account)
+    return Erased(
+        account,
+        len(subscribers),
+        tuple(terminals),
+        len(_ids(connection, InvoiceRow, "id", account_id=[account])),
+        len(_ids(connection, CreditNoteRow, "id", account_id=[account])),
+    )
+
+
+def _refuse_while_owed(connection: Connection, account: str) -> None:
+    for each in balances(connection, account):
+        if not each.balance and not each.reserved:
+            continue
+        amount = format_micros(abs(each.balance or each.reserved), each.currency)
+        text, todo = _OWED.get(each.kind if each.balance else "reserved", (each.kind, "settle it"))
+        raise ErasureError(f"account {account}: {amount} {each.currency} {text}; {todo}, then erase it")
+
+
+_OWED = {
+    "unbilled": ("is not billed yet", "run the bill"),
+    "receivable": ("of invoices is open", "take the payment, credit or write it off, or refund it"),
+    "prepaid": ("paid ahead is left", "pay it out with `tollgate account pay-out`"),
+    "reserved": ("is reserved", "let what it is reserved for end"),
+}
+
+
+def _refuse_while_running(connection: Connection, account: str) -> None:
+    agreement, term = table(Agreement), table(AgreementTerm)
+    running = connection.execute(
+        select(agreement.c.id)
+        .join(term, term.c.agreement_id == agreement.c.id)
+        .where(
+            agreement.c.account_id == account, agreement.c.state.not_in(("failed", "ended")), term.c.state != "ended"
+        )
+        .limit(1)
+    ).scalar()
+    if running is not None:
+        raise ErasureError(
+            f"account {account}: agreement {running} still runs; end it with `tollgate agreement cancel`, "
+            "bill what it cost, then erase the account"
+        )
+
+
+def _end_terminals(connection: Connection, subscribers: list[str], now: datetime) -> list[str]:
+    binding = table(Binding)
+    bound = connection.execute(
+        select(binding.c.terminal_id).where(binding.c.subscriber_id.in_(subscribers), binding.c.valid_to.is_(None))
+    )
+    terminals = sorted(bound.scalars())
+    for terminal in terminals:
+        revoke_terminal(connection, terminal, now, reason="account erased")
+    ended = update(binding).where(binding.c.subscriber_id.in_(subscribers), binding.c.valid_to.is_(None))
+    connection.execute(ended.values(valid_to=now))
+    return terminals
+
+
+def _forget(connection: Connection, account: str, subscribers: list[str], terminals: list[str], now: datetime) -> None:
+    theirs = {"subscriber_id": subscribers}
+    _forget_in_events(connection, account, subscribers)
+    _delete(connection, Notice, theirs)
+    _set(connection, Rejection, theirs, reason="", undo_reason="")
+    _set(connection, OutgoingMessage, theirs, recipient="", sealed_token=None, reason="")
+    _set(connection, OutgoingMessage, {**theirs, "state": ["waiting"]}, state="failed", reason=ERASED)
+    _set(connection, WebToken, theirs, expires_at=now)
+    _set(connection, WebSession, {**theirs, "ended_at": [None]}, ended_at=now)
+    _set(connection, InvoiceDispatch, {"account_id": [account]}, recipient="", reason="")
+    _set(connection, InvoiceDispatch, {"account_id": [account], "state": ["waiting"]}, state="failed", reason=ERASED)
+    _set(connection, Reminder, {"account_id": [account]}, recipient="")
+    _set(connection, Mandate, {"account_id": [account], "state": ["active"]}, state="revoked", revoked_at=now)
+    _set(connection, Mandate, {"account_id": [account], "first_used_on": [None]}, holder=ERASED, iban="", bic="")
+    _set(connection, Terminal, {"id": terminals}, label="")
+    _set(connection, Device, {"terminal_id": terminals}, contact="", next_poll_at=None, state="paused")
+    numbers = _ids(connection, Card, "msisdn", terminal_id=terminals)
+    _delete(connection, PhoneLocation, {"msisdn": numbers})
+    for place, terminal in enumerate(terminals):
+        # A number is a card's alone, so what stands in its place has to be too.
+        _set(connection, Card, {"terminal_id": [terminal]}, imsi="", msisdn=f"-{int(now.timestamp() * 1e6):x}{place}")
+
+
+def _forget_in_events(connection: Connection, account: str, subscribers: list[str]) -> None:
+    """What the feed tells of the person in words; that it happened, when and for how much stays."""
+    event = table(Event)
+    theirs = or_(event.c.account_id == account, event.c.subscriber_id.in_(subscribers))
+    for row in connection.execute(select(event.c.id, event.c.data).where(theirs)).all():
+        if not _TOLD.isdisjoint(row.data):
+            data = {name: value for name, value in row.data.items() if name not in _TOLD}
+            connection.execute(update(event).where(event.c.id == row.id).values(data=data))
+
+
+_TOLD = frozenset({"recipient", "email", "contact", "name", "reason", "holder", "payer", "to"})
+
+
+def _where(model: type[SQLModel], where: dict[str, list[Any]]) -> list[Any]:
+    columns = table(model).c
+    return [
+        columns[name].is_(None) if values == [None] else columns[name].in_(values) for name, values in where.items()
+    ]
+
+
+def _ids(connection: Connection, model: type[SQLModel], column: str, **where: list[Any]) -> list[str]:
+    found = select(table(model).c[column]).where(*_where(model, where))
+    return list(connection.execute(found).scalars())
+
+
+def _set(connection: Connection, model: type[SQLModel], where: dict[str, list[Any]], **values: Any) -> None:
+    connection.execute(update(table(model)).where(*_where(model, where)).values(**values))
+
+
+def _delete(connection: Connection, model: type[SQLModel], where: dict[str, list[Any]]) -> None:
+    connection.execute(table(model).delete().where(*_where(model, where)))
