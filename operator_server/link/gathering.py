@@ -1,8 +1,9 @@
 """Gathers what many links want of the store at the same time into one operation.
 
-One operation is under way at a time; what comes meanwhile waits for the next. Under load operations begin no closer
-together than a pace, so that many links share one hand-over between threads and one transaction, which cost more than
-what a link does in them. Below that load nobody waits.
+Below a certain load nobody waits: each request is handed over as it comes, and the store does together what has come
+while it was busy. Under load one operation is under way at a time, what comes meanwhile waits for the next, and
+operations begin no closer together than a pace, so that many links share one hand-over between threads and one
+transaction, which cost more than what a link does in them.
 """
 
 from __future__ import annotations
@@ -42,29 +43,34 @@ class Gathering:
         self._next_at = 0.0
         self._window_end = 0.0
         self._arrivals = 0
-        self._busy_now = False
+        self._busy = False
         self._submit = submit
         self._waiting: list[tuple[Any, Done]] = []
-        self._busy = False
+        self._under_way = False
 
     def put(self, request: Any, done: Done) -> None:
-        """Have the request done with the next operation."""
+        """Have the request done, with others or alone."""
+        now = self._reactor.seconds()
         self._arrivals += 1
+        if now >= self._window_end:
+            self._busy = self._arrivals > BUSY * (now - self._window_end + WINDOW)
+            self._window_end, self._arrivals = now + WINDOW, 0
+        if not self._busy and not self._waiting:
+            self._alone(request, done)
+            return
         self._waiting.append((request, done))
-        if not self._busy:
+        if not self._under_way:
             self._next()
 
+    def _alone(self, request: Any, done: Done) -> None:
+        self._submit([request]).addCallbacks(lambda results: done(results[0]), done)
+
     def _next(self) -> None:
-        if not self._waiting:
-            self._busy = False
+        self._under_way = bool(self._waiting)
+        if not self._under_way:
             return
-        self._busy = True
-        now = self._reactor.seconds()
-        if now >= self._window_end:
-            self._busy_now = self._arrivals > BUSY * (now - self._window_end + WINDOW)
-            self._window_end, self._arrivals = now + WINDOW, 0
-        wait = self._next_at - now
-        if self._busy_now and wait > 0 and len(self._waiting) < self._most:
+        wait = self._next_at - self._reactor.seconds()
+        if wait > 0 and len(self._waiting) < self._most:
             self._reactor.callLater(wait, self._begin)
         else:
             self._begin()
@@ -72,9 +78,6 @@ class Gathering:
     def _begin(self) -> None:
         self._next_at = self._reactor.seconds() + self._pace
         group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        self._start(group)
-
-    def _start(self, group: list[tuple[Any, Done]]) -> None:
         requests = [request for request, _ in group]
         self._submit(requests).addCallbacks(self._finish, self._fail, (group,), errbackArgs=(group,))
 
@@ -85,12 +88,9 @@ class Gathering:
             done(result)
 
     def _fail(self, failure: Failure, group: list[tuple[Any, Done]]) -> None:
+        self._next()
         if len(group) == 1:
-            self._next()
             group[0][1](failure)
             return
-        self._next()
-        for single in group:
-            self._submit([single[0]]).addCallbacks(
-                lambda results, done=single[1]: done(results[0]), lambda failure, done=single[1]: done(failure)
-            )
+        for request, done in group:
+            self._alone(request, done)

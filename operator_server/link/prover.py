@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 from sqlalchemy import Connection
@@ -24,8 +25,11 @@ from operator_server.link.process import settle_process
 from operator_server.link.visitors import LogonContext, Proof, Stranger, checked, read_visitors
 from operator_server.store.engine import open_engine
 
-AT_ONCE = 8
-"""Terminals that are answered together; more would only make the first wait for the last."""
+LOOKED_UP_AT_ONCE = 16
+FEW = 4
+SHARED = 8
+"""So many that have come together are each answered as soon as their proof is checked; the more share an answer, since
+a frame costs the link more than one of them waits."""
 
 LENGTH = struct.Struct(">I")
 _MOST_BYTES = 64 * 1024
@@ -45,11 +49,12 @@ _decode = msgspec.msgpack.Decoder(Ask).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def answers(connection: Connection, asked: list[Ask]) -> list[Answer]:
-    """The answer to each, in order, as of the last one's instant."""
+def answers(connection: Connection, asked: list[Ask]) -> Iterator[Answer]:
+    """The answer to each, in order, as of the last one's instant; the next proof is checked when it is asked for."""
     terminals = list({each.terminal for each in asked})
     found = dict(zip(terminals, read_visitors(connection, terminals, asked[-1].now), strict=True))
-    return [found[each.terminal] if each.proof is None else checked(found[each.terminal], each.proof) for each in asked]
+    for each in asked:
+        yield found[each.terminal] if each.proof is None else checked(found[each.terminal], each.proof)
 
 
 def cut(buffer: bytearray) -> list[bytes]:
@@ -100,9 +105,12 @@ def main() -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         settle_process()
         for frames in _all(early, incoming):
-            for start in range(0, len(frames), AT_ONCE):
-                asked = [_decode(each) for each in frames[start : start + AT_ONCE]]
-                _write(target, framed(_encode(answers(connection, asked))))
+            for start in range(0, len(frames), LOOKED_UP_AT_ONCE):
+                asked = [_decode(each) for each in frames[start : start + LOOKED_UP_AT_ONCE]]
+                together = 1 if len(frames) <= FEW else SHARED
+                found = answers(connection, asked)
+                while some := list(islice(found, together)):
+                    _write(target, framed(_encode(some)))
 
 
 def _all(early: list[bytes], incoming: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
