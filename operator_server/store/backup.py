@@ -136,7 +136,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
     # Not in WAL mode: the copy is one file.
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as old,
             closing(sqlite3.connect(target)) as new,
         ):
             old.backup(new)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from collections.abc import Callable
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 SECONDS = 2.0
@@ -23,10 +24,16 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpointer:
-    """A thread that checkpoints an engine's SQLite database every so many seconds; nothing for other databases."""
+    """A thread that checkpoints an engine's SQLite database every so many seconds; nothing for other databases.
 
-    def __init__(self, engine: Engine) -> None:
+    While somebody writes, the thread never reaches the log's end, and a log that is not moved whole is not begun again:
+    it would grow, and a commit that makes a file longer costs several times one that writes over what is there. So
+    the writer, which ``between`` brings to it between two commits, moves the little that has come meanwhile.
+    """
+
+    def __init__(self, engine: Engine, between: Callable[[Callable[[Connection], None]], None]) -> None:
         self._engine = engine
+        self._between = between
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         if engine.dialect.name == "sqlite":
@@ -44,11 +51,19 @@ class Checkpointer:
         while not self._stopping.wait(SECONDS):
             try:
                 with self._engine.connect() as connection:
-                    raw = connection.connection.driver_connection
-                    assert raw is not None
-                    raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except (SQLAlchemyError, sqlite3.Error):
+                    _move(connection)
+                self._between(_move)
+            except SQLAlchemyError:
                 _log.exception("the write-ahead log was not moved into the database; it is tried again")
+
+
+def _move(connection: Connection) -> None:
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    try:
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error:
+        _log.exception("the write-ahead log was not moved into the database; it is tried again")
 
 
 def _let_the_log_grow(connection, record) -> None:  # type: ignore[no-untyped-def]  # SQLAlchemy's event

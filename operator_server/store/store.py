@@ -24,8 +24,8 @@ class Store:
 
     def __init__(self, url: str, reactor: Any) -> None:
         self.engine: Engine = open_engine(url)
-        self._checkpointer = Checkpointer(self.engine)
         self._writer = GroupedTransactions(self.engine, deliver=reactor.callFromThread, name="writer")
+        self._checkpointer = Checkpointer(self.engine, self._writer.between)
         self._reader = GroupedTransactions(self.engine, deliver=reactor.callFromThread, writes=False, name="reader")
 
     def write(self, operation: Callable[[Connection], T]) -> Deferred[T]:
@@ -50,9 +50,9 @@ class Store:
 
     def close(self) -> None:
         """Finish what is pending and let the database go."""
+        self._checkpointer.close()
         self._writer.close()
         self._reader.close()
-        self._checkpointer.close()
         self.engine.dispose()
 
 

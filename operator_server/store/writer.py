@@ -66,6 +66,7 @@ class GroupedTransactions:
         self._deliver = deliver
         self._largest = largest
         self._pending: list[tuple[Batch, Any, OnDone]] = []
+        self._between: Callable[[Connection], None] | None = None
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -80,6 +81,12 @@ class GroupedTransactions:
             if len(self._pending) == 1:
                 self._wake.notify()
 
+    def between(self, work: Callable[[Connection], None]) -> None:
+        """Do this on the worker thread with its connection, outside of a transaction, before the next group."""
+        with self._wake:
+            self._between = work
+            self._wake.notify()
+
     def close(self) -> None:
         """Finish what is pending, then stop the thread."""
         with self._wake:
@@ -91,16 +98,21 @@ class GroupedTransactions:
         connection: Connection | None = None
         while True:
             with self._wake:
-                while not self._pending:
+                while not self._pending and self._between is None:
                     if self._stopping:
                         if connection is not None:
                             connection.close()
                         return
                     self._wake.wait()
                 group, self._pending = self._pending[: self._largest], self._pending[self._largest :]
+                between, self._between = self._between, None
             try:
                 if connection is None:
                     connection = self._engine.connect()
+                if between is not None:
+                    between(connection)
+                if not group:
+                    continue
                 results = self._transact(connection, group)
             except Exception as error:  # noqa: BLE001 - the commit failed: nothing of the group happened
                 results = [error] * len(group)
