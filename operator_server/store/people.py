@@ -100,6 +100,8 @@ Index("rejection_offer", table(Rejection).c.offer_id, table(Rejection).c.id)
 
 # The overview looks at what is of today or open, however much there was before.
 _charge = table(Charge)
+_use = text("kind = 'use'")
+Index("charge_use", _charge.c.id, sqlite_where=_use, postgresql_where=_use)
 Index("charge_recorded", _charge.c.recorded_at, _charge.c.agreement_id, _charge.c.currency, _charge.c.net)
 _open_gap, _silent = text("closed_at IS NULL"), text("unanswered > 0")
 Index(

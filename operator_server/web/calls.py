@@ -7,16 +7,16 @@ in a bounded pool of threads, never on the event loop; the gate has let the call
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import anyio
-import anyio.to_thread
 from fastapi import Depends, Header
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -61,8 +61,8 @@ class Web:
         self.gate = gate or Gate(operator)
         self.cursors = Cursors(operator.keys.signing.private_bytes_raw())
         self.totals: dict[str, tuple[float, int]] = {}
-        self._limiter = anyio.CapacityLimiter(threads)
-        self._slow = anyio.CapacityLimiter(2)
+        self._pool = ThreadPoolExecutor(threads, "web")
+        self._slow = ThreadPoolExecutor(2, "web-slow")
         self._waiting = 0
 
     async def run(self, work: Callable[[], T], *, slow: bool = False) -> T:
@@ -74,7 +74,7 @@ class Web:
             raise _busy()
         self._waiting += 1
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._slow if slow else self._limiter)
+            return await asyncio.get_running_loop().run_in_executor(self._slow if slow else self._pool, work)
         except (PoolTimeout, OperationalError) as error:
             if isinstance(error, PoolTimeout) or "locked" in str(error):
                 raise _busy() from None

@@ -157,23 +157,42 @@ class ReadList:
                 query = query.where(key < bindparam("beyond") if self._newest_first else key > bindparam("beyond"))
             query = query.order_by(key.desc() if self._newest_first else key.asc())
             self._statements[wanted] = Statement(
-                query.limit(bindparam("most", type_=Integer)).offset(bindparam("skipped", type_=Integer)), connection
+                query.limit(bindparam("most", type_=Integer)).offset(bindparam("skipped", type_=Integer)),
+                connection,
+                whole=True,
             )
         return self._statements[wanted]
 
 
 class Statement:
-    """A statement compiled once, whose values go to the driver and come from it as they are."""
+    """A statement compiled once, whose values go to the driver and come from it as they are.
 
-    def __init__(self, query: Select[Any], connection: Connection) -> None:
+    ``whole``: SQLite gives all rows as one JSON value, since its driver lets go of the interpreter at each row that it
+    steps to; so no column may hold bytes.
+    """
+
+    def __init__(self, query: Select[Any], connection: Connection, *, whole: bool = False) -> None:
         compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+        self._bare = connection.dialect.name == "sqlite"
+        self._whole = whole and self._bare
         self._text = str(compiled)
+        if self._whole:
+            names = ", ".join(f'"{column.name}"' for column in query.selected_columns)
+            self._text = f"SELECT json_group_array(json_array({names})) FROM ({self._text})"
         self._names: list[str] | None = list(compiled.positiontup or ()) if compiled.positional else None
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        """All rows."""
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """All rows. On SQLite one statement is a snapshot of itself, without a transaction around it."""
         given = values if self._names is None else tuple(values[name] for name in self._names)
-        return connection.exec_driver_sql(self._text, given).all()
+        if not self._bare:
+            return connection.exec_driver_sql(self._text, given).all()
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        rows: list[Any] = driver.execute(self._text, given).fetchall()
+        return _decoded(rows[0][0]) if self._whole else rows
+
+
+_decoded = msgspec.json.Decoder(list[list[Any]]).decode
 
 
 def _place(call: Call, of: str, cursor: str) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -50,12 +51,14 @@ def months(call: Call) -> View:
 @section.page("/{period}", needs="bill_runs.read")
 def month(call: Call, period: Period, job: JobId = "") -> View:
     """A month: its figures, its runs, and what can be done now."""
+    # As it stands before the figures are read: of a job that ends meanwhile they may miss something.
+    found = _job(call, job) or _running(call, period)
+    watched = None if found is None else replace(found)
     operator, connection = call.operator.settings.operator, call.connection
     report = control_report(connection, operator, period, most=20)
     runs = data.runs_of(connection, period)
     invoices = count_of(call.operator.engine, period)
     ends = named_period(period, operator.zone).end
-    watched = _job(call, job) or _running(call, period)
     return show(
         "months_one.html", period=period, report=report, runs=runs, run=runs[0] if runs else None, states=STATES,
         lock=data.lock_of(connection, period), invoices=invoices, sent=data.sent_of(connection, period, invoices),
