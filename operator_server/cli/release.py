@@ -119,3 +119,21 @@ def revoke(
         now = operator.clock.now()
         recorded(operator, lambda c: publishing.withdraw(c, product, version, reason, now))
         out.print(f"{product} {version} is revoked.")
+
+
+@app.command("rotate-key")
+@says_errors(RepositoryError)
+def rotate_key(
+    role: Annotated[str, typer.Argument(help="root, targets, snapshot, timestamp or bins.")],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Replace a signing key of the repository by a new one; terminals follow by themselves, servers may run meanwhile.
+
+    It takes the key `root` in keys/repository, for `bins` the key `targets`.
+
+    Example: tollgate release rotate-key timestamp
+    """
+    with opened(config) as operator:
+        operator.repository.rotate_key(role, operator.clock.now())
+        recorded(operator, lambda c: None)
+        out.print(f"{role} has a new key, {operator.data / 'keys' / 'repository' / role}.pem. Back it up now.")

@@ -35,9 +35,9 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from operator_server.delivery.files import file_lock, sync_directory
+from operator_server.delivery.files import file_lock, sync_directory, write_atomically
 from operator_server.delivery.roles import RepositorySettings, sign_and_write, write_first_versions
-from operator_server.delivery.signing import KeyFolder
+from operator_server.delivery.signing import ROLES, KeyFolder
 
 __all__ = [
     "NewTarget",
@@ -54,6 +54,7 @@ _TARGET_PATH = re.compile(r"(?:[A-Za-z0-9_@][A-Za-z0-9._:@+!~-]{0,127}/){2}[A-Za
 _PATH_RULE = (
     "product/version/name is needed, each of letters, digits and ._:@+!~- beginning with a letter, a digit, _ or @"
 )
+_BINS = "bins"
 _KEPT_VERSIONS = 10
 """Old versions of each metadata file that stay, for clients that are reading an older snapshot."""
 
@@ -221,6 +222,64 @@ class Repository:
                 self._commit_timestamp(snapshot, now)
                 renewed.append(Timestamp.type)
         return renewed
+
+    def rotate_key(self, role: str, now: datetime) -> None:
+        """Replace the key of a role by a new one, and sign again what it signs; the old key is worth nothing then.
+
+        Needs the key ``root`` in the keys folder, for ``bins`` the key ``targets``. What was cut short is mended by
+        calling it again. Terminals follow by themselves. Raises :class:`RepositoryError` for a role that there is not,
+        :class:`operator_server.delivery.signing.SigningKeyError` where a key is missing.
+        """
+        if role not in ROLES:
+            raise RepositoryError(f"role {role!r}: there are {', '.join(ROLES)}")
+        with self._locked():
+            if role == _BINS:
+                self._rotate_bins(now)
+                return
+            root = self._read(Root.type, self._root_version(), Root)
+            staged = self._keys.staged(role)
+            if role == Root.type and staged and staged.public_key.keyid in root.signed.roles[role].keyids:
+                self._keys.activate(role)
+                return
+            self._name_in_root(root, role, now)
+            self._keys.activate(role)
+            snapshot = self._snapshot()
+            if role == Targets.type:
+                self._bin(snapshot, role)
+                self._commit(snapshot, {role: self._cache.pop(role)}, now)
+            elif role == Snapshot.type:
+                self._commit(snapshot, {}, now)
+            elif role == Timestamp.type:
+                self._commit_timestamp(snapshot, now)
+
+    def _name_in_root(self, root: Metadata[Root], role: str, now: datetime) -> None:
+        """A root that names a new key for a role; a new root key is named by the old one and signs beside it."""
+        in_force = self._keys.signer(Root.type)
+        new = self._keys.stage(role)
+        for keyid in list(root.signed.roles[role].keyids):
+            root.signed.revoke_key(keyid, role)
+        root.signed.add_key(new.public_key, role)
+        root.signed.version += 1
+        root.signed.expires = (now + self._settings.lifetime(Root.type)).replace(microsecond=0)
+        root.sign(in_force)
+        if role == Root.type:
+            root.sign(new, append=True)
+        write_atomically(self._metadata_dir / f"{root.signed.version}.root.json", root.to_bytes())
+        sync_directory(self._metadata_dir)
+
+    def _rotate_bins(self, now: datetime) -> None:
+        self._keys.signer(Targets.type)
+        snapshot, succinct = self._snapshot(), self._succinct()
+        for role in (Targets.type, *succinct.get_roles()):
+            self._bin(snapshot, role)
+        changed = {role: self._cache.pop(role) for role in (Targets.type, *succinct.get_roles())}
+        top = changed[Targets.type].signed
+        new = self._keys.stage(_BINS)
+        for keyid in list(succinct.keyids):
+            top.revoke_key(keyid)
+        top.add_key(new.public_key)
+        self._keys.activate(_BINS)
+        self._commit(snapshot, changed, now)
 
     def root_expires(self) -> datetime:
         """Until when terminals accept the newest root."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class KeyFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._signers: dict[str, CryptoSigner] = {}
+        self._signers: dict[str, tuple[tuple[int, int] | None, CryptoSigner]] = {}
 
     def has(self, role: str) -> bool:
         """Whether the role's key lies here."""
@@ -41,10 +42,30 @@ class KeyFolder:
         sync_directory(self.folder)
 
     def signer(self, role: str) -> CryptoSigner:
-        """The signer of a role. Raises :class:`SigningKeyError`."""
-        if role not in self._signers:
-            self._signers[role] = self._load(self._file(role))
-        return self._signers[role]
+        """The signer of a role, also after another process has replaced its key. Raises :class:`SigningKeyError`."""
+        file = self._file(role)
+        mark, known = _mark(file), self._signers.get(role)
+        if known is None or known[0] != mark:
+            known = self._signers[role] = mark, self._load(file)
+        return known[1]
+
+    def stage(self, role: str) -> CryptoSigner:
+        """A new key for a role, beside the one in force until :meth:`activate`."""
+        write_atomically(self._staged_file(role), CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+        sync_directory(self.folder)
+        return self._load(self._staged_file(role))
+
+    def staged(self, role: str) -> CryptoSigner | None:
+        """The new key of a role whose replacement was cut short."""
+        return self._load(self._staged_file(role)) if self._staged_file(role).exists() else None
+
+    def activate(self, role: str) -> None:
+        """Put the staged key in the place of the one in force, which is gone then."""
+        os.replace(self._staged_file(role), self._file(role))
+        sync_directory(self.folder)
+
+    def _staged_file(self, role: str) -> Path:
+        return self.folder / f"{role}.new"
 
     def _file(self, role: str) -> Path:
         return self.folder / f"{role}.pem"
@@ -61,3 +82,12 @@ class KeyFolder:
             return CryptoSigner(load_pem_private_key(data, password=None))
         except (ValueError, TypeError) as error:
             raise SigningKeyError(f"{file} is not a private key in PEM form: {error}") from None
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that was there before."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
