@@ -60,13 +60,14 @@ def erase_account(connection: Connection, settings: Settings, account: str, now:
         raise ErasureError(f"account {account}: there is none")
     if row.status == ERASED:
         raise ErasureError(f"account {account}: is erased already")
-    take_in_invoices(connection, settings, now)
+    # Barred first: it locks the account's balances, so that nothing is charged between the look and the end.
+    bar(connection, "account", account, ERASED, now)
+    take_in_invoices(connection, settings, now, account)
     _refuse_while_owed(connection, account)
     _refuse_while_running(connection, account)
     subscribers = _ids(connection, Subscriber, "id", account_id=[account])
     terminals = _end_terminals(connection, subscribers, now)
     _forget(connection, account, subscribers, terminals, now)
-    bar(connection, "account", account, ERASED, now)
     _set(
         connection, Account, {"id": [account]}, name=ERASED, address=[], vat_id="", email="", tax_reason="",
         status=ERASED,
