@@ -25,6 +25,7 @@ help:
 	@echo 'make requirements  show which sentences of docs/requirements.md are proved by tests'
 	@echo 'make crash         kill and crash charging, import and bill run hundreds of times'
 	@echo 'make bench         measure speed against ceilings of this machine'
+	@echo 'make screenshots   take the pictures of the console anew (needs chromium)'
 	@echo 'make constraints   renew the pinned versions'
 	@echo 'ARGS="..." is handed on, as in: make demo ARGS="--terminals 50"'
 
@@ -61,6 +62,10 @@ crash: .venv/ready
 .PHONY: bench
 bench: .venv/ready
 	@$(python) -m bench $(ARGS)
+
+.PHONY: screenshots
+screenshots: .venv/ready
+	@$(python) -m tools.screenshots
 
 .PHONY: constraints
 constraints:
