@@ -44,9 +44,12 @@ def bar(connection: Connection, party: Party, id: str, reason: str, now: datetim
 
 
 def unbar(connection: Connection, party: Party, id: str, reason: str, now: datetime) -> bool:
-    """Lift a barring; ``False`` where there was none."""
+    """Lift a barring; ``False`` where there was none. Raises :class:`BalanceError` for an account that is erased."""
     account = _account(connection, party, id)
     lock(connection, [account])
+    status = connection.execute(select(table(Account).c.status).where(table(Account).c.id == account)).scalar()
+    if status == "erased":
+        raise BalanceError("bad_name", f"{party} {id}: its person's data is erased; open a new account")
     row = _open(connection, party, id)
     if row is None:
         return False

@@ -100,3 +100,4 @@ def test_what_names_the_person_goes_and_the_invoice_stays(customer: House, tollg
     with pytest.raises(Refused):
         customer.user().agree("hotline", "buy")
     assert "erased already" in tollgate("account", "erase", "A-1", "--yes", code=1).stderr
+    assert "open a new account" in tollgate("account", "unbar", "A-1", "--reason", "x", code=1).stderr
