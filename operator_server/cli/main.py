@@ -34,6 +34,7 @@ from operator_server.cli import (
     terminal,
     token,
     tone,
+    top,
     usage,
     user,
     visited,
@@ -83,6 +84,7 @@ app.command("publish")(release.publish)
 app.command("serve")(serve.serve)
 app.command("interrogate")(serve.interrogate)
 app.command("doctor")(doctor.doctor)
+app.command("top")(top.top)
 app.command("demo")(demo.demo)
 
 
