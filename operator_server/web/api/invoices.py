@@ -218,7 +218,8 @@ class JobView(BaseModel):
     reason: str = Field(description="Why it failed, or what it came to")
 
 
-def _job(job: Job) -> JobView:
+def job_view(job: Job) -> JobView:
+    """A job as it is told."""
     return JobView(id=job.id, what=job.what, state=job.state, done=job.done, of=job.of, reason=job.reason)
 
 
@@ -250,7 +251,7 @@ def start_bill_run(call: Call, body: BillRunForm) -> Answer:
         operator.engine,
         lambda c: audited(c, call.caller.actor, "bill_run.start", f"bill_run/{body.period}", None, told, now),
     )
-    return Answer(_job(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+    return Answer(job_view(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
 @routes.get("/jobs/{job}", needs="bill_runs.read")
@@ -260,4 +261,4 @@ def show_job(call: Call, job: Identifier) -> JobView:
     found = jobs.find(job)
     if found is None:
         raise Problem(404, f"job {job}: this server knows none; it was started elsewhere, or before a restart")
-    return _job(found)
+    return job_view(found)

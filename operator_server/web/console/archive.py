@@ -8,6 +8,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, func, select
 
@@ -57,6 +58,14 @@ class Packings:
     def find(self, person: str, name: str) -> Packing | None:
         """The one of this name."""
         return self._kept.get((person, name))
+
+
+def packings_of(state: Any) -> Packings:
+    """Those of an application, by its ``state``: console and API share them, and how many run at once."""
+    if not hasattr(state, "packings"):
+        state.packings = Packings()
+    found: Packings = state.packings
+    return found
 
 
 def count_of(engine: Engine, period: str) -> int:

@@ -21,7 +21,7 @@ from operator_server.billing.control import control_report
 from operator_server.billing.dispatch import ask_period
 from operator_server.web.calls import Call
 from operator_server.web.console import months_data as data
-from operator_server.web.console.archive import Packings, count_of, packed
+from operator_server.web.console.archive import count_of, packed, packings_of
 from operator_server.web.console.base import Moved, Section, View, moved, posted, show
 from operator_server.web.console.once import fresh, once
 from operator_server.web.console.render import PAGE_HEADERS, render
@@ -177,7 +177,7 @@ def archive(call: Call, period: Period, watch: Watched) -> Response:
     count = count_of(engine, period)
     if not count:
         raise Problem(404, f"month {period} has no invoices; run its bills first")
-    packing = _packings(call).begin(call.caller.person, watch, period, count)
+    packing = packings_of(call.request.app.state).begin(call.caller.person, watch, period, count)
     headers = {"Content-Disposition": f'attachment; filename="invoices-{period}.zip"', "Cache-Control": "no-store"}
     return StreamingResponse(packed(engine, packing), 200, headers, "application/zip")
 
@@ -185,7 +185,7 @@ def archive(call: Call, period: Period, watch: Watched) -> Response:
 @section.page("/{period}/packing", needs="invoices.read")
 def packing(call: Call, period: Period, watch: Watched) -> Response:
     """How far the archive is, as a part of its page."""
-    found = _packings(call).find(call.caller.person, watch)
+    found = packings_of(call.request.app.state).find(call.caller.person, watch)
     over = found is not None and found.state != "running"
     return _live(call, "months_packing.html", over, period=period, packing=found)
 
@@ -236,14 +236,6 @@ def _running(call: Call, period: str) -> Job | None:
     jobs: Jobs = call.request.app.state.jobs
     found = jobs.running()
     return found if found is not None and period in found.what else None
-
-
-def _packings(call: Call) -> Packings:
-    state = call.request.app.state
-    if not hasattr(state, "console_packings"):
-        state.console_packings = Packings()
-    found: Packings = state.console_packings
-    return found
 
 
 def _url(period: str) -> str:
