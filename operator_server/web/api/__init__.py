@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator_server.web.air import routes as air_routes
 from operator_server.web.api import (
     accounts,
+    claims,
     dealings,
     events,
     health,
@@ -28,6 +29,7 @@ RESOURCES: tuple[Routes, ...] = (
     invoices.routes,
     money.routes,
     months.routes,
+    claims.routes,
     events.routes,
     people.routes,
     roaming.routes,

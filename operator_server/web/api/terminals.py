@@ -23,6 +23,7 @@ from operator_server.store.parties import Binding, Notice, Subscriber, Terminal,
 from operator_server.store.rows import add, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch, Routes
+from operator_server.web.console.terminals_data import codes_of_model
 from operator_server.web.pages import Page, PageOf, listed, page
 from operator_server.web.problems import Problem
 from signalling.clock import to_micros
@@ -163,6 +164,7 @@ def list_terminals(
     subscriber: IdFilter = "",
     id_begins: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._:@-]{0,64}$")] = "",
     code: Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$", description="Whose last answer had this code")] = "",
+    model: Annotated[str, Query(max_length=100, description="Part of the model that the last answer named")] = "",
 ) -> Page[TerminalView]:
     """Terminals by id, with their users."""
     terminal, binding, session, query = table(Terminal), table(Binding), table(TerminalSession), _terminals()
@@ -175,6 +177,9 @@ def list_terminals(
         query = query.where(terminal.c.id >= id_begins, terminal.c.id < id_begins + "\x7f")
     if code:
         having = select(session.c.terminal_id).where(session.c.code == bytes.fromhex(code))
+        query = query.where(terminal.c.id.in_(having))
+    if model:
+        having = select(session.c.terminal_id).where(session.c.code.in_(codes_of_model(call.connection, model)))
         query = query.where(terminal.c.id.in_(having))
     return page(call, TerminalView, query, [terminal.c.id], paging, lambda row: _view(row, call.now))
 

@@ -66,9 +66,7 @@ def search(connection: Connection, wanted: Search, now: datetime) -> Select[Any]
     if wanted.code:
         query = query.where(session.c.code >= _bytes(wanted.code, "0"), session.c.code <= _bytes(wanted.code, "f"))
     if wanted.model:
-        rows = table(ConfigurationRow)
-        codes = select(rows.c.code).where(rows.c.hardware.in_(_hardware(connection, wanted.model)))
-        query = query.where(session.c.code.in_(codes))
+        query = query.where(session.c.code.in_(codes_of_model(connection, wanted.model)))
     condition = _in_state(wanted.state, now)
     return query if condition is None else query.where(condition)
 
@@ -84,6 +82,12 @@ def _of_user(user: str) -> Select[Any]:
 
 def _bytes(begin: str, rest: str) -> bytes:
     return bytes.fromhex(begin.ljust(64, rest))
+
+
+def codes_of_model(connection: Connection, model: str) -> Select[Any]:
+    """The codes of configurations whose model has these words in it, upper or lower case."""
+    rows = table(ConfigurationRow)
+    return select(rows.c.code).where(rows.c.hardware.in_(_hardware(connection, model)))
 
 
 def _hardware(connection: Connection, model: str) -> list[bytes]:
