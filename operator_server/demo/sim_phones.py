@@ -24,7 +24,7 @@ from operator_server.demo.world import SIM_USERS, World
 from operator_server.store.accounting import Charge
 from operator_server.store.cards import CardPacketRow
 from operator_server.store.configurations import Interrogation
-from operator_server.store.dealings import Agreement
+from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 from signalling.card.keys import luhn_digit
@@ -56,6 +56,11 @@ LANGUAGES = ("en", "de", "de", "en")
 _UNSIGNED = SignedDocument(b"", bytes(64))
 _TITLE_CHARACTERS = 40
 _FOR_DAYS = re.compile(r"(\d+)d\Z")
+_LATEST = int(timedelta(days=14).total_seconds()) * 1_000_000
+"""How long a card's message may take: the clock of the demo jumps by a week while one is on its way."""
+
+Kept = tuple[str, str, int, int | None]
+"""A rejection as the operator keeps it: subscriber, offer, since when and until when (microseconds)."""
 
 
 def terminal_name(number: int) -> str:
@@ -150,16 +155,26 @@ class SimPhones:
         rows = table(Agreement)
         agreed = select(rows.c.id, rows.c.agreed_at).where(rows.c.evidence_kind == "card_mac")
         stored = {row.id: to_micros(row.agreed_at) for row in connection.execute(agreed)}
+        no = table(Rejection)
+        kept = [
+            (row.subscriber_id, row.offer_id, to_micros(row.rejected_at), row.until_at and to_micros(row.until_at))
+            for row in connection.execute(select(no).order_by(no.c.rejected_at))
+        ]
         currency = self._world.operator.settings.operator.currency
         return {
             each.terminal: [
-                line for event in each.phone.record.events for line in self._lines(each, event, stored, currency)
+                line for event in each.phone.record.events for line in self._lines(each, event, stored, kept, currency)
             ]
             for each in self.phones
         }
 
     def _lines(
-        self, of: DemoPhone, event: Seen | Signed | Declined, stored: Mapping[str, int], currency: str
+        self,
+        of: DemoPhone,
+        event: Seen | Signed | Declined,
+        stored: Mapping[str, int],
+        kept: Sequence[Kept],
+        currency: str,
     ) -> Iterator[AnyEntry]:
         if isinstance(event, Seen):
             offers = [self._by_title[title] for title in event.titles]
@@ -169,7 +184,8 @@ class SimPhones:
         offer = self._by_title[event.title]
         if isinstance(event, Declined):
             if event.noted:
-                until = _until(offer, event.at)
+                mine = [each[2:] for each in kept if each[:2] == (of.subscriber, offer["id"])]
+                until = _kept_until(mine, event.at, _until(offer, event.at))
                 yield lines.Rejected(at=event.at, offer=offer["id"], version="", product=offer["product"], until=until)
             return
         mode = next(each for each in offer["mode"] if each["id"] == event.mode)
@@ -241,6 +257,19 @@ def _offers(folder: Path) -> dict[str, dict[str, Any]]:
         for offer in tomllib.loads(path.read_text())["offer"]
         if offer["kind"] == "service"
     }
+
+
+def _kept_until(kept: Sequence[tuple[int, int | None]], at: int, until: int | None) -> int | None:
+    """The end of the kept rejection that one sent ``at`` came to, or ``until`` where none can be it.
+
+    A message takes its time, and the rejection holds from its arrival; one that stands already is not kept again.
+    """
+    for since, end in kept:
+        stands = since <= at and (end is None or at < end)
+        came_late = at < since <= at + _LATEST and (end is None) == (until is None)
+        if stands or came_late:
+            return end
+    return until
 
 
 def _until(offer: Mapping[str, Any], at: int) -> int | None:

@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 from charging.agreements import NotAgreed
 from operator_server.cards import channel
 from operator_server.cards.desk import CardDesk
-from operator_server.cards.texts import reason_text
+from operator_server.cards.texts import reason_text, text
 from operator_server.cards.visitors import card_visitor
 from operator_server.delivery.vault import KeyVault
 from operator_server.desk import Refused
+from operator_server.devices.visitors import NotServed
 from operator_server.store.cards import card_row
 from signalling.card import dialogue as d
 from signalling.card.text import from_septets, in_alphabet, to_septets
@@ -61,6 +62,9 @@ class TextSession:
         elif (chosen := self._chosen(line)) is not None:
             try:
                 shown = chosen(connection, now)
+            except NotServed:
+                self.over = True
+                return text("not_served", "en")
             except (NotAgreed, Refused) as no:
                 self.over = True
                 return reason_text(no.code, no.reason, "en")[:MOST_CHARACTERS]
@@ -89,7 +93,7 @@ class TextSession:
     def _visitor(self, connection: Connection, now: datetime) -> Any:
         card = card_row(connection, msisdn=self._number)
         if card is None:
-            raise Refused("not_served", f"no card has the number {self._number}")
+            raise NotServed(f"no card has the number {self._number}")
         return card_visitor(connection, card.terminal_id, now)
 
     def _group(self, by: d.Grouping) -> Callable[[Connection, datetime], Screen]:

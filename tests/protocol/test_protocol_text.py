@@ -127,7 +127,7 @@ def test_the_text_lists_exactly_the_codes_that_the_server_uses() -> None:
     errors = set(
         re.findall(r'(?:\bError|ExchangeFault|_fault|_refuse)\(\s*(?:events, |interview, )?"([a-z_]+)"', source)
     )
-    refusals = set(re.findall(r'(?:Refused|NotAgreed)\(\s*"([a-z_]+)"', source))
+    refusals = set(re.findall(r'(?:\bRefused|NotAgreed)\(\s*"([a-z_]+)"', source))
     if 'f"release_{validity}"' in source:
         refusals |= {f"release_{validity}" for validity in get_args(Validity) if validity != "valid"}
     told_errors, told_refusals = TEXT.split("\n## 10.")[1].split("\n## 11.")[0].split("\nRefusal codes:")
