@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from bench.measure import medians, result, show
 from bench.report import Target
-from signalling.card import secured, usat
+from signalling.card import commands, secured
 from signalling.card.dialogue import TAR
 from signalling.card.keys import diversify, luhn_digit
 from terminal_sim.card import Card, CardMemory
@@ -44,8 +44,8 @@ def _per_second(work: Callable[[], Any], times: int) -> float:
 
 
 def _select() -> None:
-    command = usat.SelectItem("Offers", tuple(usat.Item(number, f"Offer {number}") for number in range(1, 21)))
-    usat.decode_command(usat.encode_command(command))
+    command = commands.SelectItem("Offers", tuple(commands.Item(number, f"Offer {number}") for number in range(1, 21)))
+    commands.decode_command(commands.encode_command(command))
 
 
 def _packet() -> None:

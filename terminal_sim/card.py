@@ -15,14 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from signalling.card import apdu, secured, sms, usat
+from signalling.card import apdu, commands, envelopes, responses, secured, sms, usat
 from signalling.card.apdu import Apdu, Reply
 from signalling.card.dialogue import TAR, CardMessage, decode_from_server, encode_message
 from signalling.card.keys import CardKeys, decode_keys
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError
 from signalling.tones.ringing import EF_TONES, encode_file
-from terminal_sim.applet import Applet, AppletMemory
+from terminal_sim.applet.machine import Applet
+from terminal_sim.applet.memory import AppletMemory
 
 FIRMWARE = {"card": "1.0", "applet": "1.0"}
 WITH_RECEIPT = (secured.Status.COUNTER_LOW, secured.Status.COUNTER_HIGH)
@@ -96,8 +97,8 @@ class Card:
         self._reassembler = sms.Reassembler(most=4)
         self._outgoing: deque[bytes] = deque()
         self._pending: bytes | None = None
-        self._fetched: usat.Command | None = None
-        self._numbered: tuple[int, usat.Command] | None = None
+        self._fetched: commands.Command | None = None
+        self._numbered: tuple[int, commands.Command] | None = None
         self._number = 0
         self.applet = Applet(
             memory.applet, memory.iccid, self._keys.agreement, FIRMWARE, self._send, self._changed, memory.language
@@ -123,14 +124,14 @@ class Card:
     def _done(self) -> Reply:
         """Status of a command that went well: with a command to fetch, if one waits and none is carried out."""
         if self._fetched is None and self._pending is None:
-            command: usat.Command | None
+            command: commands.Command | None
             if self._outgoing:
-                command = usat.SendShortMessage(self._outgoing[0])
+                command = commands.SendShortMessage(self._outgoing[0])
             else:
                 command = self.applet.wanted()
             if command is not None:
                 self._number = self._number % 254 + 1
-                self._pending = usat.encode_command(command, self._number)
+                self._pending = commands.encode_command(command, self._number)
                 self._numbered = self._number, command
         if self._pending is None or self._fetched is not None:
             return Reply(b"", apdu.OK)
@@ -176,17 +177,17 @@ class Card:
     def _terminal_response(self, command: Apdu) -> Reply:
         if self._fetched is None or self._numbered is None:
             return Reply(b"", apdu.CONDITIONS_NOT_MET)
-        response = usat.decode_response(command.data)
+        response = responses.decode_response(command.data)
         asked, self._fetched = self._fetched, None
         if response.number != self._numbered[0] or response.type != asked.TYPE:
-            response = usat.Response(self._numbered[0], asked.TYPE, 0, usat.Result.DATA_NOT_UNDERSTOOD)
-        if isinstance(asked, usat.SendShortMessage):
+            response = responses.Response(self._numbered[0], asked.TYPE, 0, usat.Result.DATA_NOT_UNDERSTOOD)
+        if isinstance(asked, commands.SendShortMessage):
             self._sent(asked, response)
         else:
             self.applet.answered(response)
         return self._done()
 
-    def _sent(self, asked: usat.SendShortMessage, response: usat.Response) -> None:
+    def _sent(self, asked: commands.SendShortMessage, response: responses.Response) -> None:
         if self._outgoing and self._outgoing[0] == asked.tpdu:
             self._outgoing.popleft()
         if response.result >= usat.Result.SESSION_ENDED:
@@ -195,8 +196,8 @@ class Card:
             self.applet.not_sent()
 
     def _envelope(self, command: Apdu) -> Reply:
-        envelope = usat.decode_envelope(command.data)
-        if isinstance(envelope, usat.MenuSelection):
+        envelope = envelopes.decode_envelope(command.data)
+        if isinstance(envelope, envelopes.MenuSelection):
             self.applet.selected(envelope.item, asks_help=envelope.help)
         else:
             self._message(sms.decode_deliver(envelope.tpdu))

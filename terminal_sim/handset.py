@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from signalling.card import apdu, usat
+from signalling.card import apdu, commands, envelopes
 from signalling.card.apdu import Apdu, Reply
+from signalling.card.commands import Command, Fetched, Item
 from signalling.card.profile import Ability, Profile, make_profile
+from signalling.card.responses import Location, Response
 from signalling.card.tlv import CardError
-from signalling.card.usat import Command, Fetched, Item, Response, Result
+from signalling.card.usat import Result
 from signalling.tones import Tone, ToneError
 from signalling.tones.messages import unpack
 from signalling.tones.ringing import EF_TONES, ToneFile, bound_tone, decode_file
@@ -35,14 +37,14 @@ MODERN = make_profile(
 IMEI = "352099001761481"
 
 _NEEDS = {
-    usat.SetUpMenu: Ability.SET_UP_MENU,
-    usat.SelectItem: Ability.SELECT_ITEM,
-    usat.DisplayText: Ability.DISPLAY_TEXT,
-    usat.GetInkey: Ability.GET_INKEY,
-    usat.GetInput: Ability.GET_INPUT,
-    usat.ProvideLocalInformation: Ability.LOCAL_INFORMATION,
-    usat.SendShortMessage: Ability.SEND_SHORT_MESSAGE,
-    usat.Refresh: Ability.REFRESH,
+    commands.SetUpMenu: Ability.SET_UP_MENU,
+    commands.SelectItem: Ability.SELECT_ITEM,
+    commands.DisplayText: Ability.DISPLAY_TEXT,
+    commands.GetInkey: Ability.GET_INKEY,
+    commands.GetInput: Ability.GET_INPUT,
+    commands.ProvideLocalInformation: Ability.LOCAL_INFORMATION,
+    commands.SendShortMessage: Ability.SEND_SHORT_MESSAGE,
+    commands.Refresh: Ability.REFRESH,
 }
 
 
@@ -89,14 +91,14 @@ class Handset:
         *,
         profile: Profile = MODERN,
         imei: str = IMEI,
-        location: usat.Location | None = None,
+        location: Location | None = None,
         language: str = "en",
         trace: Trace = lambda direction, data: None,
     ) -> None:
         self.profile, self.imei, self.location, self.language = profile, imei, location, language
         self.screen = Screen()
         self.iccid = ""
-        self.menu: usat.SetUpMenu | None = None
+        self.menu: commands.SetUpMenu | None = None
         self.in_call = False
         self.said: str = ""
         self.ringing: Tone | None = None
@@ -123,7 +125,7 @@ class Handset:
     def deliver(self, tpdu: bytes) -> None:
         """A message for the card came from the network."""
         if self.profile.can(Ability.SMS_PP_DOWNLOAD):
-            self._go_on(self._envelope(usat.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
+            self._go_on(self._envelope(envelopes.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
 
     # Tones.
 
@@ -226,7 +228,7 @@ class Handset:
         if screen.kind == "menu":
             item = screen.lines[screen.marked].id
             self.screen = Screen()
-            self._go_on(self._envelope(usat.MenuSelection(item, help=True).encode()))
+            self._go_on(self._envelope(envelopes.MenuSelection(item, help=True).encode()))
         else:
             self._answer(Result.HELP, item=screen.lines[screen.marked].id if screen.lines else None)
 
@@ -235,7 +237,7 @@ class Handset:
         if screen.kind == "menu":
             item = screen.lines[screen.marked].id
             self.screen = Screen()
-            self._go_on(self._envelope(usat.MenuSelection(item).encode()))
+            self._go_on(self._envelope(envelopes.MenuSelection(item).encode()))
         elif screen.kind == "list":
             self._answer(Result.OK, item=screen.lines[screen.marked].id)
         elif screen.kind == "text":
@@ -296,7 +298,7 @@ class Handset:
     def _carry_out(self, data: bytes) -> Response | None:
         """The answer, or ``None`` where the user gives it."""
         try:
-            asked = usat.decode_command(data)
+            asked = commands.decode_command(data)
         except CardError:
             return Response(1, 0, 0, Result.DATA_NOT_UNDERSTOOD)
         command = asked.command
@@ -309,39 +311,39 @@ class Handset:
         if not self.profile.can(_NEEDS[type(command)]):
             return told(Result.BEYOND_CAPABILITY)
         match command:
-            case usat.SetUpMenu():
+            case commands.SetUpMenu():
                 self.menu = command
                 return told(Result.OK)
-            case usat.ProvideLocalInformation(what=usat.Local.IMEI):
+            case commands.ProvideLocalInformation(what=commands.Local.IMEI):
                 return told(Result.OK, imei=self.imei) if self.imei else told(Result.TERMINAL_BUSY, extra=b"\x04")
-            case usat.ProvideLocalInformation(what=usat.Local.LANGUAGE):
+            case commands.ProvideLocalInformation(what=commands.Local.LANGUAGE):
                 return told(Result.OK, language=self.language)
-            case usat.ProvideLocalInformation():
+            case commands.ProvideLocalInformation():
                 place = self.location
                 return told(Result.OK, location=place) if place else told(Result.TERMINAL_BUSY, extra=b"\x04")
-            case usat.SendShortMessage(tpdu=tpdu):
+            case commands.SendShortMessage(tpdu=tpdu):
                 return told(Result.OK if self._network(tpdu) else Result.SMS_ERROR)
-            case usat.Refresh(mode=mode):
+            case commands.Refresh(mode=mode):
                 if mode == 1:
                     self._play_sample()
                 return told(Result.OK)
         return self._draw(asked, command, told)
 
     def _draw(self, asked: Fetched, command: Command, told: Callable[..., Response]) -> Response | None:
-        if self.in_call and not (isinstance(command, usat.DisplayText) and command.urgent):
+        if self.in_call and not (isinstance(command, commands.DisplayText) and command.urgent):
             # 01: the screen is busy.
             return told(Result.TERMINAL_BUSY, extra=b"\x01")
         match command:
-            case usat.DisplayText(text=shown, wait=waits):
+            case commands.DisplayText(text=shown, wait=waits):
                 self.screen, self.said = Screen("text", shown), shown
                 if not waits:
                     return told(Result.OK)
-            case usat.SelectItem(title=title, items=items, default=default):
+            case commands.SelectItem(title=title, items=items, default=default):
                 marked = next((place for place, item in enumerate(items) if item.id == default), 0)
                 self.screen = Screen("list", title, items, marked, help=command.help)
-            case usat.GetInkey(text=shown):
+            case commands.GetInkey(text=shown):
                 self.screen = Screen("key", shown, digits=not command.characters, help=command.help)
-            case usat.GetInput(text=shown):
+            case commands.GetInput(text=shown):
                 self.screen = Screen(
                     "input", shown, (), 0, command.default, command.least, command.most,
                     not command.characters, command.hide, command.help,

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from signalling.card import dialogue as d
 from signalling.clock import Clock
 from signalling.documents import Confirmation, decode_document
-from terminal_sim.applet import AGAIN_LINE, LATER, REJECT
+from terminal_sim.applet.machine import AGAIN_LINE
+from terminal_sim.applet.screens import LATER, REJECT
 from terminal_sim.card import Card, CardMemory
 from terminal_sim.handset import Handset, Key
 

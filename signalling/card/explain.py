@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from signalling.card import apdu, secured, sms, text, usat
+from signalling.card import apdu, responses, secured, sms, text, usat
+from signalling.card.commands import COMMANDS
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError, decode, decode_ber
 
@@ -15,13 +16,6 @@ _INSTRUCTIONS = {
     apdu.SELECT: "SELECT", apdu.READ_BINARY: "READ BINARY", apdu.STATUS: "STATUS",
     apdu.TERMINAL_PROFILE: "TERMINAL PROFILE", apdu.FETCH: "FETCH", apdu.TERMINAL_RESPONSE: "TERMINAL RESPONSE",
     apdu.ENVELOPE: "ENVELOPE",
-}  # fmt: skip
-_TYPES = {
-    each.TYPE: each.NAME
-    for each in (
-        usat.SetUpMenu, usat.SelectItem, usat.DisplayText, usat.GetInkey, usat.GetInput, usat.ProvideLocalInformation,
-        usat.SendShortMessage, usat.Refresh,
-    )
 }  # fmt: skip
 _OUTER = {usat.PROACTIVE: "proactive command", usat.SMS_PP: "SMS-PP download", usat.MENU_SELECTION: "menu selection"}
 
@@ -113,7 +107,7 @@ def _meaning(tag: int, value: bytes, kind: int) -> str:
 def _words(tag: int, value: bytes, kind: int) -> str:
     match tag:
         case usat.Tag.COMMAND_DETAILS:
-            name = _TYPES.get(value[1], f"type {value[1]:02X}")
+            name = COMMANDS[value[1]].NAME if value[1] in COMMANDS else f"type {value[1]:02X}"
             return f"command {value[0]}: {name}, qualifier {value[2]:02X}"
         case usat.Tag.DEVICES:
             names = [usat.Device(each).name.lower() for each in value]
@@ -136,9 +130,9 @@ def _words(tag: int, value: bytes, kind: int) -> str:
         case usat.Tag.ADDRESS:
             return "service centre"
         case usat.Tag.IMEI:
-            return f"IMEI {usat.decode_imei(value)}"
+            return f"IMEI {responses.decode_imei(value)}"
         case usat.Tag.LOCATION:
-            place = usat.decode_location(value)
+            place = responses.decode_location(value)
             return f"network {place.network}, area {place.area}, cell {place.cell}"
         case usat.Tag.HELP:
             return "the user asks for help"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from signalling.card import commands
 from signalling.card import dialogue as d
-from signalling.card import usat
 from signalling.card.apdu import Apdu, decode_reply
 from signalling.card.keys import diversify
 from signalling.card.profile import Ability, Profile, make_profile
-from terminal_sim.applet import LANGUAGES, pages
+from terminal_sim.applet.screens import pages
+from terminal_sim.applet.words import LANGUAGES
 from terminal_sim.card import Card, CardMemory, load_card, save_card
 from terminal_sim.handset import MODERN, Handset, Key
 from tools.applet_document import ICCID, MASTER, Operator
@@ -86,7 +87,7 @@ def test_a_long_menu_comes_in_pages_and_back_turns_them(titles: tuple[str, ...])
     while "More" in seen[-1]:
         seen.append(pair.choose("More"))
     assert len(seen) > 3
-    assert pair.longest <= usat.MAX_COMMAND
+    assert pair.longest <= commands.MAX_COMMAND
     listed = [line for page in seen for line in page if line not in ("More", "Back")]
     assert listed == list(titles)
     assert pair.press(Key.BACK) == seen[-2]
@@ -112,7 +113,7 @@ def test_a_long_menu_by_digits_comes_in_pages_too() -> None:
     assert rows[-1].endswith("More")
     pair.press(rows[-1][0])
     assert pair.handset.screen.title.split("\n")[-1].endswith("Back")
-    assert pair.longest <= usat.MAX_COMMAND
+    assert pair.longest <= commands.MAX_COMMAND
 
 
 def test_without_a_network_the_user_is_told_and_nothing_hangs() -> None:

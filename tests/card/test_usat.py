@@ -6,30 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalling.card.tlv import CardError
-from signalling.card.usat import (
+from signalling.card.commands import (
     Command,
-    CommandError,
     DisplayText,
     GetInkey,
     GetInput,
     Item,
     Local,
-    Location,
-    MenuSelection,
     ProvideLocalInformation,
     Refresh,
-    Response,
-    Result,
     SelectItem,
     SendShortMessage,
     SetUpMenu,
-    SmsDownload,
     decode_command,
-    decode_envelope,
-    decode_response,
     encode_command,
 )
+from signalling.card.envelopes import MenuSelection, SmsDownload, decode_envelope
+from signalling.card.responses import Location, Response, decode_response
+from signalling.card.tlv import CardError
+from signalling.card.usat import CommandError, Result
 
 FOUR = tuple(Item(number, f"Item {number}") for number in range(1, 5))
 SELECT_FOUR = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from signalling.card import dialogue, secured, sms, text, tlv, usat
+from signalling.card import commands, dialogue, envelopes, responses, secured, sms, text, tlv
 from signalling.card.keys import diversify
 from signalling.card.tlv import CardError
 
@@ -22,15 +22,15 @@ def decode_tlv(data: bytes) -> None:
     assert sum(len(each.value) + 2 for each in objects) <= len(data)
     assert tlv.decode(tlv.encode(objects)) == objects
     for each in objects:
-        for decode in (text.decode_alpha, text.decode_text_string, usat.decode_imei, usat.decode_location):
+        for decode in (text.decode_alpha, text.decode_text_string, responses.decode_imei, responses.decode_location):
             _attempt(decode, each.value)
 
 
 def decode_commands(data: bytes) -> None:
     """What a phone fetches, and what a card is told."""
-    for decode in (usat.decode_response, usat.decode_envelope, usat.decode_command):
+    for decode in (responses.decode_response, envelopes.decode_envelope, commands.decode_command):
         _attempt(decode, data)
-    fetched = usat.decode_command(data)
+    fetched = commands.decode_command(data)
     assert 0 <= fetched.type <= 255
 
 
@@ -77,12 +77,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "packet": decode_packet,
     "sms": decode_sms,
 }
-_SELECT = usat.encode_command(usat.SelectItem("Offers", (usat.Item(1, "One"), usat.Item(2, "Zwei €")), help=True))
+_SELECT = commands.encode_command(
+    commands.SelectItem("Offers", (commands.Item(1, "One"), commands.Item(2, "Zwei €")), help=True)
+)
 _PACKET = secured.seal_command(b"hello", KEYS, dialogue.TAR, 1)
 _PARTS = sms.split((sms.Element(sms.COMMAND_PACKET, b""),), _PACKET * 4, 5)
 SEEDS: dict[str, list[bytes]] = {
-    "tlv": [_SELECT[2:], usat.Response(1, 0x23, 0, 0, text="12", imei="352099001761481").encode()],
-    "commands": [_SELECT, usat.MenuSelection(1).encode(), usat.Response(1, 0x24, 0, 0, item=2).encode()],
+    "tlv": [_SELECT[2:], responses.Response(1, 0x23, 0, 0, text="12", imei="352099001761481").encode()],
+    "commands": [_SELECT, envelopes.MenuSelection(1).encode(), responses.Response(1, 0x24, 0, 0, item=2).encode()],
     "packet": [_PACKET, secured.seal_response(0, 1, dialogue.TAR, KEYS), dialogue.encode_message(dialogue.Hello())],
     "sms": [
         *(sms.Submit("+4900000", part, 1, 0x7F, 0xF6).encode() for part in _PARTS),

@@ -18,7 +18,7 @@ from signalling.card import dialogue as d
 from signalling.tones import parse_rtttl
 from signalling.tones.messages import pack, unpack
 from signalling.tones.ringing import Binding
-from terminal_sim.applet import SLOTS
+from terminal_sim.applet.memory import SLOTS
 from terminal_sim.handset import Key
 
 BACH = parse_rtttl(TUNES["tone-bach"][0])
