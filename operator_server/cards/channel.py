@@ -272,3 +272,11 @@ def whole(connection: Connection, sender: str, content: sms.UserData, now: datet
         ),
     )
     return None
+
+
+def packets_of(connection: Connection, terminal: str, most: int = 20) -> Sequence[Any]:
+    """The newest packets to a card, for people."""
+    packets = table(CardPacketRow)
+    return connection.execute(
+        select(packets).where(packets.c.terminal_id == terminal).order_by(packets.c.id.desc()).limit(most)
+    ).all()

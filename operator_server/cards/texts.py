@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+TITLE_CHARACTERS = 40
+"""Of an offer in a list."""
+
+TEXT_CHARACTERS = 600
+"""Of what is shown at once."""
+
 _ENGLISH = {
     "agreed": "Agreed: {title}. Number {agreement}.",
     "rejected": "{title} is not shown to you again.",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection, select
 
-from operator_server.cards.desk import packets_of
+from operator_server.cards.channel import packets_of
 from operator_server.cards.registry import NewCard, add_card, keys_of, new_master_key, require_card
 from operator_server.cli.common import (
     CONFIG,

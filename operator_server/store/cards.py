@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Engine, Index, select
+from sqlalchemy import Column, Engine, Index, select, update
 from sqlmodel import Field, SQLModel
 
 from charging.columns import Identifier, Instant, Json, Micros
@@ -106,6 +106,12 @@ def card_row(connection: Any, **where: str) -> Any:
     card = table(Card)
     [(name, value)] = where.items()
     return connection.execute(select(card).where(card.c[name] == value)).first()
+
+
+def update_card(connection: Any, terminal: str, **values: Any) -> None:
+    """Change these columns of a card's row."""
+    card = table(Card)
+    connection.execute(update(card).where(card.c.terminal_id == terminal).values(values))
 
 
 def has_cards(engine: Engine) -> bool:

@@ -101,8 +101,10 @@ class TextSession:
             visitor = self._visitor(connection, now)
             if by == "new":
                 return self._tones(connection, visitor, by, "", now)
-            found = self._desk.open_tones(connection, visitor, now)
-            return "Tones", [(group, self._of(by, group)) for group in self._desk.tone_groups(connection, found, by)]
+            found = self._desk.menus.open_tones(connection, visitor, now)
+            return "Tones", [
+                (group, self._of(by, group)) for group in self._desk.menus.tone_groups(connection, found, by)
+            ]
 
         return show
 
@@ -110,13 +112,13 @@ class TextSession:
         return lambda connection, now: self._tones(connection, self._visitor(connection, now), by, key, now)
 
     def _tones(self, connection: Connection, visitor: Any, by: d.Grouping, key: str, now: datetime) -> Screen:
-        found = self._desk.tones_of(connection, self._desk.open_tones(connection, visitor, now), by, key)
+        found = self._desk.menus.tones_of(connection, self._desk.menus.open_tones(connection, visitor, now), by, key)
         return key or "New", [(title, self._modes(offer.offer.id, title)) for title, offer in found]
 
     def _modes(self, offer: str, title: str) -> Callable[[Connection, datetime], Screen]:
         def show(connection: Connection, now: datetime) -> Screen:
             visitor = self._visitor(connection, now)
-            modes = self._desk.allowed_modes(visitor, offer)
+            modes = self._desk.menus.modes(visitor, offer)
             return title, [
                 (f"{mode.terms.label}: {mode.terms.price_text}", self._take(offer, name))
                 for name, mode in modes.items()
@@ -127,7 +129,7 @@ class TextSession:
     def _take(self, offer: str, mode: str) -> Callable[[Connection, datetime], str]:
         def take(connection: Connection, now: datetime) -> str:
             visitor = self._visitor(connection, now)
-            quote = self._desk.quote_offer(connection, visitor, offer, mode, now)
+            quote = self._desk.negotiation.quote_offer(connection, visitor, offer, mode, now)
             channel.queue(connection, self._vault, visitor.terminal, quote, now)
             return "Please confirm on your screen."
 

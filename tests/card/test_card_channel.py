@@ -114,7 +114,7 @@ def test_after_the_last_sending_the_packet_has_failed(house: CardHouse) -> None:
 
 def test_an_inquiry_gives_way_to_the_next(house: CardHouse) -> None:
     for _ in range(2):
-        house.change(lambda c: house.desk.inquire(c, "SIM-1", "interval", house.clock.now()))
+        house.change(lambda c: house.desk.interrogation.inquire(c, "SIM-1", "interval", house.clock.now()))
     assert [row.state for row in house.rows(CardPacketRow, kind="Inquire")] == ["failed", "waiting"]
 
 
@@ -165,7 +165,7 @@ def test_a_calendar_plan_has_each_card_asked_once(house: CardHouse) -> None:
     house.clock.set(ran)
     for _ in range(3):
         house.clock.set(house.clock.now() + timedelta(minutes=5))
-        house.change(lambda c: house.desk.inquire_due(c, house.clock.now()))
+        house.change(lambda c: house.desk.interrogation.inquire_due(c, house.clock.now()))
         phone.pump()
     triggers = [row.trigger for row in house.rows(Interrogation, terminal_id="SIM-1")]
     assert triggers.count("calendar") == 1

@@ -261,7 +261,7 @@ def test_an_order_and_the_interval_have_the_card_asked(house: CardHouse) -> None
 def test_an_old_menu_is_not_taken_for_the_new_one(house: CardHouse) -> None:
     phone = house.phone()
     phone.open_offers()
-    house.change(lambda c: house.desk.inquire(c, "SIM-1", "calendar", house.clock.now()))
+    house.change(lambda c: house.desk.interrogation.inquire(c, "SIM-1", "calendar", house.clock.now()))
     phone.pump()
     phone.choose("News")
     assert phone.shows == ["The offers have changed. Open the menu again."]
