@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from signalling.card import sms
 from signalling.card.tlv import CardError
 from signalling.clock import Clock
-from terminal_sim.dialogue import CardDataArrived, Event
+from terminal_sim.events import CardDataArrived, Event
 
 Arrived = Callable[[bytes], None]
 """Told an SMS-DELIVER for the card."""

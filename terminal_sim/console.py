@@ -20,7 +20,7 @@ from signalling.money import MoneyError, decimal_micros
 from terminal_sim import counters
 from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused
-from terminal_sim.dialogue import Complaint, Event, MenuShown, NoticeArrived, Refused
+from terminal_sim.events import Complaint, Event, MenuShown, NoticeArrived, Refused
 from terminal_sim.keeper import LinkKeeper
 from terminal_sim.link import LinkLost, StepRefused
 from terminal_sim.menu import Line, MenuError

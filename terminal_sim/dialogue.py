@@ -12,19 +12,31 @@ Whatever binds is in the state's journal before the message that speaks of it go
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from signalling import messages as m
-from signalling.documents import agreement_digest
 from signalling.envelope import BodyError, EnvelopeError, UnknownType, decode, encode
 from signalling.ids import new_id
 from signalling.proof import ProofError, logon_statement
 from terminal_sim import counters, delivery
 from terminal_sim import journal as lines
+from terminal_sim.answers import ANSWERS, Answers, Sent
+from terminal_sim.events import (
+    Answer,
+    CardDataArrived,
+    Closed,
+    Complaint,
+    Event,
+    Interrogated,
+    LoggedOn,
+    MenuShown,
+    NoticeArrived,
+    Refused,
+    SectionsSent,
+)
 from terminal_sim.interrogation import Response
 from terminal_sim.menu import Line, Menu, MenuError, MenuPages
-from terminal_sim.negotiation import BadQuote, Quotation, check_quote, confirmation, counter_proposal
+from terminal_sim.negotiation import BadQuote, Quotation, confirmation, counter_proposal
 from terminal_sim.state import Agreement, State
 
 PROTOCOL = 1
@@ -38,111 +50,15 @@ EXPECTED: dict[Phase, tuple[type[m.Message], ...]] = {
     "open": tuple(kind for kind in m.FROM_SERVER if kind not in (m.Challenge, m.Welcome)),
     "closed": (),
 }
-ANSWERS: dict[type[m.Message], tuple[type[m.Message], ...]] = {
-    m.Request: (m.QuoteMessage, m.Refusal),
-    m.CounterProposal: (m.QuoteMessage, m.Refusal),
-    m.Confirm: (m.Agreed, m.Refusal),
-    m.Decline: (m.Noted,),
-    m.Reject: (m.Noted, m.Refusal),
-    m.Later: (m.Noted, m.Refusal),
-    m.DeliveryRequest: (m.DeliveryGrantMessage, m.Refusal),
-    m.Receipt: (m.ReceiptNoted, m.Refusal),
-    m.CounterReports: (m.CounterNoted, m.Refusal),
-    m.StatusRequest: (m.Status, m.Refusal),
-    m.Ping: (m.Pong,),
-}
 
 
-@dataclass(frozen=True)
-class LoggedOn:
-    """The server accepted the proof."""
+class _Received(NamedTuple):
+    """Where a message of the server belongs, and when it came."""
 
-    session: str
-    idle_timeout: int
-    rate: int
-
-
-@dataclass(frozen=True)
-class Interrogated:
-    """The server inquired and was answered with this code."""
-
-    trigger: str
-    code: bytes
-
-
-@dataclass(frozen=True)
-class SectionsSent:
-    """The server did not know these sections."""
-
-    sections: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MenuShown:
-    """A menu is complete; it takes the place of the one before."""
-
-    menu: Menu
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to what was sent with id ``re``.
-
-    ``value``: :class:`Quotation`, :class:`Agreement`, a message such as ``Noted`` or ``Status``, or :class:`Refused`.
-    """
-
-    re: int
-    value: Any
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A no, or an answer that the terminal itself does not accept (code ``bad_answer``)."""
-
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class NoticeArrived:
-    """A message for the user."""
-
-    notice: m.Notice
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """The server answered with an error; the link stays unless :class:`Closed` follows."""
-
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """The link is over, for this reason."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class CardDataArrived:
-    """Part of a secured packet for a SIM card that is in this terminal."""
-
-    card: str
-    data: bytes
-
-
-Event = (
-    CardDataArrived | LoggedOn | Interrogated | SectionsSent | MenuShown | Answer | NoticeArrived | Complaint | Closed
-)
-
-
-@dataclass(frozen=True)
-class _Sent:
-    message: Any
     exchange: int
-    about: Any = None
+    id: int
+    re: int | None
+    now: int
 
 
 class Dialogue:
@@ -161,7 +77,7 @@ class Dialogue:
         self._withhold = withhold_reports
         self.phase: Phase = "hello"
         self.menu = Menu("")
-        self.waiting: dict[int, _Sent] = {}
+        self.waiting: dict[int, Sent] = {}
         self._languages, self._software = languages, software
         self._binding: tuple[Binding, bytes] = ("none", b"")
         self._out: list[bytes] = []
@@ -172,6 +88,7 @@ class Dialogue:
         self._responses: dict[int, Response] = {}
         self._notices: dict[str, tuple[int, int]] = {}
         self._offset = 0
+        self._answers = Answers(state, self.server_time)
 
     # What the shell calls.
 
@@ -201,9 +118,7 @@ class Dialogue:
             return self._take_events()
         handler = _HANDLERS.get(type(message))
         if handler is not None:
-            handler(self, message, envelope.exchange, envelope.id, now)
-            if type(message) is m.CounterNoted and envelope.re in self.waiting:
-                self._answered(message, envelope.re, now)
+            handler(self, message, _Received(envelope.exchange, envelope.id, envelope.re, now))
         else:
             self._answered(message, envelope.re, now)
         return self._take_events()
@@ -317,13 +232,13 @@ class Dialogue:
 
     # The server's words.
 
-    def _challenge(self, message: m.Challenge, exchange: int, id: int, now: int) -> None:
+    def _challenge(self, message: m.Challenge, got: _Received) -> None:
         trust, identity = self.state.trust, self.state.identity
         if message.protocol != PROTOCOL:
-            self._fail("protocol", f"the server speaks protocol {message.protocol}, this terminal {PROTOCOL}", id)
+            self._fail("protocol", f"the server speaks protocol {message.protocol}, this terminal {PROTOCOL}", got.id)
             return
         if message.server != trust.server:
-            self._fail("wrong_server", f"this is {message.server}, trusted is {trust.server}", id)
+            self._fail("wrong_server", f"this is {message.server}, trusted is {trust.server}", got.id)
             return
         binding, data = self._binding
         proof = identity.key.sign(logon_statement(message.nonce, identity.terminal, message.server, binding, data))
@@ -335,33 +250,33 @@ class Dialogue:
             software=self._software,
         )
         self.phase = "proving"
-        self._send(logon, 0, id)
+        self._send(logon, 0, got.id)
 
-    def _welcome(self, message: m.Welcome, exchange: int, id: int, now: int) -> None:
+    def _welcome(self, message: m.Welcome, got: _Received) -> None:
         self.phase = "open"
-        self._offset = message.time - now
+        self._offset = message.time - got.now
         self._events.append(LoggedOn(message.session, message.idle_timeout, message.rate))
 
-    def _inquiry(self, message: m.Inquiry, exchange: int, id: int, now: int) -> None:
+    def _inquiry(self, message: m.Inquiry, got: _Received) -> None:
         response = Response(self.state.configuration())
-        self._responses = {exchange: response}
-        self._send(response.report(), exchange, id)
+        self._responses = {got.exchange: response}
+        self._reply(got, response.report())
         self._events.append(Interrogated(message.trigger, response.code))
 
-    def _section_request(self, message: m.SectionRequest, exchange: int, id: int, now: int) -> None:
-        response = self._responses.get(exchange)
+    def _section_request(self, message: m.SectionRequest, got: _Received) -> None:
+        response = self._responses.get(got.exchange)
         if response is None:
-            self._send(m.Error(code="wrong_state", reason="no inquiry was answered in this exchange"), exchange, id)
+            self._reply(got, m.Error(code="wrong_state", reason="no inquiry was answered in this exchange"))
             return
         for part in response.parts(message.sections):
-            self._send(part, exchange, id)
+            self._reply(got, part)
         self._events.append(SectionsSent(tuple(dict.fromkeys(message.sections))))
 
-    def _offers(self, message: m.Offers, exchange: int, id: int, now: int) -> None:
+    def _offers(self, message: m.Offers, got: _Received) -> None:
         try:
             menu = self._pages.add(message)
         except MenuError as error:
-            self._send(m.Error(code="bad_page", reason=str(error)), exchange, id)
+            self._reply(got, m.Error(code="bad_page", reason=str(error)))
             return
         if menu is None:
             return
@@ -370,30 +285,32 @@ class Dialogue:
             lines.ShownOffer(line.entry.offer, line.entry.version, line.entry.product, line.entry.release)
             for line in menu.lines
         ]
-        self.state.record(lines.Shown(at=now, menu=menu.id, offers=shown))
+        self.state.record(lines.Shown(at=got.now, menu=menu.id, offers=shown))
         self._events.append(MenuShown(menu))
 
-    def _counter_inquiry(self, message: m.CounterInquiry, exchange: int, id: int, now: int) -> None:
-        counters.announce(self.state, message.cut_overs, now)
-        reports = [] if self._withhold else counters.report(self.state, now)
+    def _counter_inquiry(self, message: m.CounterInquiry, got: _Received) -> None:
+        counters.announce(self.state, message.cut_overs, got.now)
+        reports = [] if self._withhold else counters.report(self.state, got.now)
         if reports:
-            self._ask(m.CounterReports(reports=reports), exchange, None, id)
+            self._ask(m.CounterReports(reports=reports), got.exchange, None, got.id)
         else:
-            self._send(m.CounterReports(reports=[]), exchange, id)
+            self._reply(got, m.CounterReports(reports=[]))
 
-    def _counter_noted(self, message: m.CounterNoted, exchange: int, id: int, now: int) -> None:
+    def _counter_noted(self, message: m.CounterNoted, got: _Received) -> None:
         try:
-            counters.acknowledged(self.state, message, now, self.server_time(now))
+            counters.acknowledged(self.state, message, got.now, self.server_time(got.now))
         except (ProofError, BodyError) as error:
-            self._send(m.Error(code="bad_signature", reason=f"usage grant: {error}"), exchange, id)
+            self._reply(got, m.Error(code="bad_signature", reason=f"usage grant: {error}"))
+        if got.re in self.waiting:
+            self._answered(message, got.re, got.now)
 
-    def _notice(self, message: m.Notice, exchange: int, id: int, now: int) -> None:
-        self._notices[message.notice] = (exchange, id)
+    def _notice(self, message: m.Notice, got: _Received) -> None:
+        self._notices[message.notice] = (got.exchange, got.id)
         known = self.state.notices.get(message.notice)
         if known is None:
             self.state.record(
                 lines.Noticed(
-                    at=now,
+                    at=got.now,
                     notice=message.notice,
                     about=message.kind,
                     text=message.text,
@@ -402,18 +319,18 @@ class Dialogue:
                 )
             )
         if known is not None and known.read:
-            self.read([message.notice], now)
+            self.read([message.notice], got.now)
         else:
             self._events.append(NoticeArrived(message))
 
-    def _ping(self, message: m.Ping, exchange: int, id: int, now: int) -> None:
-        self._send(m.Pong(), exchange, id)
+    def _ping(self, message: m.Ping, got: _Received) -> None:
+        self._reply(got, m.Pong())
 
-    def _bye(self, message: m.Bye, exchange: int, id: int, now: int) -> None:
+    def _bye(self, message: m.Bye, got: _Received) -> None:
         self.phase = "closed"
         self._events.append(Closed(message.reason or "the server ended the link"))
 
-    def _card_data(self, message: m.CardData, exchange: int, id: int, now: int) -> None:
+    def _card_data(self, message: m.CardData, got: _Received) -> None:
         self._events.append(CardDataArrived(message.card, message.data))
 
     # Answers to what the user wanted.
@@ -427,7 +344,15 @@ class Dialogue:
             self._send(m.Error(code="unexpected", reason=f"{message.TYPE} answers nothing that was asked"), 0)
             return
         del self.waiting[re]
-        self._events.append(Answer(re, self._settle(sent, message, now)))
+        try:
+            value = self._answers.settle(sent, message, now)
+        except (ProofError, BodyError, BadQuote, delivery.BadGrant) as error:
+            self._send(m.Error(code="bad_answer", reason=str(error)[:1000]), sent.exchange)
+            value = Refused("bad_answer", str(error))
+        else:
+            if isinstance(message, m.Agreed):
+                self.menu.settle(value.confirmed.offer, "agreed")
+        self._events.append(Answer(re, value))
 
     def _complaint(self, message: m.Error, re: int | None) -> None:
         self._events.append(Complaint(message.code, message.reason))
@@ -436,100 +361,6 @@ class Dialogue:
         if message.closing:
             self.phase = "closed"
             self._events.append(Closed(f"{message.code}: {message.reason}"))
-
-    def _settle(self, sent: _Sent, message: m.Message, now: int) -> Any:
-        """What the answer means; what binds goes into the journal."""
-        try:
-            if isinstance(message, m.QuoteMessage):
-                return self._quoted(sent, message, now)
-            if isinstance(message, m.Agreed):
-                return self._agreed(sent.message, message, now)
-            if isinstance(message, m.DeliveryGrantMessage):
-                if sent.about.step == "ordered":
-                    delivery.accept_grant(self.state, sent.about, message, now)
-                return sent.about
-        except (ProofError, BodyError, BadQuote, delivery.BadGrant) as error:
-            self._send(m.Error(code="bad_answer", reason=str(error)[:1000]), sent.exchange)
-            return Refused("bad_answer", str(error))
-        if isinstance(message, m.Refusal):
-            return self._refused(sent, message, now)
-        if isinstance(message, m.ReceiptNoted) and sent.about.step in ("installed", "failed"):
-            self.state.record(
-                lines.ReceiptNoted(
-                    at=now, agreement=sent.about.id, charge=message.charge, server_time=self.server_time(now)
-                )
-            )
-        if isinstance(message, m.Noted):
-            self._noted(sent, message, now)
-        return message
-
-    def _quoted(self, sent: _Sent, message: m.QuoteMessage, now: int) -> Quotation:
-        line: Line = sent.about
-        return check_quote(
-            message,
-            asked=sent.message,
-            exchange=sent.exchange,
-            entry=line.entry,
-            trust=self.state.trust,
-            terminal=self.state.identity.terminal,
-            now=self.server_time(now),
-        )
-
-    def _agreed(self, sent: m.Message, message: m.Agreed, now: int) -> Agreement:
-        agreement = self.state.agreements.get(message.agreement)
-        if (
-            agreement is None
-            or not isinstance(sent, m.Confirm)
-            or sent.confirmation != agreement.confirmed.confirmation
-        ):
-            raise BadQuote(f"agreement {message.agreement} is not the one that was confirmed")
-        if message.digest != agreement_digest(agreement.confirmed.quote, agreement.confirmed.confirmation):
-            raise BadQuote(f"agreement {message.agreement}: its hash is not that of what was signed")
-        if agreement.step == "confirmed":
-            time = self.server_time(now)
-            self.state.record(
-                lines.AgreementMade(at=now, agreement=agreement.id, digest=message.digest, server_time=time)
-            )
-        self.menu.settle(agreement.confirmed.offer, "agreed")
-        return agreement
-
-    def _refused(self, sent: _Sent, message: m.Refusal, now: int) -> Refused:
-        code, reason = message.code, message.reason
-        if isinstance(sent.about, Line) and sent.about.mark == "requested":
-            sent.about.mark = "open"
-        if isinstance(sent.message, m.Confirm):
-            agreement = self._of_confirm(sent.message)
-            if agreement.step == "confirmed":
-                self.state.record(lines.AgreementRefused(at=now, agreement=agreement.id, code=code, reason=reason))
-        if isinstance(sent.message, m.DeliveryRequest) and sent.about.step == "ordered" and code not in TRANSIENT:
-            self.state.record(lines.OrderRefused(at=now, agreement=sent.about.id, code=code, reason=reason))
-        if isinstance(sent.message, m.Receipt) and sent.about.step in ("installed", "failed") and code not in TRANSIENT:
-            self.state.record(lines.ReceiptRefused(at=now, agreement=sent.about.id, code=code, reason=reason))
-        return Refused(code, reason)
-
-    def _of_confirm(self, message: m.Confirm) -> Agreement:
-        for agreement in self.state.agreements.values():
-            if agreement.confirmed.confirmation == message.confirmation:
-                return agreement
-        raise LookupError("a confirmation that the journal does not know")
-
-    def _noted(self, sent: _Sent, message: m.Noted, now: int) -> None:
-        line = sent.about
-        if not isinstance(line, Line):
-            return
-        entry = line.entry
-        if isinstance(sent.message, m.Reject):
-            line.mark = "rejected"
-            self.state.record(
-                lines.Rejected(
-                    at=now, offer=entry.offer, version=entry.version, product=entry.product, until=message.until
-                )
-            )
-        elif isinstance(sent.message, m.Later):
-            line.mark = "later"
-            self.state.record(lines.Postponed(at=now, offer=entry.offer, version=entry.version, product=entry.product))
-        else:
-            line.mark = "open"
 
     # Sending.
 
@@ -542,13 +373,16 @@ class Dialogue:
 
     def _ask(self, message: m.Message, exchange: int, about: Any = None, re: int | None = None) -> int:
         id = self._send(message, exchange, re)
-        self.waiting[id] = _Sent(message, exchange, about)
+        self.waiting[id] = Sent(message, exchange, about)
         return id
 
     def _send(self, message: m.Message, exchange: int, re: int | None = None) -> int:
         self._last_id += 1
         self._out.append(encode(message, id=self._last_id, exchange=exchange, re=re))
         return self._last_id
+
+    def _reply(self, got: _Received, message: m.Message) -> None:
+        self._send(message, got.exchange, got.id)
 
     def _fail(self, code: str, reason: str, re: int | None = None) -> None:
         self._send(m.Error(code=code, reason=reason, closing=True), 0, re)
@@ -560,10 +394,7 @@ class Dialogue:
         return events
 
 
-TRANSIENT = frozenset({"busy", "try_later", "unavailable"})
-"""Refusals after which the same may be tried again."""
-
-_HANDLERS: dict[type[m.Message], Callable[[Dialogue, Any, int, int, int], None]] = {
+_HANDLERS: dict[type[m.Message], Callable[[Dialogue, Any, _Received], None]] = {
     m.Challenge: Dialogue._challenge,
     m.Welcome: Dialogue._welcome,
     m.Inquiry: Dialogue._inquiry,

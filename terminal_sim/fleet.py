@@ -25,7 +25,7 @@ from terminal_sim import counters
 from terminal_sim import journal as lines
 from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
-from terminal_sim.dialogue import (
+from terminal_sim.events import (
     Answer,
     CardDataArrived,
     Complaint,

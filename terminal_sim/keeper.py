@@ -8,7 +8,7 @@ from typing import Any
 
 from signalling.clock import Clock
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
-from terminal_sim.dialogue import Event
+from terminal_sim.events import Event
 from terminal_sim.link import Client, LinkLost, StepRefused, connect
 from terminal_sim.state import State
 

@@ -25,7 +25,8 @@ from signalling.envelope import EnvelopeError, decode
 from signalling.framing import FrameError, FrameReader, frame
 from signalling.proof import EXPORTER_LABEL
 from terminal_sim import delivery
-from terminal_sim.dialogue import Answer, Closed, Dialogue, Event, LoggedOn, MenuShown, Refused
+from terminal_sim.dialogue import Dialogue
+from terminal_sim.events import Answer, Closed, Event, LoggedOn, MenuShown, Refused
 from terminal_sim.menu import Line
 from terminal_sim.negotiation import Quotation
 from terminal_sim.repository_fetcher import Progress

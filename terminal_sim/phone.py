@@ -13,7 +13,7 @@ from signalling.clock import Clock
 from terminal_sim import state as states
 from terminal_sim.card import Card, CardFileError, load_card, save_card
 from terminal_sim.carrier import LinkCarrier, Radio, attach
-from terminal_sim.dialogue import Event
+from terminal_sim.events import Event
 from terminal_sim.handset import CardFault, Handset
 from terminal_sim.phone_console import PhoneConsole, Tracer
 

@@ -24,7 +24,8 @@ from signalling.documents import (
 )
 from signalling.envelope import decode, encode
 from signalling.proof import check, logon_statement, public_bytes, sign, verify
-from terminal_sim.dialogue import Answer, Dialogue, Event
+from terminal_sim.dialogue import Dialogue
+from terminal_sim.events import Answer, Event
 from terminal_sim.journal import MemoryJournal
 from terminal_sim.state import State
 from terminal_sim.trust import Trust

@@ -12,7 +12,7 @@ from signalling.documents import Quote
 from signalling.envelope import encode
 from signalling.proof import sign
 from terminal_sim import counters
-from terminal_sim.dialogue import Closed, Interrogated, MenuShown, NoticeArrived, Refused, SectionsSent
+from terminal_sim.events import Closed, Interrogated, MenuShown, NoticeArrived, Refused, SectionsSent
 from terminal_sim.menu import MenuError
 from terminal_sim.negotiation import Quotation
 from terminal_sim.state import Agreement
