@@ -63,8 +63,9 @@ class RatingQuery:
 def rating_query(version: TariffVersion, uses: Uses, *, quick: bool = False) -> RatingQuery:
     """The query that rates a table of ``row``, ``account``, ``quantity``, ``micros`` and ``destination``.
 
-    ``quick`` expects destinations of digits alone. If there is another, or none, its use and those after it may have
-    a wrong cost or none, and one at least has none; then the query is to be made again. Raises :class:`NotByColumns`.
+    ``quick`` expects destinations of digits alone. A use whose destination is another, or none, is left out, and those
+    after it may have a wrong cost; so where uses are missing, the query is to be made again. Raises
+    :class:`NotByColumns`.
     """
     return _Compiler(version, uses, quick).compile()
 
@@ -148,7 +149,7 @@ class _Compiler:
         bound += 4 * largest + 4 * max(self._scale(price) for price in self._prices) * self._version.rounding.step
         if bound >= 2**126:
             raise NotByColumns("the sums may be larger than 128 bits")
-        return "BIGINT" if bound < 2**63 else "HUGEINT"
+        return "INTEGER" if bound < 2**31 else "BIGINT" if bound < 2**63 else "HUGEINT"
 
     def _most(self, price: ByColumns, used: int) -> int:
         """A bound of what one use adds when so many units are used in the period at last."""
@@ -168,7 +169,7 @@ class _Compiler:
     @property
     def _lacking(self) -> bool:
         """Whether there may be uses without a price."""
-        return self._default is None or (self._quick and self._looked_up)
+        return self._default is None
 
     @property
     def _looked_up(self) -> bool:
@@ -215,7 +216,7 @@ class _Compiler:
         if not self._prefixes:
             return f"({texts[0]})::{self._integer}"
         # A use without a price must not count, so there the shape is asked for.
-        if len(set(texts)) == 1 and (self._default or self._quick):
+        if len(set(texts)) == 1 and self._default:
             return f"({texts[0]})::{self._integer}"
         parts = " ".join(f"WHEN {number} THEN {text}" for number, text in enumerate(texts))
         return f"(CASE shape {parts} END)::{self._integer}"
@@ -271,14 +272,15 @@ class _Compiler:
         most = self._lengths[0]
         if most > _EXPANDED_DIGITS:
             return []
-        digits = " UNION ALL ".join(
-            f"SELECT lpad(range::VARCHAR, {length}, '0') AS digits FROM range({10**length})"
-            for length in range(1, most + 1)
-        )
-        joins = " ".join(f"LEFT JOIN prefix p{n} ON p{n}.prefix = left(digits, {n})" for n in self._lengths)
-        number = ", ".join(f"p{n}.number" for n in self._lengths)
-        found = f"SELECT digits, coalesce({number}, 0) AS number FROM ({digits} UNION ALL SELECT '') {joins}"
-        priced = f"SELECT f.digits, p.* FROM ({found}) f JOIN price p USING (number)"
+        levels = ["d0 AS MATERIALIZED (SELECT '' AS digits, 0 AS number)"]
+        for length in range(1, most + 1):
+            longer = f"SELECT d.digits || range AS digits, d.number FROM d{length - 1} d CROSS JOIN range(10)"
+            levels.append(
+                f"d{length} AS MATERIALIZED (SELECT l.digits, coalesce(p.number, l.number) AS number"
+                f" FROM ({longer}) l LEFT JOIN prefix p ON p.prefix = l.digits)"
+            )
+        found = " UNION ALL ".join(f"SELECT * FROM d{length}" for length in range(most + 1))
+        priced = f"WITH {', '.join(levels)} SELECT f.digits, p.* FROM ({found}) f JOIN price p USING (number)"
         return [f"CREATE OR REPLACE TEMP TABLE beginning AS {priced}"]
 
     def _prefix_joins(self) -> list[str]:
@@ -290,13 +292,10 @@ class _Compiler:
         if self._looked_up:
             # What is no digit ends a beginning; hardly any number has such, so the others do not pay for the look.
             rest = f"CASE WHEN b.number IS NULL THEN regexp_extract({number}, '^[0-9]*') END"
-            first = f"LEFT JOIN beginning b ON b.digits = {quick}"
+            first = f"JOIN beginning b ON b.digits = {quick}"
             if self._quick:
                 return [first]
-            return [
-                first,
-                f"LEFT JOIN beginning c ON c.digits = {rest}",
-            ]
+            return [f"LEFT {first}", f"LEFT JOIN beginning c ON c.digits = {rest}"]
         joins = [f"LEFT JOIN prefix p{n} ON p{n}.prefix = left({number}, {n})" for n in self._lengths]
         found = ", ".join(f"p{n}.number" for n in self._lengths)
         return [*joins, f"JOIN price p ON p.number = coalesce({found}, 0)"]

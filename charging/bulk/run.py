@@ -83,7 +83,7 @@ def rate_table(
     """:func:`rate_file` on a database of the caller's. Leaves its tables there."""
     uses, table = _look(database, version, source)
     quick = _rate(database, rating_query(version, uses, quick=True), table, costs, totals)
-    if not quick.unrated:
+    if quick.uses == uses.count:
         return quick
     return _rate(database, rating_query(version, uses), table, costs, totals)
 
