@@ -18,11 +18,11 @@ from signalling.clock import Clock, from_micros
 from signalling.messages import ModeTerms, Status
 from signalling.money import MoneyError, decimal_micros
 from terminal_sim import counters
+from terminal_sim.client import LinkLost, StepRefused
 from terminal_sim.counters import UseRefused
 from terminal_sim.delivery import DeliveryPaused
 from terminal_sim.events import Complaint, Event, MenuShown, NoticeArrived, Refused
 from terminal_sim.keeper import LinkKeeper
-from terminal_sim.link import LinkLost, StepRefused
 from terminal_sim.menu import Line, MenuError
 from terminal_sim.negotiation import Quotation, money
 from terminal_sim.state import Agreement, Item, State

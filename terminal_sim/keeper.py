@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from signalling.clock import Clock
+from terminal_sim.client import Client, LinkLost, StepRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
 from terminal_sim.events import Event
-from terminal_sim.link import Client, LinkLost, StepRefused, connect
+from terminal_sim.link import connect
 from terminal_sim.state import State
 
 FIRST_DELAY = 1.0

@@ -65,7 +65,7 @@ class ScriptedUser:
 
 
 class ScriptedFaults:
-    """Misbehaviour on the link by the rates of a profile (see ``terminal_sim.link.Faults``); counts what it does."""
+    """Misbehaviour on the link by the rates of a profile (see ``terminal_sim.client.Faults``); counts what it does."""
 
     CUTTABLE = frozenset({"request", "confirm", "delivery_request", "receipt", "counter_reports", "configuration"})
     FORGETTABLE = frozenset({"quote", "agreed", "delivery_grant", "receipt_noted", "counter_noted", "noted"})

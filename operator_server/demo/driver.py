@@ -35,9 +35,9 @@ from operator_server.store.rows import add, table
 from operator_server.store.store import transact
 from signalling.clock import to_micros
 from signalling.ids import new_id
+from terminal_sim.client import LinkLost
 from terminal_sim.delivery import DeliveryPaused
-from terminal_sim.fleet import SimulatedTerminal
-from terminal_sim.link import LinkLost
+from terminal_sim.simulated import SimulatedTerminal
 
 Steps = Generator[Deferred[Any], Any, None]
 

@@ -46,10 +46,11 @@ from operator_server.store.accounting import InvoiceRow
 from operator_server.store.configurations import Section
 from operator_server.store.devices import DeviceMeter
 from operator_server.store.rows import table
-from terminal_sim.fleet import SimulatedTerminal, make_fleet, total
+from terminal_sim.fleet import make_fleet, total
 from terminal_sim.host import read_host
 from terminal_sim.journal import AnyEntry, MemoryJournal, read_journal
 from terminal_sim.profiles import FaultRates, read_profiles
+from terminal_sim.simulated import SimulatedTerminal
 from terminal_sim.trust import Trust
 from terminal_sim.user import ScriptedFaults
 

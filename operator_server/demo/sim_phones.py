@@ -35,9 +35,9 @@ from signalling.money import format_micros
 from terminal_sim import journal as lines
 from terminal_sim.card import CardMemory
 from terminal_sim.carrier import LinkCarrier, Radio, attach
-from terminal_sim.fleet import SimulatedTerminal
 from terminal_sim.journal import AnyEntry
 from terminal_sim.sim_phone import Decision, Declined, Seen, Signed, SimPhone
+from terminal_sim.simulated import SimulatedTerminal
 from terminal_sim.smsc import Centre
 
 WISHES: Sequence[Mapping[str, Sequence[Decision]]] = (

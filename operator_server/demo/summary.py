@@ -26,7 +26,8 @@ from operator_server.store.dealings import Installation
 from operator_server.store.devices import DeviceSample
 from operator_server.store.rows import table
 from signalling.money import format_micros
-from terminal_sim.fleet import SimulatedTerminal, total
+from terminal_sim.fleet import total
+from terminal_sim.simulated import SimulatedTerminal
 
 SHOWN_FAULTS = 20
 

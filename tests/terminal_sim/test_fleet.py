@@ -15,8 +15,9 @@ from twisted.internet.threads import blockingCallFromThread
 
 from signalling.clock import SettableClock, from_micros
 from terminal_sim import journal as lines
-from terminal_sim.fleet import SimulatedTerminal, enrolment, fleet_identity, make_fleet, run_sessions, total
+from terminal_sim.fleet import enrolment, fleet_identity, make_fleet, run_sessions, total
 from terminal_sim.profiles import Behaviour, FaultRates, Profile, read_profiles
+from terminal_sim.simulated import SimulatedTerminal
 
 USER = Behaviour(take=0.6, reject=0.2, counter_proposal=0.3, uses_a_day=3, modes={"per_use": 3, "one_off": 1})
 WILD = FaultRates(cut_link=0.15, forget_answer=0.15, repeat_report=0.5, report_late=0.3, reset_counter=0.1)
@@ -108,7 +109,7 @@ def test_a_terminal_that_stays_answers_and_decides_on_new_menus(
         links[-1].begin(Inquiry(trigger="interval"))
 
     reactor.callFromThread(ask)
-    reactor.callFromThread(terminal.client._protocol.transport.write, b"")
+    reactor.callFromThread(terminal.client._transport.write, b"")
     blockingCallFromThread(reactor, terminal.client.status)
     blockingCallFromThread(reactor, terminal.client.status)
     assert terminal.counts.interrogations["interval"] == before + 1

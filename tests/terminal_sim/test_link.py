@@ -15,7 +15,8 @@ from twisted.internet.threads import blockingCallFromThread
 
 from signalling.clock import SettableClock, from_micros
 from terminal_sim import state as states
-from terminal_sim.link import Client, LinkLost, connect
+from terminal_sim.client import Client, LinkLost
+from terminal_sim.link import connect
 from terminal_sim.state import State
 from terminal_sim.trust import Identity
 
