@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from offers.memory import OfferMemory
-from offers.rejections import hidden_products
-from offers.selection import explain
+from offers.why import Why
 from operator_server.audit import cli_actor
 from operator_server.cli import offer_changes
 from operator_server.cli.common import (
     CONFIG,
-    CommandError,
     ConfigOption,
     JsonOption,
     opened,
-    out,
     says_errors,
     show_json,
     show_table,
+    told,
 )
-from operator_server.delivery.publishing import valid_releases
-from operator_server.devices.visitors import takes_packages
-from operator_server.negotiation.book import last_code, rejections_of
-from operator_server.offering.live import read_configuration
+from operator_server.offering.live import LiveOffers, read_supply
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.offering.rejections import RejectionError, undo_rejection
-from operator_server.parties import exists
+from operator_server.offering.why import NothingOffered, explain_terminal
 from operator_server.store.dealings import Rejection
-from operator_server.store.parties import Binding, Subscriber, Terminal
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 
@@ -43,7 +37,10 @@ rejections = typer.Typer(no_args_is_help=True, help="Rejected offers.")
 @app.command("list")
 @says_errors(BrokenCatalogue)
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List the offers of the catalogue in the order of menus."""
+    """List the offers of the catalogue in the order of menus.
+
+    Example: tollgate offer list
+    """
     with opened(config) as operator:
         loaded = load(operator.settings)
         language = operator.settings.operator.language
@@ -70,7 +67,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
 
 @app.command()
-@says_errors(BrokenCatalogue)
+@says_errors(BrokenCatalogue, NothingOffered)
 def why(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     as_json: JsonOption = False,
@@ -83,42 +80,34 @@ def why(
     with opened(config) as operator:
         loaded, now = load(operator.settings), operator.clock.now()
         with operator.engine.connect() as connection:
-            if not exists(connection, Terminal, terminal):
-                raise CommandError(f"terminal {terminal}: is not enrolled; see `tollgate terminal list`")
-            code = last_code(connection, terminal)
-            if code is None:
-                raise CommandError(f"terminal {terminal}: has not answered an interrogation yet")
-            subscriber, groups = _user(connection, terminal)
-            memory = OfferMemory(loaded.catalogue, valid_releases(connection, now))
-            hidden = hidden_products(rejections_of(connection, subscriber), memory.current, now)
-            explained = explain(
-                memory, read_configuration(connection, code), hidden_products=hidden, groups=groups, now=now,
-                takes_packages=takes_packages(connection, terminal),
-            )  # fmt: skip
+            offers = LiveOffers(loaded, read_supply(connection, now), operator.clock)
+            found = explain_terminal(connection, offers, terminal, now)
     if as_json:
-        show_json([{"offer": e.offer.id, "shown": e.shown, "reasons": list(e.reasons)} for e in explained])
+        show_json([_told(each) for each in found.offers])
         return
     show_table(
-        f"Offers to {subscriber} on {terminal} (code {code.hex()[:16]})",
-        ["Offer", "Shown", "Because"],
-        [
-            (e.offer.id, "yes" if e.shown else "no", "; ".join(e.reasons) or "nothing stands against it")
-            for e in explained
-        ],
+        f"Offers to {found.subscriber} on {terminal} (code {found.code.hex()[:16]})",
+        ["Offer", "Shown", "Kept out by", "Because"],
+        [row for each in found.offers for row in _rows(each)],
         empty="The catalogue is empty.",
     )
 
 
-def _user(connection: Connection, terminal: str) -> tuple[str, list[str]]:
-    binding, subscriber = table(Binding), table(Subscriber)
-    row = connection.execute(
-        select(subscriber.c.id, subscriber.c.groups)
-        .join(binding, binding.c.subscriber_id == subscriber.c.id)
-        .where(binding.c.terminal_id == terminal, binding.c.valid_to.is_(None))
-    ).first()
-    if row is None:
-        raise CommandError(f"terminal {terminal}: is bound to no subscriber")
-    return row.id, row.groups
+def _told(each: Why) -> dict[str, Any]:
+    return {
+        "offer": each.offer.id, "product": each.offer.product, "release": each.release, "shown": each.shown,
+        "reasons": [objection.text for objection in each.objections],
+        "objections": [{"filter": objection.filter, "text": objection.text} for objection in each.objections],
+    }  # fmt: skip
+
+
+def _rows(each: Why) -> Iterator[tuple[str, str, str, str]]:
+    """A line for each filter that keeps the offer out."""
+    if not each.objections:
+        yield each.offer.id, "yes" if each.shown else "no", "", "nothing stands against it"
+    for number, objection in enumerate(each.objections):
+        offer, shown = ("", "") if number else (each.offer.id, "no")
+        yield offer, shown, objection.filter, objection.text
 
 
 @rejections.command("list")
@@ -129,7 +118,10 @@ def list_rejections(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List what users rejected, newest first."""
+    """List what users rejected, newest first.
+
+    Example: tollgate rejection list --subscriber A-1001
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rejection = table(Rejection)
         query = select(rejection).order_by(rejection.c.id.desc()).limit(limit)
@@ -160,6 +152,7 @@ def undo(
     rejection_id: Annotated[str, typer.Argument(help="Id from `tollgate rejection list`.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept.")],
     by: Annotated[str, typer.Option(help="Who does it.")] = "operator",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Let an offer be shown again to the user who rejected it.
@@ -170,4 +163,5 @@ def undo(
         now = operator.clock.now()
         actor = cli_actor() if by == "operator" else f"{cli_actor()} ({by})"
         row = transact(operator.engine, lambda c: undo_rejection(c, rejection_id, reason, now, actor=actor))
-        out.print(f"{row.offer_id} is shown to {row.subscriber_id} again.")
+    made = {"rejection": rejection_id, "offer": row.offer_id, "subscriber": row.subscriber_id, "undone": True}
+    told(made, as_json, f"{row.offer_id} is shown to {row.subscriber_id} again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -30,7 +31,12 @@ from operator_server.cli.common import (
     show_table,
 )
 from operator_server.counting.tariffs import TariffVersions
-from operator_server.offering.tariff_publishing import TariffFileError, publish_tariff
+from operator_server.offering.tariff_publishing import (
+    TariffFileError,
+    publish_tariff,
+    schedule_version,
+    withdraw_version,
+)
 from operator_server.settings import load_settings
 from operator_server.store.store import transact
 from operator_server.usage.history import ChargedUse, UnknownUse, find_use
@@ -64,7 +70,10 @@ def _text(version: TariffVersion) -> str:
 @app.command("list")
 @says_errors()
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List the tariffs of the configuration folder and the versions of each."""
+    """List the tariffs of the configuration folder and the versions of each.
+
+    Example: tollgate tariff list
+    """
     rows = [(tariff, version) for tariff in _book(config) for version in tariff.versions]
     if as_json:
         show_json([_facts(tariff, version) for tariff, version in rows])
@@ -183,6 +192,66 @@ def publish(
         show_json([_facts(made, version) for version in made.versions])
     else:
         out.print(f"{made.tariff_id} is published with {len(made.versions)} version(s).")
+
+
+@app.command("schedule")
+@says_errors(TariffFileError)
+def schedule(
+    tariff: Annotated[str, typer.Argument(help="Tariff id.")],
+    file: Annotated[Path, typer.Argument(help="The keys of a [[version]], without header and effective_from.")],
+    begin: Annotated[str, typer.Option("--from", help="A day, or a time on the operator's clock, to come.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Put a further version beside those of a tariff, which holds from a time to come.
+
+    Example: tollgate tariff schedule voice new-prices.toml --from 2027-01-01
+    """
+    source = file.read_text(encoding="utf-8")
+    with opened(config) as operator:
+        now, begins = operator.clock.now(), _begin(begin, operator.settings.operator.zone)
+        made = transact(
+            operator.engine,
+            lambda c: schedule_version(c, operator.settings, tariff, source, begins, now, actor=cli_actor()),
+        )
+    if as_json:
+        show_json([_facts(made, version) for version in made.versions])
+    else:
+        out.print(f"{made.tariff_id} has {len(made.versions)} version(s); the new one holds from {begin}.")
+
+
+@app.command("withdraw")
+@says_errors(TariffFileError)
+def withdraw(
+    tariff: Annotated[str, typer.Argument(help="Tariff id.")],
+    version: Annotated[str, typer.Argument(help="Id of the version, from `tollgate tariff show`.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Take away a version that is not in force yet; with its only one goes the tariff.
+
+    Example: tollgate tariff withdraw voice voice@1f2e3d4c5b6a7988
+    """
+    with opened(config) as operator:
+        now = operator.clock.now()
+        transact(
+            operator.engine,
+            lambda c: withdraw_version(c, operator.settings, tariff, version, now, actor=cli_actor()),
+        )
+    if as_json:
+        show_json({"tariff": tariff, "version": version, "withdrawn": True})
+    else:
+        out.print(f"{version} is withdrawn.")
+
+
+def _begin(text: str, zone: ZoneInfo) -> date | datetime:
+    try:
+        if "T" not in text:
+            return date.fromisoformat(text)
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--from {text!r}: write a day, such as 2027-01-01, or 2027-01-01T06:00") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
 @app.command("import-csv")

@@ -81,6 +81,7 @@ from operator_server.store.visited import (
     SettlementRecord,
     VisitorRow,
 )
+from operator_server.store.web import LogonPace, WebJob
 
 metadata = SQLModel.metadata
 
@@ -128,6 +129,7 @@ __all__ = [
     "InvoiceDraft",
     "InvoiceRow",
     "ItemAllocation",
+    "LogonPace",
     "Mandate",
     "Notice",
     "OfferVersion",
@@ -161,6 +163,7 @@ __all__ = [
     "UsageRecord",
     "UsageState",
     "VisitorRow",
+    "WebJob",
     "WebSession",
     "WebToken",
     "WriteOff",

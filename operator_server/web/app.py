@@ -19,9 +19,10 @@ from operator_server.web import api, console, logon_page, openapi, problems
 from operator_server.web.calls import Web
 from operator_server.web.console.errors import error_page
 from operator_server.web.jobs import Jobs
-from operator_server.web.logon_page import LogonPaces
 from operator_server.web.metrics import Measured, Metrics
+from operator_server.web.pace import LogonPaces
 from operator_server.web.short import Directory
+from operator_server.web.works import KINDS
 
 _TIMESTAMP = "timestamp.json"
 _VERSIONED = re.compile(r"(?:.*/)?(?:[0-9]+|[0-9a-f]{64})\.[^/]+")
@@ -49,14 +50,14 @@ def create_app(repository_dir: Path, pages: Sequence[BaseRoute] = (), web: Web |
     app.router.routes.extend(pages)
     if web is not None:
         app.state.web = web
-        app.state.logon_paces = LogonPaces(web.operator.settings.web.logons_per_minute)
+        app.state.logon_paces = LogonPaces(web.operator.engine, web.operator.settings.web.logons_per_minute)
         for routes in (openapi.routes, logon_page.routes):
             app.router.routes.extend(routes.routes)
         app.router.routes.extend(api.routes())
         app.router.routes.extend(console.routes())
         app.state.error_page = error_page
         app.state.metrics = Metrics(web)
-        app.state.jobs = Jobs()
+        app.state.jobs = Jobs(web.operator, KINDS)
         app.router.middleware_stack = Directory(app.router, app.router.routes)
         app.add_middleware(Measured, metrics=app.state.metrics)
         app.add_middleware(SafeAnswers, over_tls=web.operator.settings.web.tls)

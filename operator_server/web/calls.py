@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from fastapi import Depends, Header
 from fastapi.routing import APIRoute
@@ -46,6 +46,7 @@ MOST_BODY = 256 * 1024
 JSON_ONLY = ("application/json",)
 NOBODY = Caller("", "", "", frozenset(), "public")
 
+Pool = Literal["quick", "slow", "logon"]
 T = TypeVar("T")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -61,12 +62,15 @@ class Web:
         self.gate = gate or Gate(operator)
         self.cursors = Cursors(operator.keys.signing.private_bytes_raw())
         self.totals: dict[str, tuple[float, int]] = {}
-        self._pool = ThreadPoolExecutor(threads, "web")
-        self._slow = ThreadPoolExecutor(2, "web-slow")
+        self._pools = {
+            "quick": ThreadPoolExecutor(threads, "web"),
+            "slow": ThreadPoolExecutor(2, "web-slow"),
+            "logon": ThreadPoolExecutor(2, "web-logon"),
+        }
         self._waiting = 0
 
-    async def run(self, work: Callable[[], T], *, slow: bool = False) -> T:
-        """Do blocking work in the pool, in a smaller one where it is ``slow``, such as the hash of a password.
+    async def run(self, work: Callable[[], T], *, pool: Pool = "quick") -> T:
+        """Do blocking work in a pool of threads: what is slow does not keep others, nor whoever logs on, waiting.
 
         Raises :class:`Problem` 503 where too much waits for it already.
         """
@@ -74,7 +78,7 @@ class Web:
             raise _busy()
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._slow if slow else self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self._pools[pool], work)
         except (PoolTimeout, OperationalError) as error:
             if isinstance(error, PoolTimeout) or "locked" in str(error):
                 raise _busy() from None
@@ -329,7 +333,7 @@ class Routes:
     ) -> Callable[[Endpoint], Endpoint]:
         """``model``: of the answer where the function does not return it itself; ``raw``: the function is async.
 
-        ``slow``: it hashes passwords or the like, and is worked on in a pool of its own.
+        ``slow``: it draws documents or the like, and is worked on in a pool of its own.
         """
 
         def register(function: Endpoint) -> Endpoint:
@@ -384,7 +388,7 @@ def _work(
             finally:
                 call.close()
 
-        return await web.run(called, slow=slow)
+        return await web.run(called, pool="slow" if slow else "quick")
 
     return work
 

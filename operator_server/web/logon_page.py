@@ -17,7 +17,8 @@ from operator_server.web.calls import Routes, Web
 from operator_server.web.console.errors import STYLE
 from operator_server.web.console.render import PAGE_HEADERS, known_caller, render
 from operator_server.web.gate import COOKIE, PUBLIC, check_origin
-from operator_server.web.guard import Pace, Unacceptable, fields, headers
+from operator_server.web.guard import Unacceptable, fields, headers
+from operator_server.web.pace import LogonPaces
 from operator_server.web.problems import Problem
 
 FORM = ("application/x-www-form-urlencoded",)
@@ -25,22 +26,6 @@ MOST_BODY = 4_096
 AFTER_LOGON = "/console"
 
 routes = Routes("Logon", in_schema=False)
-
-
-class LogonPaces:
-    """How often an address, and how often a name, may be tried."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._addresses = Pace(per_minute, burst_seconds=60)
-        self._names = Pace(max(1, per_minute // 3), burst_seconds=60)
-
-    def take(self, address: str, name: str) -> None:
-        """Count a try. Raises :class:`Problem` 429."""
-        try:
-            self._addresses.take(address)
-            self._names.take(name.lower()[:64])
-        except Unacceptable:
-            raise Problem(429, "too many tries; wait a minute", headers={"Retry-After": "60"}) from None
 
 
 def _page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
@@ -74,16 +59,23 @@ async def logon(request: Request) -> Response:
     web: Web = request.app.state.web
     given = _form(request)
     name, password = given.get("name", "").strip()[:64], given.get("password", "")[:256]
+    settings, now = web.operator.settings.web, web.operator.clock.now()
+    validity = timedelta(seconds=settings.session_validity)
+    paces: LogonPaces = request.app.state.logon_paces
+    address = request.client.host if request.client else ""
+
+    def tried() -> str | None:
+        paces.take(address, name, now)
+        return log_on(web.operator.engine, name, password, now, validity)
+
     try:
-        request.app.state.logon_paces.take(request.client.host if request.client else "", name)
+        secret = await web.run(tried, pool="logon")
     except Problem as no:
+        if no.status_code != 429:
+            raise
         response = _page(request, "logon.html", 429, problem=no.detail, name=name)
         response.headers["Retry-After"] = "60"
         return response
-    settings = web.operator.settings.web
-    validity = timedelta(seconds=settings.session_validity)
-    now = web.operator.clock.now()
-    secret = await web.run(lambda: log_on(web.operator.engine, name, password, now, validity), slow=True)
     if secret is None:
         said = "Name and password do not fit, or the user is disabled."
         return _page(request, "logon.html", 403, problem=said, name=name)
@@ -115,12 +107,17 @@ async def choose_password(request: Request) -> Response:
     caller: Caller = request.state.caller
     given = _form(request)
     check_origin(request, caller, token=given.get("csrf", ""))
-    request.app.state.logon_paces.take("", caller.name)
+    paces: LogonPaces = request.app.state.logon_paces
     problem = "" if given.get("new") == given.get("again") else "The two new passwords differ."
     if not problem:
         now, old, new = web.operator.clock.now(), given.get("old", "")[:256], given.get("new", "")
+
+        def change() -> None:
+            paces.take("", caller.name, now)
+            change_password(web.operator.engine, caller.name, old, new, now)
+
         try:
-            await web.run(lambda: change_password(web.operator.engine, caller.name, old, new, now), slow=True)
+            await web.run(change, pool="logon")
         except (PersonError, UnfitPassword) as no:
             problem = str(no)
     if problem:

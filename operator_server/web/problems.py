@@ -71,7 +71,7 @@ class Problem(HTTPException):
         self.errors = errors
 
 
-def _told(
+async def _told(
     request: Request,
     status: int,
     detail: str,
@@ -87,7 +87,7 @@ def _told(
         or path.startswith(("/api/", "/repository"))
     ):
         return response_of(status, detail, headers, errors)
-    answer: Response = page(request, status, detail, headers, errors)
+    answer: Response = await page(request, status, detail, headers, errors)
     return answer
 
 
@@ -134,7 +134,7 @@ async def _http(request: Request, error: Exception) -> Response:
                 detail = f"{request.method}: here only {', '.join(allowed)}"
             case 400:
                 detail = "the body cannot be read; send JSON in UTF-8"
-    return _told(request, error.status_code, detail, headers, errors)
+    return await _told(request, error.status_code, detail, headers, errors)
 
 
 def _methods(request: Request) -> list[str]:
@@ -153,9 +153,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
         for each in error.errors()
     ]
     detail = "; ".join(f"{fault.where}: {fault.reason}" for fault in faults[:5])
-    return _told(request, 422, detail, errors=faults[:50])
+    return await _told(request, 422, detail, errors=faults[:50])
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _told(request, 500, "it is in the server's log; nothing was changed")
+    return await _told(request, 500, "it is in the server's log; nothing was changed")

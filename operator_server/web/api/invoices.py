@@ -17,16 +17,14 @@ from charging.invoices.model import Invoice, InvoiceError
 from charging.invoices.pdf import render_facturx, render_pdf
 from charging.periods import PeriodError
 from charging.periods import period as named_period
-from operator_server.audit import audited
-from operator_server.billing.bill_run import BillRunError, run_bills
 from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.rows import table
-from operator_server.store.store import transact
 from operator_server.web.api.forms import Form, Identifier, IdFilter, Month
+from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call, Routes, etag_of
-from operator_server.web.jobs import Job, Jobs
 from operator_server.web.pages import Page, PageOf, ReadList, Statement, page
 from operator_server.web.problems import Problem
+from operator_server.web.works import BILL_RUN
 from signalling.clock import from_micros
 from signalling.money import format_micros
 
@@ -205,60 +203,22 @@ class BillRunForm(Form):
 
     period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Month, such as 2026-10")
     until: AwareDatetime | None = Field(default=None, description="Bill an open period up to this instant")
-
-
-class JobView(BaseModel):
-    """Long work of this server, while it runs and for a day afterwards."""
-
-    id: str
-    what: str
-    state: str = Field(description="running, done or failed")
-    done: int
-    of: int
-    reason: str = Field(description="Why it failed, or what it came to")
-
-
-def job_view(job: Job) -> JobView:
-    """A job as it is told."""
-    return JobView(id=job.id, what=job.what, state=job.state, done=job.done, of=job.of, reason=job.reason)
+    draft: bool | None = Field(default=None, description="Make drafts to be approved; null: as the settings have it")
 
 
 @routes.post("/bill-runs", needs="bill_runs.write", status=202, problems=[409], model=JobView)
 def start_bill_run(call: Call, body: BillRunForm) -> Answer:
     """Start a bill run, or go on with one that stopped; one at a time. The answer says where to watch it."""
-    operator, now = call.operator, call.now
+    now = call.now
     try:
-        billed = named_period(body.period, operator.settings.operator.zone)
+        billed = named_period(body.period, call.operator.settings.operator.zone)
     except PeriodError as no:
         raise Problem(422, str(no)) from None
     if body.until is None and billed.end > now:
         raise Problem(409, f"period {body.period}: is not over; say `until` to bill a part of it")
-
-    def run(job: Job) -> str:
-        def progress(done: int, of: int) -> None:
-            job.done, job.of = done, of
-
-        report = run_bills(
-            operator.engine, operator.settings, body.period, now=now, until=body.until, progress=progress
-        )
-        failed = f"; {len(report.failed)} account(s) could not be billed: {report.failed[0]}" if report.failed else ""
-        return f"{report.made} made, the run has {report.invoices}, state {report.state}{failed}"
-
-    jobs: Jobs = call.request.app.state.jobs
-    job = jobs.start(f"bill run {body.period}", run, now, told=(BillRunError, PeriodError))
-    told = {"period": body.period, "until": body.until}
-    transact(
-        operator.engine,
-        lambda c: audited(c, call.caller.actor, "bill_run.start", f"bill_run/{body.period}", None, told, now),
-    )
-    return Answer(job_view(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
-
-
-@routes.get("/jobs/{job}", needs="bill_runs.read")
-def show_job(call: Call, job: Identifier) -> JobView:
-    """How far a job is."""
-    jobs: Jobs = call.request.app.state.jobs
-    found = jobs.find(job)
-    if found is None:
-        raise Problem(404, f"job {job}: this server knows none; it was started elsewhere, or before a restart")
-    return job_view(found)
+    told = {"period": body.period, "until": body.until and body.until.isoformat(), "draft": body.draft}
+    job = jobs_of(call).start(
+        BILL_RUN, f"bill run {body.period}", body.period, told, call.caller.actor,
+        also=lambda c, job: call.audited(c, "bill_run.start", f"period/{body.period}", None, {**told, "job": job}),
+    )  # fmt: skip
+    return begun(job)

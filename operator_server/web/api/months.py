@@ -10,25 +10,23 @@ from typing import Annotated, TypeVar
 from fastapi import Path
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from charging.billing.tax import TaxError
 from charging.periods import PeriodError
 from operator_server.billing import approval, control
 from operator_server.billing.bill_run import BillRunError
 from operator_server.web.api.forms import amount
-from operator_server.web.api.invoices import JobView, job_view
+from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call, Routes
-from operator_server.web.console.archive import count_of, packed, packings_of
-from operator_server.web.jobs import Job, Jobs
+from operator_server.web.console.archive import pack
 from operator_server.web.problems import Problem
+from operator_server.web.works import FINALISE
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
 routes = Routes("Months", "/api/v1")
 
 Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", max_length=7, description="Such as 2026-10")]
-TOLD = (BillRunError, PeriodError, TaxError)
 
 T = TypeVar("T")
 
@@ -181,25 +179,20 @@ def discard_drafts(call: Call, period: Period) -> DraftsView:
 @routes.post("/months/{period}/finalise", needs="bill_runs.write", status=202, problems=[409], model=JobView)
 def finalise_drafts(call: Call, period: Period) -> Answer:
     """Make approved drafts final, or go on where that stopped; the answer says where to watch it."""
-    operator, actor, now = call.operator, call.caller.actor, call.now
+    actor = call.caller.actor
     try:
         approval.find_run(call.connection, period, "approved", "finalising")
     except BillRunError as no:
         raise Problem(409, str(no)) from None
 
-    def run(job: Job) -> str:
-        def progress(done: int, of: int) -> None:
-            job.done, job.of = done, of
-
-        report = approval.finalise(operator.engine, operator.settings, period, actor, now=now, progress=progress)
-        failed = f"; {len(report.failed)} could not be made final: {report.failed[0]}" if report.failed else ""
-        return f"{report.made} made, the run has {report.invoices}, state {report.state}{failed}"
-
-    jobs: Jobs = call.request.app.state.jobs
-    job = jobs.start(f"final invoices of {period}", run, now, told=TOLD)
-    told = {"period": period, "job": job.id}
-    call.write(lambda c: call.audited(c, "bill_run.finalise", f"period/{period}", None, told))
-    return Answer(job_view(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+    given = {"period": period, "actor": actor}
+    job = jobs_of(call).start(
+        FINALISE, f"final invoices of {period}", period, given, actor,
+        also=lambda c, job: call.audited(
+            c, "bill_run.finalise", f"period/{period}", None, {"period": period, "job": job}
+        ),
+    )  # fmt: skip
+    return begun(job)
 
 
 @routes.post("/months/{period}/lock", needs="bill_runs.write", problems=[409])
@@ -231,11 +224,5 @@ ARCHIVE = {
 @routes.get("/months/{period}/invoices.zip", needs="invoices.read", answers=ARCHIVE)
 def download_month(call: Call, period: Period) -> Response:
     """All PDFs of the month's invoices in one ZIP archive, written while it is sent; two at a time."""
-    engine = call.operator.engine
-    count = count_of(engine, period)
-    if not count:
-        raise Problem(404, f"month {period} has no invoices; run its bills first")
-    packings = packings_of(call.request.app.state)
-    packing = packings.begin(call.caller.person, new_id(to_micros(call.now)), period, count)
-    headers = {"Content-Disposition": f'attachment; filename="invoices-{period}.zip"', "Cache-Control": "no-store"}
-    return StreamingResponse(packed(engine, packing), 200, headers, "application/zip")
+    name = new_id(to_micros(call.now))
+    return pack(jobs_of(call), call.operator.engine, period, call.caller.actor, name)

@@ -9,17 +9,13 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Select, select
 
-from offers.memory import OfferMemory
-from offers.rejections import hidden_products
-from offers.selection import explain
+from offers.why import Why
 from operator_server import parties
-from operator_server.delivery.publishing import valid_releases
-from operator_server.devices.visitors import takes_packages
-from operator_server.negotiation.book import rejections_of
 from operator_server.offering.live import read_configuration
+from operator_server.offering.why import NothingOffered, explain_terminal
 from operator_server.parties import PartyError
 from operator_server.store.configurations import ConfigurationRow, Interrogation, InterrogationOrder
-from operator_server.store.parties import Binding, Notice, Subscriber, Terminal, TerminalSession
+from operator_server.store.parties import Binding, Notice, Terminal, TerminalSession
 from operator_server.store.rows import add, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch, Routes
@@ -92,12 +88,24 @@ class OrderView(BaseModel):
     interrogation: InterrogationView | None
 
 
+class ObjectionView(BaseModel):
+    """A filter that keeps an offer out."""
+
+    filter: str = Field(
+        description="release, configuration, present, rejected, time, group, package, price, agreement or dependency"
+    )
+    text: str
+
+
 class ExplainedOffer(BaseModel):
     """Whether an offer is shown on a terminal, and every filter that keeps it out."""
 
     offer: str
+    product: str
+    release: str = Field(description="What would be delivered; empty where none is published")
     shown: bool
-    reasons: list[str]
+    reasons: list[str] = Field(description="What the objections say")
+    objections: list[ObjectionView]
 
 
 class NoticeView(BaseModel):
@@ -235,24 +243,20 @@ def change_terminal(call: Call, terminal: Identifier, body: TerminalChange, if_m
 @routes.get("/terminals/{terminal}/offers", needs=READS, problems=[409])
 def explain_offers(call: Call, terminal: Identifier, paging: PageOf) -> Page[ExplainedOffer]:
     """Why each offer of the catalogue is shown on the terminal or not."""
-    view, now, offers = _one(call.connection, terminal, call.now), call.now, call.web.offers
-    if view.code is None:
-        raise Problem(409, f"terminal {terminal}: has not answered an interrogation yet")
-    if view.subscriber is None:
-        raise Problem(409, f"terminal {terminal}: is bound to no subscriber")
-    subscriber = table(Subscriber)
-    groups = call.connection.execute(select(subscriber.c.groups).where(subscriber.c.id == view.subscriber)).scalar()
-    memory = OfferMemory(offers.memory.catalogue, valid_releases(call.connection, now))
-    hidden = hidden_products(rejections_of(call.connection, view.subscriber), memory.current, now)
-    explained = explain(
-        memory, read_configuration(call.connection, bytes.fromhex(view.code)), hidden_products=hidden,
-        groups=groups or [], now=now, takes_packages=takes_packages(call.connection, terminal),
+    _one(call.connection, terminal, call.now)
+    try:
+        found = explain_terminal(call.connection, call.web.offers, terminal, call.now)
+    except NothingOffered as no:
+        raise Problem(409, str(no)) from None
+    return listed(paging, ExplainedOffer, [_explained(each) for each in found.offers])
+
+
+def _explained(each: Why) -> ExplainedOffer:
+    objections = [ObjectionView(filter=objection.filter, text=objection.text) for objection in each.objections]
+    return ExplainedOffer(
+        offer=each.offer.id, product=each.offer.product, release=each.release, shown=each.shown,
+        reasons=[objection.text for objection in objections], objections=objections,
     )  # fmt: skip
-    return listed(
-        paging,
-        ExplainedOffer,
-        [ExplainedOffer(offer=e.offer.id, shown=e.shown, reasons=list(e.reasons)) for e in explained],
-    )
 
 
 @routes.get("/terminals/{terminal}/interrogations", needs=READS)

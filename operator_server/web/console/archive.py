@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
+import weakref
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Engine, func, select
+from starlette.responses import Response, StreamingResponse
 
 from charging.invoices.model import InvoiceError
 from charging.invoices.pdf import render_pdf
@@ -18,54 +16,12 @@ from operator_server.billing.details import with_use
 from operator_server.receivables.books import decode
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.rows import table
+from operator_server.web.jobs import Jobs, Task
 from operator_server.web.problems import Problem
+from operator_server.web.works import ARCHIVE
 
 PORTION = 100
-MOST_KEPT = 100
-MOST_AT_ONCE = 2
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(slots=True)
-class Packing:
-    """How far an archive is. ``state``: running, done or broken off."""
-
-    period: str
-    of: int
-    done: int = 0
-    state: str = "running"
-
-
-class Packings:
-    """The archives of this process, by the name that the page gave each."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], Packing] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def begin(self, person: str, name: str, period: str, of: int) -> Packing:
-        """A new one. Raises :class:`Problem` 503 while :data:`MOST_AT_ONCE` run."""
-        with self._lock:
-            if sum(packing.state == "running" for packing in self._kept.values()) >= MOST_AT_ONCE:
-                raise Problem(
-                    503, "two archives are being made; wait until one has ended", headers={"Retry-After": "9"}
-                )
-            packing = self._kept[person, name] = Packing(period, of)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-            return packing
-
-    def find(self, person: str, name: str) -> Packing | None:
-        """The one of this name."""
-        return self._kept.get((person, name))
-
-
-def packings_of(state: Any) -> Packings:
-    """Those of an application, by its ``state``: console and API share them, and how many run at once."""
-    if not hasattr(state, "packings"):
-        state.packings = Packings()
-    found: Packings = state.packings
-    return found
 
 
 def count_of(engine: Engine, period: str) -> int:
@@ -109,18 +65,36 @@ def zipped(files: Iterator[tuple[str, bytes]], told: Callable[[int], None]) -> I
     yield pieces.take()
 
 
-def packed(engine: Engine, packing: Packing) -> Iterator[bytes]:
-    """The archive of a month's PDFs in pieces."""
+def pack(jobs: Jobs, engine: Engine, period: str, by: str, name: str) -> Response:
+    """A month's PDFs as one archive, written while it is sent; a job that ``name`` finds tells how far it is.
 
-    def told(count: int) -> None:
-        packing.done = count
-
+    Raises :class:`Problem` 404 for a month without invoices, 503 while two archives are made.
+    """
+    count = count_of(engine, period)
+    if not count:
+        raise Problem(404, f"month {period} has no invoices; run its bills first")
     try:
-        yield from zipped(documents(engine, packing.period), told)
-        packing.state = "done"
-    finally:
-        if packing.state == "running":
-            packing.state = "broken off"
+        task = jobs.hold(ARCHIVE, f"archive of {period}", period, by, name=name, of=count)
+    except Problem as no:
+        busy = "two archives are being made; wait until one has ended"
+        raise Problem(503, busy, headers={"Retry-After": "9"}) from no
+    headers = {"Content-Disposition": f'attachment; filename="invoices-{period}.zip"', "Cache-Control": "no-store"}
+    return StreamingResponse(_packed(engine, period, task), 200, headers, "application/zip")
+
+
+def _packed(engine: Engine, period: str, task: Task) -> Iterator[bytes]:
+    pieces = _pieces(engine, period, task)
+    # Whoever goes away leaves it where it stands, perhaps before the first piece.
+    weakref.finalize(pieces, task.leave, "stopped", "its download was broken off")
+    return pieces
+
+
+def _pieces(engine: Engine, period: str, task: Task) -> Iterator[bytes]:
+    for piece in zipped(documents(engine, period), lambda count: task.progress(count, task.of)):
+        if task.state != "running" or task.lost:
+            return
+        yield piece
+    task.leave("done", f"{task.done} invoices")
 
 
 class _Pieces:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from operator_server.people.sessions import Caller
+from operator_server.web.calls import Web
 from operator_server.web.console.render import ASSETS, PAGE_HEADERS, known_caller, render
 from operator_server.web.guard import headers as style_headers
-from operator_server.web.problems import TITLES, Fault
+from operator_server.web.problems import TITLES, Fault, Problem
 
 # Strangers get the style within the page: they may load nothing else.
 STYLE = Markup(ASSETS["console.css"].content.decode())
@@ -28,11 +31,15 @@ MEND = {
 }
 
 
-def error_page(
+async def error_page(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None, errors: Sequence[Fault] | None
 ) -> Response:
-    """The page of a problem."""
+    """The page of a problem, with the menu of whoever is logged on."""
     caller = known_caller(request)
+    if not caller.name and status not in (401, 503):
+        # No gate was asked where no route was found.
+        with contextlib.suppress(Problem):
+            caller = await _who(request)
     if status == 403 and caller.must_change and request.method == "GET":
         return RedirectResponse("/password", 303)
     bare = {} if caller.name else {"bare_style": STYLE}
@@ -46,3 +53,8 @@ def error_page(
     )  # fmt: skip
     framed = PAGE_HEADERS if caller.name else style_headers(STYLE)
     return HTMLResponse(html, status, framed | dict(headers or {}))
+
+
+async def _who(request: Request) -> Caller:
+    web: Web = request.app.state.web
+    return web.gate.known(request) or await web.run(lambda: web.gate.find(request))

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path, Query
 from sqlalchemy import Connection
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 
-from charging.billing.tax import TaxError
-from charging.periods import PeriodError
 from charging.periods import period as named_period
 from operator_server.billing import approval
-from operator_server.billing.bill_run import BillRunError, BillRunReport, run_bills, until_instant
+from operator_server.billing.bill_run import BillRunError, until_instant
 from operator_server.billing.control import control_report
 from operator_server.billing.dispatch import ask_period
 from operator_server.web.calls import Call
 from operator_server.web.console import months_data as data
-from operator_server.web.console.archive import count_of, packed, packings_of
+from operator_server.web.console.archive import count_of, pack
 from operator_server.web.console.base import Moved, Section, View, moved, posted, show
 from operator_server.web.console.once import fresh, once
 from operator_server.web.console.render import PAGE_HEADERS, render
-from operator_server.web.jobs import Job, Jobs
+from operator_server.web.jobs import Jobs
 from operator_server.web.problems import Problem
+from operator_server.web.works import ARCHIVE, BILL_RUN, BILLING_ERRORS, FINALISE
 
 section = Section("Months", "/console/months", needs="bill_runs.read")
 
 Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Watched = Annotated[str, Query(pattern=r"^[0-9a-f]{32}$")]
 JobId = Annotated[str, Query(max_length=64)]
-TOLD = (BillRunError, PeriodError, TaxError)
 
 STATES = {
     "running": ("running", "warn"), "drafting": ("makes drafts", "warn"), "drafted": ("drafts to approve", "warn"),
@@ -52,8 +49,8 @@ def months(call: Call) -> View:
 def month(call: Call, period: Period, job: JobId = "") -> View:
     """A month: its figures, its runs, and what can be done now."""
     # As it stands before the figures are read: of a job that ends meanwhile they may miss something.
-    found = _job(call, job) or _running(call, period)
-    watched = None if found is None else replace(found)
+    jobs = _jobs(call)
+    watched = (jobs.find(job) if job else None) or jobs.running(period, BILL_RUN, FINALISE)
     operator, connection = call.operator.settings.operator, call.connection
     report = control_report(connection, operator, period, most=20)
     runs = data.runs_of(connection, period)
@@ -71,31 +68,25 @@ def month(call: Call, period: Period, job: JobId = "") -> View:
 @section.page("/{period}/job", needs="bill_runs.read")
 def job(call: Call, period: Period, job: JobId) -> Response:
     """How far a bill run is, as a part of its page."""
-    found = _job(call, job)
+    found = _jobs(call).find(job) if job else None
     return _live(call, "months_job.html", found is None or found.state != "running", period=period, job=found)
 
 
 @section.form("/{period}/run", needs="bill_runs.write")
 def run(call: Call, period: Period) -> Moved:
     """Start a bill run, or go on with one that stopped."""
-    form, operator = posted(call), call.operator
-    zone = operator.settings.operator.zone
+    form, zone = posted(call), call.operator.settings.operator.zone
     draft = form.text("how") != "final" if form.has("how") else None
     try:
         until = _until(form.text("until"), zone) if form.text("until") else None
         ends = named_period(period, zone).end
-    except TOLD as no:
+    except BILLING_ERRORS as no:
         raise Problem(422, str(no)) from None
     if until is None and ends > call.now:
         raise Problem(409, f"month {period} is not over; say until when a part of it is to be billed")
 
-    def work(job: Job) -> BillRunReport:
-        return run_bills(
-            operator.engine, operator.settings, period, now=call.now, until=until, draft=draft, progress=_progress(job)
-        )
-
-    told = {"until": until.isoformat() if until else None, "draft": draft}
-    return _start(call, period, f"bill run {period}", "bill_run.start", told, work)
+    told = {"period": period, "until": until.isoformat() if until else None, "draft": draft}
+    return _start(call, BILL_RUN, f"bill run {period}", "bill_run.start", told)
 
 
 def _until(text: str, zone: Any) -> datetime:
@@ -124,18 +115,12 @@ def discard(call: Call, period: Period) -> Moved:
 @section.form("/{period}/finalise", needs="bill_runs.write")
 def finalise(call: Call, period: Period) -> Moved:
     """Make approved drafts final."""
-    operator, actor = call.operator, call.caller.actor
     try:
         approval.find_run(call.connection, period, "approved", "finalising")
     except BillRunError as no:
         raise Problem(409, str(no)) from None
-
-    def work(job: Job) -> BillRunReport:
-        return approval.finalise(
-            operator.engine, operator.settings, period, actor, now=call.now, progress=_progress(job)
-        )  # fmt: skip
-
-    return _start(call, period, f"final invoices of {period}", "bill_run.finalise", {"period": period}, work)
+    given = {"period": period, "actor": call.caller.actor}
+    return _start(call, FINALISE, f"final invoices of {period}", "bill_run.finalise", given)
 
 
 @section.form("/{period}/lock", needs="bill_runs.write")
@@ -173,36 +158,24 @@ def send(call: Call, period: Period) -> Moved:
 @section.page("/{period}/invoices.zip", needs="invoices.read")
 def archive(call: Call, period: Period, watch: Watched) -> Response:
     """All PDFs of the month in one archive, written while it is sent."""
-    engine = call.operator.engine
-    count = count_of(engine, period)
-    if not count:
-        raise Problem(404, f"month {period} has no invoices; run its bills first")
-    packing = packings_of(call.request.app.state).begin(call.caller.person, watch, period, count)
-    headers = {"Content-Disposition": f'attachment; filename="invoices-{period}.zip"', "Cache-Control": "no-store"}
-    return StreamingResponse(packed(engine, packing), 200, headers, "application/zip")
+    name = f"{call.caller.person} {watch}"
+    return pack(_jobs(call), call.operator.engine, period, call.caller.actor, name)
 
 
 @section.page("/{period}/packing", needs="invoices.read")
 def packing(call: Call, period: Period, watch: Watched) -> Response:
     """How far the archive is, as a part of its page."""
-    found = packings_of(call.request.app.state).find(call.caller.person, watch)
+    found = _jobs(call).named(ARCHIVE, f"{call.caller.person} {watch}")
     over = found is not None and found.state != "running"
     return _live(call, "months_packing.html", over, period=period, packing=found)
 
 
-def _start(
-    call: Call, period: str, what: str, action: str, told: dict[str, Any], work: Callable[[Job], BillRunReport]
-) -> Moved:
-    def run(job: Job) -> str:
-        report = work(job)
-        failed = f"; {len(report.failed)} accounts could not be billed: {report.failed[0]}" if report.failed else ""
-        waiting = f"; {report.waiting} accounts have a cycle that is not over" if report.waiting else ""
-        kind = "drafts" if report.state in ("drafting", "drafted") else "invoices"
-        return f"{report.made} {kind} made now, {report.invoices} in all{waiting}{failed}"
-
-    jobs: Jobs = call.request.app.state.jobs
-    job = jobs.start(what, run, call.now, told=TOLD)
-    call.write(lambda connection: call.audited(connection, action, f"period/{period}", None, told))
+def _start(call: Call, kind: str, what: str, action: str, given: dict[str, Any]) -> Moved:
+    period = given["period"]
+    job = _jobs(call).start(
+        kind, what, period, given, call.caller.actor,
+        also=lambda c, job: call.audited(c, action, f"period/{period}", None, {**given, "job": job}),
+    )  # fmt: skip
     return moved(f"{_url(period)}?job={job.id}", f"The {what} has begun.")
 
 
@@ -212,30 +185,17 @@ def _live(call: Call, template: str, over: bool, **told: Any) -> Response:
     return HTMLResponse(html, 200, PAGE_HEADERS | ({"X-Live": "done"} if over else {}))
 
 
-def _progress(job: Job) -> Callable[[int, int], None]:
-    def progress(done: int, of: int) -> None:
-        job.done, job.of = done, of
-
-    return progress
-
-
 def _changed(call: Call, operation: Callable[[Connection], Any]) -> Any:
     """The functions of approval write the audit trail themselves."""
     try:
         return call.write(operation)
-    except TOLD as no:
+    except BILLING_ERRORS as no:
         raise Problem(409, str(no)) from None
 
 
-def _job(call: Call, job: str) -> Job | None:
+def _jobs(call: Call) -> Jobs:
     jobs: Jobs = call.request.app.state.jobs
-    return jobs.find(job) if job else None
-
-
-def _running(call: Call, period: str) -> Job | None:
-    jobs: Jobs = call.request.app.state.jobs
-    found = jobs.running()
-    return found if found is not None and period in found.what else None
+    return jobs
 
 
 def _url(period: str) -> str:

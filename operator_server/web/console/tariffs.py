@@ -15,7 +15,7 @@ from charging.tariffs import Tariff, TariffError
 from charging.tariffs.describe import describe
 from operator_server.offering import tariff_publishing as publishing
 from operator_server.offering.loading import Loaded
-from operator_server.offering.tariff_publishing import BadTariff, TariffFileError
+from operator_server.offering.tariff_publishing import BadTariff, TariffFileError, UnknownTariff
 from operator_server.offering.toml_text import parsed
 from operator_server.usage.simulation import months_of
 from operator_server.web.calls import Call
@@ -27,17 +27,18 @@ from operator_server.web.console.render import PAGE_HEADERS, render
 from operator_server.web.console.tariffs_data import (
     MOST_SHOWN,
     MOST_UNITS,
-    Simulations,
     compared,
     cost_of,
     name_of,
     price_in_short,
     steps_of,
-    used_by,
+    tried,
     version_text,
     versions_of,
 )
+from operator_server.web.jobs import Jobs
 from operator_server.web.problems import Problem
+from operator_server.web.works import SIMULATION
 
 section = Section("Tariffs", "/console/tariffs", needs="tariffs.read")
 
@@ -72,7 +73,7 @@ def tariffs(call: Call) -> View:
             "id": tariff.tariff_id, "name": name_of(tariff, _language(call)), "count": len(tariff.versions),
             "price": price_in_short(begun[-1]) if begun else "", "since": begun[-1].effective_from if begun else None,
             "next": coming[0].effective_from if coming else None,
-            "offers": used_by(loaded.catalogue, tariff.tariff_id) if loaded else [],
+            "offers": publishing.used_by(loaded.catalogue, tariff.tariff_id) if loaded else [],
         })  # fmt: skip
     return show("tariffs.html", rows=rows, problems=problems)
 
@@ -108,7 +109,7 @@ def one(call: Call, tariff: TariffId) -> View:
     loaded, found = _found(call, tariff)
     return show(
         "tariffs_one.html", tariff=found, name=name_of(found, _language(call)), price=price_in_short,
-        versions=versions_of(call.connection, found, call.now), offers=used_by(loaded.catalogue, tariff),
+        versions=versions_of(call.connection, found, call.now), offers=publishing.used_by(loaded.catalogue, tariff),
         source=publishing.tariff_source(call.operator.settings, tariff),
     )  # fmt: skip
 
@@ -125,6 +126,25 @@ def version(call: Call, tariff: TariffId, v: VersionId) -> View:
         "tariffs_version.html", tariff=tariff, listed=listed, told=describe(listed.version),
         source=version_text(listed.version),
     )  # fmt: skip
+
+
+@section.form("/{tariff}/withdraw", needs="tariffs.write", slow=True)
+def withdraw(call: Call, tariff: TariffId) -> Moved:
+    """Take away a version that is not in force yet."""
+    settings, version = call.operator.settings, posted(call).text("version")
+    try:
+        call.write(
+            lambda c: publishing.withdraw_version(
+                c, settings, tariff, version, call.now, actor=call.caller.actor
+            )
+        )  # fmt: skip
+    except UnknownTariff as no:
+        raise Problem(404, str(no)) from None
+    except TariffFileError as no:
+        raise Problem(409, str(no)) from None
+    left = publishing.tariff_source(settings, tariff)
+    said = f"{version} is withdrawn." if left else f"{tariff} is withdrawn with its only version."
+    return moved(f"/console/tariffs/{tariff}" if left else "/console/tariffs", said)
 
 
 @section.page("/{tariff}/explain", needs="tariffs.read")
@@ -168,8 +188,11 @@ def simulate(call: Call, tariff: TariffId) -> Moved | View:
             other = publishing.read_version(tariff, form.raw("toml"), date(2000, 1, 1))
     except BadTariff as bad:
         return _trying(call, tariff, form.values(), told(bad.problems, form.raw("toml"), "tariff", "version[0]."), 422)
-    tried = _simulations(call).start(other, form.text("month"), call.now, typed=not wanted)
-    return moved(f"/console/tariffs/-/simulations/{tried.job.id}")
+    month = form.text("month")
+    given = {"tariff": tariff, "content": other.content, "month": month, "typed": not wanted}
+    what = f"the simulation of {tariff} in {month}"
+    job = _jobs(call).start(SIMULATION, what, tariff, given, call.caller.actor)
+    return moved(f"/console/tariffs/-/simulations/{job.id}")
 
 
 @section.page("/{tariff}/new-version", needs="tariffs.write")
@@ -296,19 +319,19 @@ def _trying(call: Call, tariff: str, form: dict[str, str], faults: list[Told], s
 
 
 def _tried(call: Call, job: str) -> dict[str, Any]:
-    tried, result = _simulations(call).find(job)
-    if tried is None:
+    found = tried(_jobs(call), job)
+    if found is None:
         raise Problem(404, "this simulation is kept no longer; begin it again from its tariff")
-    done = compared(result) if result is not None else None
-    return {"tried": tried, "result": result, "told": done, "most": MOST_SHOWN, "source": version_text(tried.version)}
+    result = found.result
+    return {
+        "tried": found, "result": result, "told": compared(result) if result is not None else None,
+        "most": MOST_SHOWN, "source": version_text(found.version),
+    }  # fmt: skip
 
 
-def _simulations(call: Call) -> Simulations:
-    state = call.request.app.state
-    if not hasattr(state, "console_simulations"):
-        state.console_simulations = Simulations(call.operator.engine, call.operator.settings.operator)
-    kept: Simulations = state.console_simulations
-    return kept
+def _jobs(call: Call) -> Jobs:
+    jobs: Jobs = call.request.app.state.jobs
+    return jobs
 
 
 def _found(call: Call, tariff: str) -> tuple[Loaded, Tariff]:

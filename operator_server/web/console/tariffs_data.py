@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 
 from charging.rating import decimal_text
-from charging.tariffs import Tariff, TariffError, TariffVersion, restore_version
+from charging.tariffs import Tariff, TariffVersion, restore_version
 from charging.tariffs.document import VersionTable
 from charging.tariffs.explain import Explanation, Use, explain
 from charging.tariffs.headline import headline
-from charging.tariffs.simulate import Bill, Simulation
-from offers.catalogue import Catalogue
 from operator_server.offering.toml_text import toml_text
-from operator_server.settings import OperatorSettings
 from operator_server.store.dealings import TariffVersionRow
 from operator_server.store.rows import table
-from operator_server.usage.simulation import NothingToCompare, simulate_month
 from operator_server.web.console.charts import Bar, bars
 from operator_server.web.console.render import money
 from operator_server.web.jobs import Job, Jobs
+from operator_server.web.simulations import AccountBill, Outcome, decode_outcome
+from operator_server.web.works import SIMULATION
 
-MOST_KEPT = 10
 MOST_SHOWN = 200
 MOST_BARS = 8
 MOST_UNITS = 2**53
@@ -74,11 +70,6 @@ def versions_of(connection: Connection, tariff: Tariff, now: datetime) -> list[L
     return sorted(found, key=lambda each: each.version.effective_from, reverse=True)
 
 
-def used_by(catalogue: Catalogue, tariff: str) -> list[str]:
-    """The offers that charge by a tariff."""
-    return [offer.id for offer in catalogue if any(mode.tariff == tariff for mode in offer.modes)]
-
-
 def version_text(version: TariffVersion) -> str:
     """A version as TOML without header and begin, to write the next one from."""
     content: dict[str, Any] = json.loads(version.content)
@@ -106,41 +97,18 @@ class Tried:
     month: str
     version: TariffVersion
     typed: bool
+    result: Outcome | None
 
 
-class Simulations:
-    """Simulations of this process, one at a time, each on a thread and a connection of its own."""
-
-    def __init__(self, engine: Engine, settings: OperatorSettings) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._jobs = Jobs()
-        self._tried: OrderedDict[str, Tried] = OrderedDict()
-        self._results: dict[str, Simulation] = {}
-
-    def start(self, version: TariffVersion, month: str, now: datetime, *, typed: bool) -> Tried:
-        """Begin one. Raises :class:`operator_server.web.problems.Problem` 409 while another runs."""
-
-        def work(job: Job) -> str:
-            def progress(done: int, of: int) -> None:
-                job.done, job.of = done, of
-
-            with self._engine.connect() as connection:
-                result = simulate_month(connection, version, month, self._settings.zone, progress)
-            self._results[job.id] = result
-            return f"{len(result.bills)} accounts"
-
-        what = f"the simulation of {version.tariff_id} in {month}"
-        job = self._jobs.start(what, work, now, told=(NothingToCompare, TariffError))
-        tried = self._tried[job.id] = Tried(job, version.tariff_id, month, version, typed)
-        while len(self._tried) > MOST_KEPT:
-            old, _ = self._tried.popitem(last=False)
-            self._results.pop(old, None)
-        return tried
-
-    def find(self, job: str) -> tuple[Tried | None, Simulation | None]:
-        """A simulation and what came of it."""
-        return self._tried.get(job), self._results.get(job)
+def tried(jobs: Jobs, job: str) -> Tried | None:
+    """The simulation of this id."""
+    found, kept = jobs.find(job), jobs.given(job, SIMULATION)
+    if found is None or kept is None:
+        return None
+    given, result = kept
+    version = restore_version(given["tariff"], given["content"])
+    outcome = None if result is None else decode_outcome(result)
+    return Tried(found, given["tariff"], given["month"], version, given["typed"], outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +126,13 @@ class Compared:
     counts: Any
 
 
-def compared(simulation: Simulation) -> Compared:
+def compared(outcome: Outcome) -> Compared:
     """A simulation as it is shown."""
-    currency = simulation.version.currency
-    bills = sorted(simulation.bills, key=lambda bill: (-abs(bill.difference), bill.account))
-    more = [bill for bill in bills if bill.difference > 0]
-    less = [bill for bill in bills if bill.difference < 0]
-    total, same = simulation.total, len(bills) - len(more) - len(less)
-    ends = _bars(more, currency, 2) + _bars(less, currency, 3)
+    currency, bills, total = outcome.currency, outcome.bills, outcome.total
+    ends = _bars([bill for bill in bills if bill.difference > 0], currency, 2)
+    ends += _bars([bill for bill in bills if bill.difference < 0], currency, 3)
     return Compared(
-        len(more), len(less), same, money(total.now, currency), money(total.then, currency),
+        outcome.more, outcome.less, outcome.same, money(total.now, currency), money(total.then, currency),
         _signed(total.difference, currency),
         [
             (bill.account, bill.uses, bill.quantity, money(bill.now, currency), money(bill.then, currency),
@@ -177,12 +142,15 @@ def compared(simulation: Simulation) -> Compared:
         bars("The largest differences", ends) if ends else None,
         bars(
             "Accounts",
-            [Bar("pay more", len(more), series=2), Bar("pay less", len(less), series=3), Bar("pay the same", same)],
+            [
+                Bar("pay more", outcome.more, series=2), Bar("pay less", outcome.less, series=3),
+                Bar("pay the same", outcome.same),
+            ],
         ),
     )  # fmt: skip
 
 
-def _bars(bills: Sequence[Bill], currency: str, series: int) -> list[Bar]:
+def _bars(bills: Sequence[AccountBill], currency: str, series: int) -> list[Bar]:
     return [
         Bar(bill.account, abs(bill.difference), _signed(bill.difference, currency), series)
         for bill in bills[:MOST_BARS]
