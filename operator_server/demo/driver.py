@@ -23,7 +23,7 @@ from operator_server.demo import gateway
 from operator_server.demo.gateway import Gateway
 from operator_server.demo.gateway_journal import Agreed
 from operator_server.demo.process import ServerProcess
-from operator_server.demo.reckoning import Run
+from operator_server.demo.reckoning.journals import Run
 from operator_server.demo.sim_phones import DemoPhone, SimPhones
 from operator_server.demo.timeline import Step, timeline
 from operator_server.demo.world import World

@@ -33,11 +33,15 @@ from twisted.python.failure import Failure
 from charging.ledger.verify import verify as verify_ledger
 from operator_server.billing.invoices import each_invoice, export_invoices
 from operator_server.billing.proof import verify_billing
-from operator_server.demo import gateway, gateway_journal, reckoning
+from operator_server.demo import gateway, gateway_journal
 from operator_server.demo.audit import audit, shown_too_early
 from operator_server.demo.driver import Course, Driver
 from operator_server.demo.gateway import Gateway
 from operator_server.demo.process import ServerProcess
+from operator_server.demo.reckoning import ReckoningError
+from operator_server.demo.reckoning.bills import differences, read_invoice
+from operator_server.demo.reckoning.journals import lost_uses, reckon
+from operator_server.demo.reckoning.prices import Prices
 from operator_server.demo.sim_phones import SimPhones
 from operator_server.demo.summary import Verdict, gather, sections_fetched, show
 from operator_server.demo.timeline import Step
@@ -283,20 +287,18 @@ def _differences(
         select(table(InvoiceRow).c.number, table(InvoiceRow).c.account_id, table(InvoiceRow).c.period)
     ).all()
     try:
-        expected = reckoning.reckon(
+        expected = reckon(
             [*journals.values(), of_gateway],
-            reckoning.Prices.read(world.config),
+            Prices.read(world.config),
             customers.account_of(),
             course.runs,
             customers.untaxed(world.operator.settings.operator.country),
         )
         found = dict(
-            reckoning.read_invoice(
-                row.account_id, row.period, json.loads((invoices / f"{row.number}.json").read_bytes())
-            )
+            read_invoice(row.account_id, row.period, json.loads((invoices / f"{row.number}.json").read_bytes()))
             for row in rows
         )
-    except reckoning.ReckoningError as error:
+    except ReckoningError as error:
         return [str(error)]
-    lost = [fault for entries in journals.values() for fault in reckoning.lost_uses(entries)]
-    return reckoning.differences(expected, found) + lost
+    lost = [fault for entries in journals.values() for fault in lost_uses(entries)]
+    return differences(expected, found) + lost

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from operator_server.demo.gateway_journal import UNIT_OCTETS, Agreed, Sample, confirmed, journal
-from operator_server.demo.reckoning import Prices, Run, reckon
+from operator_server.demo.reckoning.journals import Run, reckon
+from operator_server.demo.reckoning.prices import Prices
 from signalling.clock import to_micros
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -9,16 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from operator_server.demo.reckoning import (
-    BillKey,
-    LineKey,
-    Prices,
-    ReckoningError,
-    Run,
-    differences,
-    lost_uses,
-    reckon,
-)
+from operator_server.demo.reckoning import ReckoningError
+from operator_server.demo.reckoning.bills import BillKey, LineKey, differences
+from operator_server.demo.reckoning.journals import Run, lost_uses, reckon
+from operator_server.demo.reckoning.prices import Prices
 from signalling.clock import to_micros
 from signalling.documents import NO_REPORT, CounterReport
 from signalling.messages import ModeTerms, Signed
