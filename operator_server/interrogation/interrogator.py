@@ -6,20 +6,20 @@ silent; nothing waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Protocol
 
-import msgspec
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from operator_server.desk import Visitor
-from operator_server.interrogation.exchange import Exchange, ExchangeFault, Step, assemble, changed_sections
+from operator_server.interrogation.exchange import Exchange, ExchangeFault, Step, changed_sections
 from operator_server.interrogation.exchange import check_section as check
 from operator_server.interrogation.inventory import DAY, Inventory, NewCodes
+from operator_server.interrogation.learning import Learning, maybe_in_thread
 from operator_server.interrogation.offering import Menu, Offering
+from operator_server.interrogation.pages import OffersPage, in_pages, without
 from operator_server.interrogation.records import (
     NewSection,
     Outcome,
@@ -36,20 +36,14 @@ from operator_server.link.visitors import LogonContext, Stranger, Visitors
 from operator_server.settings import Settings
 from operator_server.store.store import Store
 from signalling.clock import Clock
-from signalling.configuration import SECTIONS, Configuration
+from signalling.configuration import SECTIONS
 from signalling.ids import new_id
-from signalling.messages import ConfigurationReport, Error, Message, SectionPart, Trigger
+from signalling.messages import ConfigurationReport, Error, SectionPart, Trigger
 
 log = Logger()
 
-PAGE_BYTES = 60 * 1024
-"""Offers on one page; with its envelope it fits a frame."""
-
 RECORDING_PACE = 0.008
 """Seconds between commits of outcomes under load: a commit writes whole pages, which outcomes that share it share."""
-
-LARGE_SECTION = 32 * 1024
-"""Sections from this size on are checked on another thread."""
 
 FETCH_TIMES = 4
 """Sections may take this many answer time-outs altogether."""
@@ -66,16 +60,6 @@ class AskedLink(Protocol):
 
     def flush(self) -> None:
         """Send what the machine has queued."""
-
-
-class OffersPage(Message, frozen=True):
-    """:class:`signalling.messages.Offers` with entries that are encoded already."""
-
-    TYPE = "offers"
-    menu: str
-    page: int
-    pages: int
-    offers: Sequence[msgspec.Raw]
 
 
 class Interview:
@@ -136,7 +120,7 @@ class Interrogator:
             pace=RECORDING_PACE,
         )
         self._open: dict[Interview, None] = {}
-        self._learning: dict[bytes, list[Deferred[None]]] = {}
+        self._learning = Learning(store, offering, reactor)
 
     def load(self) -> Deferred[None]:
         """Take in what the store knows."""
@@ -289,7 +273,7 @@ class Interrogator:
             return
         link.interview = None
         send, number = link.machine.send, exchange.number
-        pages = list(_pages(_without(menu.entries, interview.rejected) if interview.rejected else menu.entries))
+        pages = list(in_pages(without(menu.entries, interview.rejected) if interview.rejected else menu.entries))
         for page, entries in enumerate(pages, 1):
             send(OffersPage(outcome.id, page, len(pages), entries), number)
         self._after(link, link.visitor, exchange.trigger, report.code)
@@ -361,7 +345,7 @@ class Interrogator:
         try:
             for name in exchange.wanted:
                 data = exchange.fetched[name]
-                yield self._maybe_in_thread(len(data), check, name, report.sections[name], data)
+                yield maybe_in_thread(self._reactor, len(data), check, name, report.sections[name], data)
             now, terminal = self._clock.micros(), interview.link.visitor.terminal
             sections: list[NewSection] = [
                 (report.sections[name], name, exchange.fetched[name], terminal, now) for name in exchange.wanted
@@ -382,38 +366,9 @@ class Interrogator:
         report = interview.exchange.report
         assert report is not None
         if not self._offering.knows(report.code):
-            yield self._learn(report)
+            yield self._learning.learn(report)
         if interview in self._open:
             self._read_context(interview)
-
-    def _learn(self, report: ConfigurationReport) -> Deferred[None]:
-        """Bring the configuration behind a code to the offers' side, once however many terminals wait for it."""
-        done: Deferred[None] = Deferred()
-        waiting = self._learning.setdefault(report.code, [])
-        waiting.append(done)
-        if len(waiting) == 1:
-            self._assemble(report).addBoth(self._learned, report.code)
-        return done
-
-    @inlineCallbacks
-    def _assemble(self, report: ConfigurationReport) -> Work:
-        stored = yield self._store.read(lambda connection: load_sections(connection, report.sections.values()))
-        canonical = {name: stored[digest] for name, digest in report.sections.items()}
-        size = sum(map(len, canonical.values()))
-        configuration: Configuration = yield self._maybe_in_thread(size, assemble, report, canonical)
-        self._offering.learn(report.code, configuration)
-
-    def _learned(self, result: Any, code: bytes) -> None:
-        for waiting in self._learning.pop(code):
-            waiting.callback(result)
-
-    def _maybe_in_thread(self, size: int, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        if size < LARGE_SECTION:
-            try:
-                return succeed(function(*args))
-            except ExchangeFault:
-                return _failed()
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
 
     # The end without offers.
 
@@ -449,37 +404,3 @@ class Interrogator:
 def _logged(result: Any) -> None:
     if isinstance(result, Failure):
         log.failure("an interrogation was not recorded", result)
-
-
-def _failed() -> Deferred[Any]:
-    failed: Deferred[Any] = Deferred()
-    failed.errback(Failure())
-    return failed
-
-
-class _Named(msgspec.Struct):
-    """Of an offer's entry, what tells it from others."""
-
-    offer: str
-    product: str
-
-
-def _without(entries: Sequence[msgspec.Raw], rejected: set[str]) -> Sequence[msgspec.Raw]:
-    """The entries but those of the products of rejected offers."""
-    named = [msgspec.msgpack.decode(entry, type=_Named) for entry in entries]
-    products = {each.product for each in named if each.offer in rejected}
-    return [entry for entry, each in zip(entries, named, strict=True) if each.product not in products]
-
-
-def _pages(entries: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
-    """The entries in pages that fit a frame; one empty page when there are none."""
-    page: list[msgspec.Raw] = []
-    size = 0
-    for entry in entries:
-        length = memoryview(entry).nbytes
-        if page and size + length > PAGE_BYTES:
-            yield page
-            page, size = [], 0
-        page.append(entry)
-        size += length
-    yield page

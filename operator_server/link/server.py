@@ -10,7 +10,6 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from operator_server.desk import Desks, Refused, Visitor
@@ -20,7 +19,7 @@ from operator_server.interrogation.runner import Runner
 from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard, Left, LoggedOff, State
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
 from operator_server.link.registry import LEASE, Registry, give_back, sent_away
-from operator_server.link.tls import LinkTls, binding_data
+from operator_server.link.tls import LinkTls, TlsFactory, binding_data
 from operator_server.link.visitors import LogonContext, Proof, StoreVisitors, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
 from operator_server.settings import Settings
@@ -134,7 +133,7 @@ class LinkServer:
         yield self.start()
         factory: Any = LinkFactory(self)
         if self.tls is not None:
-            factory = _TlsFactory(cast(Any, self.tls), False, factory)
+            factory = TlsFactory(cast(Any, self.tls), False, factory)
         link = self._settings.link
         port = self._port = self._reactor.listenTCP(link.port, factory, backlog=1024, interface=link.host)
         number: int = port.getHost().port
@@ -409,20 +408,6 @@ class LinkServer:
             else:
                 self._event("link_superseded", terminal, session=link.session, by=reason)
                 self._close(link, Bye(reason))
-
-
-class _TlsFactory(TLSMemoryBIOFactory):
-    """Closes a connection that the wrapped factory does not want.
-
-    A link writes once a turn, so there is nothing for the buffering transport to gather.
-    """
-
-    noisy = False
-    protocol = TLSMemoryBIOProtocol
-
-    def buildProtocol(self, addr: Any) -> Any:
-        inner = self.wrappedFactory.buildProtocol(addr)
-        return None if inner is None else self.protocol(self, inner)
 
 
 on(Claimed, LinkServer.claimed)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL._util import lib
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from signalling.proof import EXPORTER_LABEL
@@ -44,6 +45,20 @@ class LinkTls:
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """A server's side of a new connection."""
         return SSL.Connection(self.context, None)
+
+
+class TlsFactory(TLSMemoryBIOFactory):
+    """Closes a connection that the wrapped factory does not want.
+
+    A link writes once a turn, so there is nothing for the buffering transport to gather.
+    """
+
+    noisy = False
+    protocol = TLSMemoryBIOProtocol
+
+    def buildProtocol(self, addr: Any) -> Any:
+        inner = self.wrappedFactory.buildProtocol(addr)
+        return None if inner is None else self.protocol(self, inner)
 
 
 def _set_groups(context: SSL.Context, groups: Sequence[str]) -> None:
