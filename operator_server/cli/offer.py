@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -87,8 +86,16 @@ def why(
         return
     show_table(
         f"Offers to {found.subscriber} on {terminal} (code {found.code.hex()[:16]})",
-        ["Offer", "Shown", "Kept out by", "Because"],
-        [row for each in found.offers for row in _rows(each)],
+        ["Offer", "Shown", "Because"],
+        [
+            (
+                each.offer.id,
+                "yes" if each.shown else "no",
+                "; ".join(f"{objection.filter}: {objection.text}" for objection in each.objections)
+                or "nothing stands against it",
+            )
+            for each in found.offers
+        ],
         empty="The catalogue is empty.",
     )
 
@@ -99,15 +106,6 @@ def _told(each: Why) -> dict[str, Any]:
         "reasons": [objection.text for objection in each.objections],
         "objections": [{"filter": objection.filter, "text": objection.text} for objection in each.objections],
     }  # fmt: skip
-
-
-def _rows(each: Why) -> Iterator[tuple[str, str, str, str]]:
-    """A line for each filter that keeps the offer out."""
-    if not each.objections:
-        yield each.offer.id, "yes" if each.shown else "no", "", "nothing stands against it"
-    for number, objection in enumerate(each.objections):
-        offer, shown = ("", "") if number else (each.offer.id, "no")
-        yield offer, shown, objection.filter, objection.text
 
 
 @rejections.command("list")

@@ -29,6 +29,7 @@ from operator_server.cli.common import (
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.offering.tariff_publishing import (
@@ -129,7 +130,8 @@ def explain_(
     with opened(config) as operator, operator.engine.connect() as connection:
         found = find_use(connection, _kept(), usage)
     explained = explain(found.uses)
-    agrees = explained.cost_micros == found.charge.net and sum(s.cost for s in explained.steps) == found.charge.net
+    charged = explained.cost_micros if found.price is None else found.price
+    agrees = explained.cost_micros == charged and sum(s.cost for s in explained.steps) == charged
     if as_json:
         show_json(_explanation(found, explained, agrees))
     else:
@@ -230,7 +232,7 @@ def withdraw(
 ) -> None:
     """Take away a version that is not in force yet; with its only one goes the tariff.
 
-    Example: tollgate tariff withdraw voice voice@1f2e3d4c5b6a7988
+    Example: tollgate tariff withdraw voice voice@2027-01-01~1f2e3d4c5b6a
     """
     with opened(config) as operator:
         now = operator.clock.now()
@@ -268,6 +270,7 @@ def import_csv(
         bool, typer.Option("--skip-unsupported", help="Write the tariffs that are supported, leave out the others.")
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Write over tariff files that are there.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Make tariffs of the CSV set that the field knows, in the columns that CGRateS documents.
@@ -285,20 +288,22 @@ def import_csv(
         zone=zone or operator.time_zone,
         tax_category=tax_category,
     )
-    for note in imported.not_used:
-        out.print(f"note: {note}")
-    for fault in imported.unsupported:
-        out.print(str(fault))
-    if imported.unsupported and not skip_unsupported:
-        raise fail(f"{len(imported.unsupported)} fault(s) in {folder}; nothing is written")
-    problems = write_tariffs(imported.files, target, replace=replace)
-    for problem in problems:
-        out.print(str(problem))
+    faults = [str(fault) for fault in imported.unsupported]
+    blocked = bool(faults) and not skip_unsupported
+    problems = [] if blocked else [str(each) for each in write_tariffs(imported.files, target, replace=replace)]
+    written = 0 if blocked or problems else len(imported.files)
+    notes = [f"note: {note}" for note in imported.not_used]
+    last = (
+        [f"{written} tariffs are written to {target}; `tollgate check` reads them with the offers."] if written else []
+    )
+    facts = {"written": written, "folder": str(target), "notes": imported.not_used, "faults": faults + problems}
+    told(facts, as_json, *notes, *faults, *problems, *last)
+    if blocked:
+        raise fail(f"{len(faults)} fault(s) in {folder}; nothing is written")
     if problems:
         raise fail(f"{len(problems)} fault(s); nothing is written")
-    out.print(f"{len(imported.files)} tariffs are written to {target}; `tollgate check` reads them with the offers.")
-    if imported.unsupported:
-        raise fail(f"{len(imported.unsupported)} fault(s) in {folder}; the tariffs they concern are left out")
+    if faults:
+        raise fail(f"{len(faults)} fault(s) in {folder}; the tariffs they concern are left out")
 
 
 def _name(tariff: Tariff) -> str:

@@ -172,12 +172,17 @@ def test_why_says_for_each_offer_what_keeps_it_from_the_user(tollgate: Tollgate,
     explained = {each["offer"]: each for each in shown(tollgate, "offer", "why", "T-1")}
     assert explained["game"]["shown"]
     assert not explained["notes"]["shown"]
-    assert explained["notes"]["reasons"] == ["notes was rejected, and the rejection has not ended"]
+    [objection] = explained["notes"]["objections"]
+    assert objection["filter"] == "rejected"
+    assert explained["notes"]["reasons"] == [objection["text"]]
+    assert "rejected: notes was rejected at" in tollgate("offer", "why", "T-1").output
+    # A filter that the command once left out: the account's currency cannot pay for it.
+    assert [each["filter"] for each in explained["yen"]["objections"]] == ["price"]
     assert "nothing stands against it" in tollgate("offer", "why", "T-1").output
 
 
 def test_why_of_a_terminal_that_nobody_knows_or_that_never_answered_is_told(tollgate: Tollgate) -> None:
-    assert "terminal T-9: is not enrolled" in tollgate("offer", "why", "T-9", code=1).output
+    assert "terminal T-9 is not enrolled" in tollgate("offer", "why", "T-9", code=1).output
     tollgate("terminal", "enroll", "T-9", "--public-key", KEY, "--subscriber", "A-1")
     assert "has not answered an interrogation yet" in tollgate("offer", "why", "T-9", code=1).output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from html import escape
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from starlette.testclient import TestClient
 from web_dealings import deal
 from web_samples import Site, problem
 
-from operator_server.audit import entries, verify_audit
+from operator_server.audit import entries
+from operator_server.offering.why import explain_terminal, verify_audit
 
 NEW_OFFER = """
 id = "maps"
@@ -184,7 +186,21 @@ def test_an_interrogation_is_ordered_and_its_outcome_found(site: Site) -> None:
     problem(client.post("/api/v1/terminals/T-9/interrogations"), 404)
     why = {each["offer"]: each for each in client.get("/api/v1/terminals/T-1/offers").json()["items"]}
     assert why["game"]["shown"]
+    assert [each["filter"] for each in why["yen"]["objections"]] == ["price"]
+    assert why["yen"]["reasons"] == [each["text"] for each in why["yen"]["objections"]]
     assert not why["levels"]["shown"] or why["levels"]["reasons"] == []
+
+
+def test_console_api_and_command_explain_a_menu_alike(site: Site) -> None:
+    with site.house.engine.connect() as connection:
+        found = explain_terminal(connection, site.house.offers, "T-1", site.house.clock.now())
+    told = {each["offer"]: each for each in site.by("operator").get("/api/v1/terminals/T-1/offers").json()["items"]}
+    page = site.logged_on("operator").get("/console/terminals/T-1").text
+    for each in found.offers:
+        assert [(o["filter"], o["text"]) for o in told[each.offer.id]["objections"]] == [
+            (objection.filter, objection.text) for objection in each.objections
+        ]
+        assert all(escape(objection.text) in page for objection in each.objections)
 
 
 def test_a_terminal_is_enrolled_handed_on_and_revoked(site: Site) -> None:

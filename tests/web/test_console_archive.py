@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from operator_samples import House
+from web_samples import Site
 
-from operator_server.web.console.archive import Packings, zipped
+from operator_server.billing.bill_run import run_bills
+from operator_server.web.console.archive import pack, zipped
+from operator_server.web.jobs import Jobs
 from operator_server.web.problems import Problem
 
 
@@ -45,13 +52,46 @@ def test_an_empty_archive_is_an_archive() -> None:
         assert archive.namelist() == []
 
 
-def test_few_archives_are_made_at_once_and_nobody_sees_those_of_others() -> None:
-    packings = Packings()
-    first = packings.begin("eve", "a", "2026-11", 9)
-    packings.begin("eve", "b", "2026-11", 9)
+@pytest.fixture
+def billed(house: House) -> House:
+    house.user().take("game", "buy")
+    house.clock.advance(timedelta(days=32))
+    run_bills(house.engine, house.operator.settings, "2026-11", now=house.clock.now())
+    return house
+
+
+def state_of(client: Any, watch: str) -> tuple[str, str]:
+    page = client.get("/console/months/2026-11/packing", params={"watch": watch}, headers={"Accept": "text/html"})
+    return page.text, page.headers.get("x-live", "")
+
+
+def test_how_far_an_archive_is_every_process_says_to_who_fetches_it(billed: House) -> None:
+    client, there, watch = Site(billed).logged_on("billing"), Site(billed).logged_on("billing"), "ab" * 16
+    assert state_of(there, watch) == ("", "")
+    archive = client.get("/console/months/2026-11/invoices.zip", params={"watch": watch})
+    assert archive.content.startswith(b"PK")
+    end = time.monotonic() + 10
+    while state_of(there, watch)[1] != "done":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert "All 1 invoices are in the archive" in state_of(there, watch)[0]
+    assert state_of(Site(billed).logged_on("administrator"), watch) == ("", "")
+
+
+def test_a_download_that_is_broken_off_gives_its_place_back(billed: House) -> None:
+    site = Site(billed)
+    jobs: Jobs = site.app.state.jobs
+    with pytest.raises(Problem, match="404"):
+        pack(jobs, billed.engine, "2026-10", "eve", "a")
+    # Nobody takes even the first piece of one, and the second of the other.
+    first, second = (pack(jobs, billed.engine, "2026-11", "eve", name) for name in "ab")
     with pytest.raises(Problem, match="503"):
-        packings.begin("adam", "c", "2026-11", 9)
-    first.state = "done"
-    assert packings.begin("adam", "c", "2026-11", 9).of == 9
-    assert packings.find("adam", "a") is None
-    assert packings.find("eve", "a") is first
+        pack(jobs, billed.engine, "2026-11", "eve", "c")
+    del first, second
+    for name in "ab":
+        end = time.monotonic() + 10
+        while (found := jobs.named("archive", name)) is None or found.state == "running":
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert found.reason == "its download was broken off"
+    assert pack(jobs, billed.engine, "2026-11", "eve", "c").status_code == 200

@@ -27,7 +27,7 @@ from operator_server.web.works import SIMULATION
 routes = Routes("Tariffs", "/api/v1")
 
 TariffId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
-VersionId = Annotated[str, Path(min_length=1, max_length=160, pattern=r"^[A-Za-z0-9_.:@-]{1,160}$")]
+VersionId = Annotated[str, Path(min_length=1, max_length=160, pattern=r"^[A-Za-z0-9_.:@~-]{1,160}$")]
 
 
 class TariffVersionView(BaseModel):
