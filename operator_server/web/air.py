@@ -8,10 +8,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from operator_server.visited.base_station import BaseStation
-from operator_server.web.calls import Call, Routes
+from operator_server.web.calls import Call
 from operator_server.web.gate import PUBLIC
 from operator_server.web.guard import Pace, Unacceptable
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.codes.messages import decode_signed, encode_heard
 from signalling.codes.table import CodeError
 

@@ -13,13 +13,14 @@ from operator_server.people.persons import PersonError, change_password
 from operator_server.people.roles import SELF
 from operator_server.people.sessions import Caller, log_off, log_on
 from operator_server.store.store import transact
-from operator_server.web.calls import Routes, Web
+from operator_server.web.calls import Web
 from operator_server.web.console.errors import STYLE
 from operator_server.web.console.render import PAGE_HEADERS, known_caller, render
 from operator_server.web.gate import COOKIE, PUBLIC, check_origin
 from operator_server.web.guard import Unacceptable, fields, headers
 from operator_server.web.pace import LogonPaces
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 FORM = ("application/x-www-form-urlencoded",)
 MOST_BODY = 4_096

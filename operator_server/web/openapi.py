@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from operator_server.people.roles import ROLES, SELF
-from operator_server.web.calls import Guarded, Routes
 from operator_server.web.gate import COOKIE, CSRF_HEADER, PUBLIC
 from operator_server.web.guard import headers
 from operator_server.web.problems import TITLES, ProblemView
+from operator_server.web.routes import Guarded, Routes
 
 VERSION = "1"
 DESCRIPTION = (

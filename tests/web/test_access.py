@@ -12,8 +12,8 @@ from web_samples import PASSWORD, Site, problem
 from operator_server.audit import entries
 from operator_server.people.roles import PERMISSIONS, ROLES
 from operator_server.roles.web import WebRole
-from operator_server.web.calls import Guarded
 from operator_server.web.gate import COOKIE, CSRF_HEADER, PUBLIC
+from operator_server.web.routes import Guarded
 
 OPEN = {
     "/health", "/health/live", "/health/ready", "/repository/metadata", "/repository/targets", "/logon",

@@ -9,7 +9,7 @@ from starlette.routing import Match
 from web_dealings import deal
 from web_samples import Site
 
-from operator_server.web.calls import Guarded
+from operator_server.web.routes import Guarded
 from operator_server.web.short import Directory, ShortWay
 
 ASKED = (

@@ -21,7 +21,7 @@ from operator_server.web.api import (
     terminals,
     tmf,
 )
-from operator_server.web.calls import Guarded, Routes
+from operator_server.web.routes import Guarded, Routes
 
 RESOURCES: tuple[Routes, ...] = (
     terminals.routes,

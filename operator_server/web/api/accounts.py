@@ -18,9 +18,10 @@ from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import table
 from operator_server.validation.desk import charges
 from operator_server.web.api.forms import Amount, Form, Identifier, amount
-from operator_server.web.calls import Answer, Call, IfMatch, Routes
+from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.money import decimal_micros
 
 routes = Routes("Accounts", "/api/v1/accounts")

@@ -17,9 +17,10 @@ from operator_server.store.rows import table
 from operator_server.subscriptions.ending import AgreementError, cancel
 from operator_server.subscriptions.settling import NotSettled
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
-from operator_server.web.calls import Call, Routes
+from operator_server.web.calls import Call
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("Agreements", "/api/v1/agreements")
 

@@ -18,9 +18,10 @@ from operator_server.store.rows import table
 from operator_server.store.usage import UsageRecord
 from operator_server.usage.history import UnknownUse, find_use
 from operator_server.web.api.forms import Identifier, IdFilter, amount
-from operator_server.web.calls import Call, Routes
+from operator_server.web.calls import Call
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("Use and charges", "/api/v1")
 

@@ -17,9 +17,10 @@ from operator_server.store.parties import Account
 from operator_server.store.receivables import DisputeHold, Mandate, Reminder
 from operator_server.store.rows import table
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
-from operator_server.web.calls import Answer, Call, Routes
+from operator_server.web.calls import Answer, Call
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("Claims", "/api/v1")
 

@@ -13,9 +13,10 @@ from starlette.responses import Response, StreamingResponse
 
 from operator_server.store.parties import Event
 from operator_server.store.rows import table
-from operator_server.web.calls import Call, Routes
+from operator_server.web.calls import Call
 from operator_server.web.feed import Hub, stream
 from operator_server.web.problems import documented
+from operator_server.web.routes import Routes
 
 routes = Routes("Events", "/api/v1/events")
 

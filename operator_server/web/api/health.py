@@ -9,9 +9,10 @@ from sqlalchemy import text
 from starlette.responses import Response
 
 from operator_server.store.migrate import newest
-from operator_server.web.calls import Answer, Call, Routes
+from operator_server.web.calls import Answer, Call
 from operator_server.web.gate import PUBLIC
 from operator_server.web.metrics import CONTENT_TYPE, Metrics
+from operator_server.web.routes import Routes
 
 routes = Routes("Health")
 

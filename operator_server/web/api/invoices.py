@@ -21,9 +21,10 @@ from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.rows import table
 from operator_server.web.api.forms import Form, Identifier, IdFilter, Month
 from operator_server.web.api.jobs import JobView, begun, jobs_of
-from operator_server.web.calls import Answer, Call, Routes, etag_of
+from operator_server.web.calls import Answer, Call, etag_of
 from operator_server.web.pages import Page, PageOf, ReadList, Statement, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from operator_server.web.works import BILL_RUN
 from signalling.clock import from_micros
 from signalling.money import format_micros

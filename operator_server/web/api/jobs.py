@@ -12,10 +12,11 @@ from sqlalchemy import select
 from operator_server.store.rows import table
 from operator_server.store.web import WebJob
 from operator_server.web.api.forms import Identifier
-from operator_server.web.calls import Answer, Call, Routes
+from operator_server.web.calls import Answer, Call
 from operator_server.web.jobs import COLUMNS, Job, Jobs
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("Jobs", "/api/v1/jobs")
 

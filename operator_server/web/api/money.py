@@ -26,9 +26,10 @@ from operator_server.store.rows import table
 from operator_server.web.api import accounts
 from operator_server.web.api.forms import Amount, Form, Identifier, IdFilter, amount
 from operator_server.web.api.invoices import DOWNLOAD, InvoiceForm, Number, document_response
-from operator_server.web.calls import Answer, Call, IdempotencyKey, Routes
+from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
 routes = Routes("Money", "/api/v1")

@@ -17,9 +17,10 @@ from operator_server.billing import approval, control
 from operator_server.billing.bill_run import BillRunError
 from operator_server.web.api.forms import amount
 from operator_server.web.api.jobs import JobView, begun, jobs_of
-from operator_server.web.calls import Answer, Call, Routes
+from operator_server.web.calls import Answer, Call
 from operator_server.web.console.archive import pack
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from operator_server.web.works import FINALISE
 from signalling.clock import to_micros
 from signalling.ids import new_id

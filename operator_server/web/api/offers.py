@@ -18,9 +18,10 @@ from operator_server.offering.rejections import RejectionError, UnknownRejection
 from operator_server.store.dealings import OfferVersion, Rejection
 from operator_server.store.rows import table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
-from operator_server.web.calls import Call, IfMatch, Routes
+from operator_server.web.calls import Call, IfMatch
 from operator_server.web.pages import Page, PageOf, listed, page
 from operator_server.web.problems import Fault, Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("Offers", "/api/v1")
 

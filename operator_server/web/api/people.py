@@ -16,10 +16,11 @@ from operator_server.people.roles import SELF, UnknownRole
 from operator_server.store.people import ApiToken, AuditEntry, Person
 from operator_server.store.rows import table
 from operator_server.web.api.forms import Form, Identifier
-from operator_server.web.calls import Answer, Call, IfMatch, Routes
+from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.gate import csrf_token
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 routes = Routes("People", "/api/v1")
 

@@ -14,8 +14,9 @@ from operator_server.visited.notices import tell_of_new
 from operator_server.visited.partners import calling_partner
 from operator_server.visited.records import Claim
 from operator_server.web.api.forms import Form, Identifier
-from operator_server.web.calls import Answer, Call, Routes
+from operator_server.web.calls import Answer, Call
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.codes.table import FeatureCode
 from signalling.messages import Signed
 

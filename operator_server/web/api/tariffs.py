@@ -18,9 +18,10 @@ from operator_server.offering.tariff_publishing import BadTariff, TariffFileErro
 from operator_server.usage.simulation import NothingToCompare, simulate_month
 from operator_server.web.api.forms import Form, Identifier, amount
 from operator_server.web.api.jobs import JobView, job_view, jobs_of
-from operator_server.web.calls import Answer, Call, IfMatch, Routes
+from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.pages import Page, PageOf, listed
 from operator_server.web.problems import Fault, Problem
+from operator_server.web.routes import Routes
 from operator_server.web.simulations import AccountBill, Outcome, decode_outcome, summarised
 from operator_server.web.works import SIMULATION
 

@@ -18,10 +18,11 @@ from operator_server.store.configurations import ConfigurationRow, Interrogation
 from operator_server.store.parties import Binding, Notice, Terminal, TerminalSession
 from operator_server.store.rows import add, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
-from operator_server.web.calls import Answer, Call, IfMatch, Routes
+from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.console.terminals_data import codes_of_model
 from operator_server.web.pages import Page, PageOf, listed, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.clock import to_micros
 from signalling.configuration import SECTIONS
 from signalling.ids import new_id

@@ -24,9 +24,10 @@ from operator_server.web.api.forms import Identifier, IdFilter, amount
 from operator_server.web.api.invoices import Number
 from operator_server.web.api.money import request_name
 from operator_server.web.api.offers import OfferId
-from operator_server.web.calls import Answer, Call, IdempotencyKey, Routes
+from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import FARTHEST, MOST_ITEMS
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 from signalling.money import MoneyError, decimal_micros
 
 routes = Routes("TM Forum", "/tmf-api")

@@ -28,11 +28,12 @@ from fastapi import Path
 from starlette.responses import RedirectResponse, Response
 
 from operator_server.people.roles import SELF
-from operator_server.web.calls import Call, Guarded, Routes
+from operator_server.web.calls import Call
 from operator_server.web.console import accounts, audit, invoices, months, offers, overview, tariffs, terminals
 from operator_server.web.console.base import HOME, Section
 from operator_server.web.console.render import ASSETS, NAVIGATION, Entry
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Guarded, Routes
 
 SECTIONS: tuple[Section, ...] = (
     overview.section,

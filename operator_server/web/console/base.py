@@ -18,12 +18,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from operator_server.people.sessions import Caller
-from operator_server.web.calls import Call, Routes
+from operator_server.web.calls import Call
 from operator_server.web.console.render import PAGE_HEADERS, render
 from operator_server.web.gate import check_origin
 from operator_server.web.guard import stamp
 from operator_server.web.pages import Paging, page
 from operator_server.web.problems import Problem
+from operator_server.web.routes import Routes
 
 HOME = "/console"
 FORM = ("application/x-www-form-urlencoded",)
