@@ -8,7 +8,7 @@ import pytest
 from web_samples import PASSWORD, Site
 
 from operator_server.people.roles import ROLES
-from operator_server.web.console import SECTIONS
+from operator_server.web.console import SECTIONS, overview
 from operator_server.web.console.render import ASSETS
 from operator_server.web.gate import COOKIE
 
@@ -55,6 +55,44 @@ def test_strangers_get_no_asset_and_their_error_pages_load_nothing(site: Site) -
     assert "there is nothing here" in answer.text
     assert not re.search(r'(src|href)="(?!/logon|#main)', answer.text)
     assert "style-src 'sha256-" in answer.headers["content-security-policy"]
+
+
+def test_an_unknown_address_is_told_inside_the_usual_frame(site: Site) -> None:
+    client = site.logged_on("billing")
+    for path in ("/nowhere", "/console/nowhere", "/console/terminals/a/b/c", "/console/terminals/%20"):
+        answer = client.get(path, headers=HTML)
+        assert answer.status_code == 404, path
+        assert set(re.findall(r'<li><a href="(/console[^"]*)"', answer.text)) >= {"/console", "/console/invoices"}
+        assert "role billing" in answer.text
+        assert "Look for it in its section of the menu" in answer.text
+        assert "String should" not in answer.text
+    assert 'href="/console/terminals">Go to Terminals' in answer.text
+    assert 'href="/console/audit"' not in answer.text
+    answer = client.delete("/console/terminals", headers=HTML)
+    assert (answer.status_code, "Open the page from the menu" in answer.text) == (405, True)
+    guessed = site.stranger.get("/nowhere", headers={**HTML, "Cookie": f"{COOKIE}=guessed"})
+    assert (guessed.status_code, "role" in guessed.text.partition("<main")[0]) == (404, False)
+
+
+def test_a_failure_is_told_inside_the_usual_frame_and_tells_nothing_of_the_inside(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = site.logged_on("billing")
+
+    def broken(*given: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(overview, "_told", broken)
+    answer = client.get("/console", headers=HTML)
+    assert (answer.status_code, "role billing" in answer.text) == (500, True)
+    assert "the server&#39;s log says why" in answer.text
+    assert "inside" not in answer.text
+
+
+def test_whoever_has_to_choose_a_password_is_shown_no_menu(site: Site) -> None:
+    made = site.by("administrator").post("/api/v1/people", json={"name": "max", "role": "support"}).json()
+    answer = site.logged_on("max", made["one_time_password"]).get("/nowhere", headers=HTML)
+    assert (answer.status_code, 'href="/console/terminals"' in answer.text) == (404, False)
 
 
 def test_assets_are_there_for_who_is_logged_on_and_no_other_file_is(site: Site) -> None:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_samples import NOW
 from sqlalchemy import Connection
@@ -82,6 +82,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), values), st.dictionaries(st.text("abc", min_size=1), values))
 def test_differences_lead_from_before_to_after(before: dict[str, object], after: dict[str, object]) -> None:
     state = _flat(before)
