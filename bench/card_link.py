@@ -30,6 +30,7 @@ from signalling.configuration import Configuration
 from terminal_sim import state as states
 from terminal_sim.card import Card, CardMemory
 from terminal_sim.carrier import LinkCarrier
+from terminal_sim.client import Client
 from terminal_sim.handset import Handset, Key
 from terminal_sim.link import connect
 from terminal_sim.state import Identity
@@ -159,7 +160,7 @@ def _play(folder: Path, port: int, memories: list[CardMemory], identities: list[
     reactor: Any = installed
     trust = msgspec.structs.replace(trust, port=port)
     clock, left, begun, took = SystemClock(), len(memories), 0.0, 0.0
-    clients: list[Any] = []
+    clients: list[Client] = []
 
     def done() -> None:
         nonlocal left, took
@@ -176,17 +177,18 @@ def _play(folder: Path, port: int, memories: list[CardMemory], identities: list[
         if phone is not None and phone.carrier is not None:
             phone.carrier.happened(event)
 
-    def connected(client: Any) -> None:
+    def connected(client: Client) -> None:
         nonlocal begun
         clients.append(client)
         if len(clients) < len(identities):
             return
         begun = time.perf_counter()
         for number, phone in enumerate(phones):
-            carrier = clients[number % len(clients)]
-            iccid = phone.card.memory.iccid
-            phone.carrier = LinkCarrier(lambda c=carrier: c, lambda i=iccid: i, clock, phone.arrived)  # type: ignore[misc]
+            phone.carrier = carried(phone, clients[number % len(clients)])
             phone.handset.power_on()
+
+    def carried(phone: _Phone, client: Client) -> LinkCarrier:
+        return LinkCarrier(lambda: client, lambda: phone.card.memory.iccid, clock, phone.arrived)
 
     def start() -> None:
         configuration = Configuration(hardware={"model": "carrier"})

@@ -44,7 +44,7 @@ from operator_server.delivery.vault import KeyVault
 from operator_server.interrogation.offering import Menu
 from operator_server.keys import load_or_create_keys
 from operator_server.roles.run import give_way
-from operator_server.settings import Settings
+from operator_server.settings import OperatorSettings, Settings, StoreSettings
 from operator_server.snmp import objects
 from operator_server.snmp.credentials import Community, store_credential
 from operator_server.snmp.manager import Manager
@@ -267,8 +267,8 @@ def _open(settings: Settings) -> Any:
 async def _schedule(folder: Path, port: int) -> tuple[float, float]:
     """Share of the polls of living devices that were done on time, and the p99 of how late they were."""
     settings = Settings(
-        operator={"server_id": "bench", "name": "Bench", "address": ["x"], "country": "DE"},  # type: ignore[arg-type]
-        store={"data": str(folder), "url": sqlite_url(folder / "devices.sqlite")},  # type: ignore[arg-type]
+        operator=OperatorSettings(server_id="bench", name="Bench", address=["x"], country="DE"),
+        store=StoreSettings(data=folder, url=sqlite_url(folder / "devices.sqlite")),
     )
     vault, clock = KeyVault(folder / "kek.bin"), SystemClock()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

@@ -144,6 +144,8 @@ class Table(BaseModel):
 
 
 class TextTable(Table):
+    """What the user reads of an offer, in one language."""
+
     title: Annotated[str, Field(min_length=1, max_length=200)]
     description: Annotated[str, Field(max_length=4000)] = ""
 
@@ -169,11 +171,15 @@ class TargetTable(Table):
 
 
 class SubscribersTable(Table):
+    """The groups that an offer is for; excluded goes before included."""
+
     include: list[Identifier] = []
     exclude: list[Identifier] = []
 
 
 class RejectionTable(Table):
+    """How long a rejection hides the product, and what shows it again."""
+
     until: Annotated[timedelta | datetime | None, PlainValidator(_rejection_end), PlainSerializer(_rejection_text)] = (
         None
     )

@@ -142,11 +142,11 @@ class ArchiveCanvas(Canvas):  # type: ignore[misc]  # ReportLab has no types
         )
 
 
-class _Catalog(PDFCatalog):  # type: ignore[misc]
+class _Catalog(PDFCatalog):  # type: ignore[misc]  # ReportLab has no types
     __NoDefault__ = [*PDFCatalog.__NoDefault__, "OutputIntents", "AF"]
 
 
-class _Document(PDFDocument):  # type: ignore[misc]
+class _Document(PDFDocument):  # type: ignore[misc]  # ReportLab has no types
     def Reference(self, obj: Any, name: str | None = None) -> Any:
         # Every object of the file comes by here before it is written.
         if type(obj) is PDFStream:
@@ -162,7 +162,7 @@ class _Deflate:
         return zlib.compress(content if isinstance(content, bytes) else content.encode())
 
 
-class _Stream(PDFStream):  # type: ignore[misc]
+class _Stream(PDFStream):  # type: ignore[misc]  # ReportLab has no types
     """A stream without ASCII85, with an end of line before ``endstream`` that its length does not count."""
 
     filters: list[type[_Deflate]] | None

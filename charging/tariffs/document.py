@@ -131,17 +131,23 @@ class Table(BaseModel):
 
 
 class IncrementsTable(Table):
+    """Units are charged in steps: the first of one size, all further ones of another."""
+
     first: Size
     next: Size
 
 
 class RoundingTable(Table):
+    """Where, how and to which step amounts are rounded."""
+
     mode: Mode
     place: Place
     to: Annotated[Literal["minor"] | int, PlainValidator(_step)]
 
 
 class TierTable(Table):
+    """The price of units from one number on, up to another or without end."""
+
     start: Count = Field(alias="from")
     end: Size | None = Field(alias="to", default=None)
     amount: Amount
@@ -149,18 +155,24 @@ class TierTable(Table):
 
 
 class PriceTable(Table):
+    """What every price model may have: a fee to begin with, and limits of what one use costs."""
+
     connect_fee: Amount = 0
     minimum: Amount | None = None
     maximum: Amount | None = None
 
 
 class FlatTable(PriceTable):
+    """A fixed amount, however many units."""
+
     model: Literal["flat"]
     amount: Amount
     per: Scope = "session"
 
 
 class PerUnitTable(PriceTable):
+    """An amount for each unit, one for all or one by time band."""
+
     model: Literal["per_unit"]
     amount: Amount | None = None
     amounts: dict[str, Amount] | None = None
@@ -169,6 +181,8 @@ class PerUnitTable(PriceTable):
 
 
 class TieredTable(PriceTable):
+    """Prices by how many units there are: graduated, each tier its own; volume, the reached tier all."""
+
     model: Literal["graduated", "volume"]
     tiers: list[TierTable]
     unit_size: Size = 1
@@ -177,6 +191,8 @@ class TieredTable(PriceTable):
 
 
 class PackageTable(PriceTable):
+    """An amount for each begun package of units."""
+
     model: Literal["package"]
     amount: Amount
     size: Size
@@ -185,6 +201,8 @@ class PackageTable(PriceTable):
 
 
 class PercentageTable(PriceTable):
+    """A share of the value that was used."""
+
     model: Literal["percentage"]
     percent: Share
 
@@ -193,6 +211,8 @@ Price = Annotated[FlatTable | PerUnitTable | TieredTable | PackageTable | Percen
 
 
 class BandTable(Table):
+    """Hours of days that have a price of their own."""
+
     name: Word
     days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday"]]
     hours: list[Annotated[tuple[int, int], PlainValidator(_hours)]]
@@ -204,6 +224,8 @@ class BandTable(Table):
 
 
 class DestinationTable(Table):
+    """The price of what is addressed to one of these prefixes."""
+
     name: str
     prefixes: list[Annotated[str, AfterValidator(_prefix)]]
     price: Price

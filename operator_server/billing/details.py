@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, ScalarSelect, func, select
 
 from charging.invoices.chart import use_by_day
 from charging.invoices.export import ChargeDetail
@@ -111,9 +111,9 @@ def with_use(connection: Connection, invoice: Invoice) -> Invoice:
     return replace(invoice, use=use_by_day(uses))
 
 
-def _id_of(invoice: Invoice) -> Select[tuple[str]]:
+def _id_of(invoice: Invoice) -> ScalarSelect[str]:
     invoices = table(InvoiceRow)
-    return select(invoices.c.id).where(invoices.c.number == invoice.number).scalar_subquery()  # type: ignore[return-value]
+    return select(invoices.c.id).where(invoices.c.number == invoice.number).scalar_subquery()
 
 
 def _zone(invoice: Invoice) -> ZoneInfo:
