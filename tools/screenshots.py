@@ -27,10 +27,11 @@ ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("web", "negotiation", "devices")]
 
+from browsing import served  # noqa: E402
 from chromium import PROGRAM, Tab, browser  # noqa: E402
 from operator_samples import House, furnish  # noqa: E402
 from web_money import whole_life  # noqa: E402
-from web_samples import PASSWORD, Site, furnish_people, served  # noqa: E402
+from web_samples import PASSWORD, Site, furnish_people  # noqa: E402
 
 INVOICE = "R-2026-000001"
 HEIGHT = {1440: 900, 375: 812}
@@ -145,7 +146,7 @@ def main() -> None:
             line = connection.exec_driver_sql(
                 "SELECT invoice_line FROM charge WHERE kind = 'use' AND invoice_id IS NOT NULL"
             ).scalar()
-        with served(Site(house)) as address, browser(folder / "profile") as tab:
+        with served(Site(house).app, house.operator) as address, browser(folder / "profile") as tab:
             logged_on(tab, address)
             for name, path, width, dark in SHOWN:
                 tab.look(width, dark=dark)

@@ -10,11 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
 
+from browsing import tab
 from device_samples import DeviceHouse, furnish_devices
 from operator_fixtures import furnished
 from operator_samples import House
 
-__all__ = ["furnished"]
+__all__ = ["furnished", "tab"]
 
 
 @pytest.fixture

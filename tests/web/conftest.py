@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "devices"))
 
+from browsing import tab
 from operator_fixtures import furnished
 from operator_samples import House, copied
+from web_dealings import deal
+from web_desk import Desk
 from web_samples import Site, furnish_people
 
-__all__ = ["furnished"]
+__all__ = ["furnished", "tab"]
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,14 @@ def house(peopled: Path, tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def site(house: House) -> Site:
     return Site(house)
+
+
+@pytest.fixture
+def dealt(house: House) -> House:
+    deal(house)
+    return house
+
+
+@pytest.fixture
+def billing(dealt: House, site: Site) -> Desk:
+    return Desk(site, "billing")

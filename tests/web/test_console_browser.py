@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "devices"))
-
-from chromium import PROGRAM, Tab, browser
+from browsing import IN_BROWSER, faults, served
+from chromium import Tab
+from console_browsing import logged_on, looked_at
 from operator_samples import PLAIN, House
 from sqlalchemy import Connection, update
-from test_offers_browser import CONTRAST, OVERFLOW, UNNAMED
-from web_samples import PASSWORD, Site
+from web_samples import Site
 
 from operator_server.audit import audited
 from operator_server.store.accounting import CounterGap
@@ -26,16 +20,12 @@ from operator_server.store.configurations import Interrogation
 from operator_server.store.feed import record, sequence
 from operator_server.store.parties import Event, Notice, TerminalSession
 from operator_server.store.rows import add, table
-from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
 from signalling.clock import to_micros
 from signalling.configuration import Configuration
 from signalling.ids import new_id
 from signalling.messages import Reject
 
-pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")]
-
-PICTURES = os.environ.get("TOLLGATE_PICTURES", "")
-"""Folder that the pictures are kept in."""
+pytestmark = IN_BROWSER
 
 
 def busy_day(house: House) -> None:
@@ -89,52 +79,8 @@ def busy_day(house: House) -> None:
 @pytest.fixture
 def address(site: Site) -> Iterator[str]:
     busy_day(site.house)
-    keys, listener = site.house.operator.keys, bind("127.0.0.1", 0)
-    server = EmbeddedServer(make_config(site.app, str(keys.certificate), str(keys.private_key)))
-    port = listener.getsockname()[1]
-    thread = threading.Thread(target=lambda: asyncio.run(serve_here(server, listener)), daemon=True)
-    thread.start()
-    yield f"https://localhost:{port}"
-    server.should_exit = True
-    thread.join(timeout=20)
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[Tab]:
-    with browser(tmp_path / "profile") as tab:
-        yield tab
-
-
-def logged_on(tab: Tab, address: str, name: str) -> None:
-    tab.go(f"{address}/logon")
-    tab.evaluate(f"document.querySelector('#name').value = '{name}'")
-    tab.evaluate(f"document.querySelector('#password').value = '{PASSWORD}'")
-    tab.press("button.first")
-
-
-def looked_at(tab: Tab, name: str, folder: Path) -> None:
-    """Nothing sticks out, every text can be read, every field has a name, every table a caption."""
-    for width in (375, 1440):
-        for dark in (False, True):
-            tab.look(width, dark=dark)
-            assert tab.evaluate(OVERFLOW) <= 0, (name, width)
-            ratio, text = tab.evaluate(CONTRAST)
-            assert ratio >= 4.5, (name, width, dark, ratio, text)
-            tab.picture((Path(PICTURES) if PICTURES else folder) / f"{name}-{width}-{'dark' if dark else 'light'}.png")
-    assert tab.evaluate(UNNAMED) == 0
-    assert tab.evaluate("document.querySelectorAll('h1').length") == 1
-    assert tab.evaluate("[...document.querySelectorAll('table')].filter(e => !e.caption).length") == 0
-    assert tab.evaluate("document.querySelectorAll('main').length") == 1
-
-
-def faults(tab: Tab) -> list[str]:
-    """What the browser complains of: blocked styles and scripts, failed requests, errors of our script."""
-    tab.evaluate("1")
-    entries = [e["params"]["entry"] for e in tab.events if e.get("method") == "Log.entryAdded"]
-    thrown = [e for e in tab.events if e.get("method") == "Runtime.exceptionThrown"]
-    return [f"{e['source']}: {e['text']}" for e in entries if "favicon" not in e.get("url", "")] + [
-        str(each) for each in thrown
-    ]
+    with served(site.app, site.house.operator) as address:
+        yield address
 
 
 @pytest.mark.slow

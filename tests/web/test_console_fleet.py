@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "devices"))
-
-from chromium import PROGRAM, Tab, browser
+from browsing import IN_BROWSER, faults
+from chromium import Tab
+from console_browsing import logged_on
 from sqlalchemy import func, select
-from test_console_browser import faults, logged_on
 from web_samples import furnish_people
 
 from operator_server.context import Operator
@@ -29,9 +27,7 @@ from operator_server.store.dealings import Agreement
 from operator_server.store.rows import table
 from signalling.clock import SystemClock
 
-pytestmark = [
-    pytest.mark.peer, pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
-]  # fmt: skip
+pytestmark = [*IN_BROWSER, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SERVER_SECONDS = 40
@@ -112,12 +108,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     finally:
         server.terminate()
         server.wait()
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[Tab]:
-    with browser(tmp_path / "profile") as tab:
-        yield tab
 
 
 def test_a_fleet_takes_what_was_published_after_its_preview(place: Place, tab: Tab) -> None:

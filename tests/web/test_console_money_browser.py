@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "devices"))
-
-from chromium import PROGRAM, Tab, browser
-from test_console_browser import faults, logged_on, looked_at
+from browsing import IN_BROWSER, faults, served
+from chromium import Tab
+from console_browsing import logged_on, looked_at
 from web_money import whole_life
 from web_samples import Site
 
-from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
-
-pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")]
+pytestmark = IN_BROWSER
 NUMBER = "R-2026-000001"
 
 
 @pytest.fixture
 def address(site: Site) -> Iterator[str]:
     whole_life(site.house)
-    keys, listener = site.house.operator.keys, bind("127.0.0.1", 0)
-    server = EmbeddedServer(make_config(site.app, str(keys.certificate), str(keys.private_key)))
-    port = listener.getsockname()[1]
-    thread = threading.Thread(target=lambda: asyncio.run(serve_here(server, listener)), daemon=True)
-    thread.start()
-    yield f"https://localhost:{port}"
-    server.should_exit = True
-    thread.join(timeout=20)
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[Tab]:
-    with browser(tmp_path / "profile") as tab:
-        yield tab
+    with served(site.app, site.house.operator) as address:
+        yield address
 
 
 @pytest.mark.slow

@@ -6,26 +6,21 @@ The third story, from a disputed line to its evidence and its credit note, is in
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "devices"))
-
-from chromium import PROGRAM, Tab, browser
+from browsing import IN_BROWSER, faults, served
+from chromium import Tab
+from console_browsing import logged_on
 from operator_samples import House
-from test_console_browser import faults, logged_on
-from web_samples import Site, served
+from web_samples import Site
 
 from operator_server.billing.proof import verify_billing
 from operator_server.store.accounting import InvoiceRow
 from signalling.configuration import Configuration
 
-pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")]
+pytestmark = IN_BROWSER
 
 MAPS = """id = "maps"
 product = "maps"
@@ -43,12 +38,6 @@ tax_category = "S"
 """
 
 
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[Tab]:
-    with browser(tmp_path / "profile") as tab:
-        yield tab
-
-
 def text(tab: Tab) -> str:
     return str(tab.evaluate("document.querySelector('main').innerText"))
 
@@ -63,7 +52,7 @@ def typed(tab: Tab, name: str, value: str) -> None:
 def test_an_offer_is_published_after_its_preview_and_a_terminal_takes_it(tab: Tab, site: Site) -> None:
     house = site.house
     house.interrogated("T-3", Configuration(hardware={"model": "boreal-note"}))
-    with served(site) as address:
+    with served(site.app, site.house.operator) as address:
         logged_on(tab, address, "operator")
         tab.go(f"{address}/console/offers")
         tab.press("a[href='/console/offers/-/toml']")
@@ -101,7 +90,7 @@ def bought(house: House) -> None:
 
 def test_a_month_is_run_approved_and_its_pdfs_are_fetched(tab: Tab, site: Site, tmp_path: Path) -> None:
     bought(site.house)
-    with served(site) as address:
+    with served(site.app, site.house.operator) as address:
         logged_on(tab, address, "billing")
         tab.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
         tab.go(f"{address}/console/months")

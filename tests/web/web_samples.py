@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -23,7 +19,6 @@ from operator_server.store.store import transact
 from operator_server.web.app import create_app
 from operator_server.web.calls import Web
 from operator_server.web.gate import COOKIE, CSRF_HEADER, Gate
-from operator_server.web.server import EmbeddedServer, bind, make_config, serve_here
 
 PASSWORD = "four plain words here"
 _ONCE = OneTimePassword(PASSWORD, hash_password(PASSWORD))
@@ -83,20 +78,6 @@ class Site:
         told = client.get("/api/v1/me").json()
         client.headers[CSRF_HEADER] = told["csrf_token"]
         return client
-
-
-@contextmanager
-def served(site: Site) -> Iterator[str]:
-    """The address of the site for browsers, with the operator's certificate."""
-    keys, listener = site.house.operator.keys, bind("127.0.0.1", 0)
-    server = EmbeddedServer(make_config(site.app, str(keys.certificate), str(keys.private_key)))
-    thread = threading.Thread(target=lambda: asyncio.run(serve_here(server, listener)), daemon=True)
-    thread.start()
-    try:
-        yield f"https://localhost:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=20)
 
 
 def problem(answer: Any, status: int) -> str:
