@@ -2,6 +2,9 @@
 
 Entries are a chain: each carries a digest over the one before and itself. Whoever changes or removes an old entry has
 to make all that follow anew; to see that too, keep the last digest that ``tollgate audit verify`` tells elsewhere.
+
+What names a person may have to go from entries after all (:func:`overwrite`). Their digests stay, so the chain is the
+one it was, and a later entry of the chain says which entries were overwritten and what they say since.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from datetime import date, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, insert, select, text, update
 
 from operator_server.store.people import AuditEntry
 from operator_server.store.rows import table
@@ -22,12 +25,14 @@ from signalling.clock import to_micros
 
 _LOCK = 0x70_11_A0_D1
 _FIRST = bytes(32)
+_COLUMNS = ("id", "at", "actor", "action", "reference", "before", "after")
+_OVERWRITTEN = "overwritten"
 _SECRET = ("password", "secret", "token", "digest", "hash", "key")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFault:
-    """An entry whose digest does not follow from the one before it and what it says."""
+    """An entry whose digest does not follow from the one before it and what it says, and why that is a fault."""
 
     entry: int
     reason: str
@@ -68,19 +73,49 @@ def audited(
     connection.execute(insert(entry).values(**values, digest=_digest(previous, values)))
 
 
+def overwrite(connection: Connection, entries: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Put other values (``reference``, ``before``, ``after``) into old entries, by their numbers; their digests stay.
+
+    What is returned is to be written into ``after`` of an entry in the same transaction: :func:`verify_audit` takes an
+    overwritten entry for good only where a later, sound entry tells of it as it is now.
+    """
+    entry, told = table(AuditEntry), {}
+    for number, values in entries.items():
+        connection.execute(update(entry).where(entry.c.id == number).values(**values))
+        row = connection.execute(select(entry).where(entry.c.id == number)).one()
+        told[str(number)] = _digest(b"", _values(row)).hex()
+    return {_OVERWRITTEN: told} if told else {}
+
+
 def verify_audit(connection: Connection) -> tuple[int, bytes, list[AuditFault]]:
     """How many entries there are, the digest of the last, and every fault in the chain."""
-    entry, previous, count, faults = table(AuditEntry), _FIRST, 0, []
+    entry, previous, count = table(AuditEntry), _FIRST, 0
+    faults: list[AuditFault] = []
+    other: dict[int, str] = {}
     for row in connection.execution_options(stream_results=True).execute(select(entry).order_by(entry.c.id)):
         count += 1
         if row.id != count:
             faults.append(AuditFault(row.id, f"entry {count} is missing before it"))
             count = row.id
-        values = {name: getattr(row, name) for name in ("id", "at", "actor", "action", "reference", "before", "after")}
-        if _digest(previous, values) != bytes(row.digest):
-            faults.append(AuditFault(row.id, "its content or the entry before it was changed"))
+        if _digest(previous, _values(row)) == bytes(row.digest):
+            for number, digest in ((row.after or {}).get(_OVERWRITTEN) or {}).items():
+                if other.get(int(number)) == digest:
+                    del other[int(number)]
+        else:
+            other[row.id] = _digest(b"", _values(row)).hex()
         previous = bytes(row.digest)
-    return count, previous, faults
+    faults += [AuditFault(number, "its content or the entry before it was changed") for number in other]
+    return count, previous, sorted(faults, key=lambda fault: fault.entry)
+
+
+def _values(row: Row[Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _COLUMNS}
+
+
+def newest_entry(connection: Connection) -> int:
+    """The number of the last entry; 0 where there is none."""
+    entry = table(AuditEntry)
+    return connection.execute(select(entry.c.id).order_by(entry.c.id.desc()).limit(1)).scalar() or 0
 
 
 def entries(

@@ -9,12 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 from sqlmodel import SQLModel
 
+from charging.balances.tables import BalanceShare, Barring, UnitBucket
 from charging.ledger.book import balances
+from operator_server.audit import audited
 from operator_server.balances.barring import bar
-from operator_server.parties import PartyError, revoke_terminal
+from operator_server.erasure_trail import Traces, forget_in_trail
+from operator_server.parties import ERASED, PartyError, revoke_terminal
 from operator_server.receivables.books import take_in_invoices
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
+from operator_server.store.billing import Commitment
 from operator_server.store.cards import Card
 from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.devices import Device, WebToken
@@ -22,13 +26,19 @@ from operator_server.store.dispatch import InvoiceDispatch
 from operator_server.store.feed import record
 from operator_server.store.invitations import OutgoingMessage, WebSession
 from operator_server.store.parties import Account, Binding, Event, Notice, Subscriber, Terminal
-from operator_server.store.receivables import CreditNoteRow, Mandate, Reminder
+from operator_server.store.receivables import (
+    CreditNoteRow,
+    DisputeHold,
+    Mandate,
+    PaymentRow,
+    ReceivableItem,
+    Reminder,
+    WriteOff,
+)
 from operator_server.store.rows import table
 from operator_server.store.terms import AgreementTerm
 from operator_server.store.tones import PhoneLocation
 from signalling.money import format_micros
-
-ERASED = "erased"
 
 
 class ErasureError(PartyError):
@@ -37,22 +47,27 @@ class ErasureError(PartyError):
 
 @dataclass(frozen=True)
 class Erased:
-    """What was done: terminals that are refused from now on, and what stays since invoices rest on it."""
+    """What was done: terminals that are refused from now on, and what stays since invoices rest on it.
+
+    ``trail``: entries of the audit trail that lost what named the person.
+    """
 
     account: str
     subscribers: int
     terminals: tuple[str, ...]
     invoices: int
     credit_notes: int
+    trail: int
 
 
-def erase_account(connection: Connection, settings: Settings, account: str, now: datetime) -> Erased:
+def erase_account(connection: Connection, settings: Settings, account: str, now: datetime, actor: str) -> Erased:
     """Overwrite what names or reaches the person behind ``account``; call it in a transaction of its own.
 
     Name, address, e-mail, VAT id and the names of subscribers go, with messages, contacts, numbers of cards and the
     reasons that the person gave. Terminals are revoked and unbound, mandates ended, the account is barred for good.
-    Invoices, credit notes, payments, collections, the ledger, signed agreements and the audit trail stay as they are:
-    they are what must be kept. Raises :class:`ErasureError` while money is owed either way or something still runs.
+    Invoices, credit notes, payments, collections, the ledger and signed agreements stay as they are: they are what must
+    be kept. In the audit trail stay who changed what and when; an entry of ``actor`` tells what was overwritten there.
+    Raises :class:`ErasureError` while money is owed either way or something still runs.
     """
     accounts = table(Account)
     row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
@@ -67,6 +82,7 @@ def erase_account(connection: Connection, settings: Settings, account: str, now:
     _refuse_while_running(connection, account)
     subscribers = _ids(connection, Subscriber, "id", account_id=[account])
     terminals = _end_terminals(connection, subscribers, now)
+    traces = _traces(connection, account, subscribers, terminals)
     _forget(connection, account, subscribers, terminals, now)
     _set(
         connection, Account, {"id": [account]}, name=ERASED, address=[], vat_id="", email="", tax_reason="",
@@ -74,12 +90,16 @@ def erase_account(connection: Connection, settings: Settings, account: str, now:
     )  # fmt: skip
     _set(connection, Subscriber, {"account_id": [account]}, name="", groups=[], status=ERASED)
     record(connection, now, "account_erased", account=account)
+    trail, told = forget_in_trail(connection, traces)
+    told = {"status": ERASED, "subscribers": len(subscribers), "terminals": terminals, **told}
+    audited(connection, actor, "account.erase", f"account/{account}", {"status": row.status}, told, now)
     return Erased(
         account,
         len(subscribers),
         tuple(terminals),
         len(_ids(connection, InvoiceRow, "id", account_id=[account])),
         len(_ids(connection, CreditNoteRow, "id", account_id=[account])),
+        trail,
     )
 
 
@@ -130,6 +150,35 @@ def _end_terminals(connection: Connection, subscribers: list[str], now: datetime
     return terminals
 
 
+def _traces(connection: Connection, account: str, subscribers: list[str], terminals: list[str]) -> Traces:
+    """What entries of the audit trail are about, and what in any entry is this person's alone."""
+    mine, theirs, on = {"account_id": [account]}, {"subscriber_id": subscribers}, {"terminal_id": terminals}
+    numbers = _ids(connection, Card, "msisdn", **on)
+    invoices = [
+        *_ids(connection, InvoiceRow, "number", **mine), *_ids(connection, ReceivableItem, "number", **mine),
+    ]  # fmt: skip
+    owned: dict[str, list[str]] = {
+        "account": [account], "subscriber": subscribers, "terminal": terminals, "device": terminals, "card": terminals,
+        "phone": numbers, "invoice": invoices, "debt": invoices,
+        "mandate": _ids(connection, Mandate, "id", **mine), "payment": _ids(connection, PaymentRow, "id", **mine),
+        "write_off": _ids(connection, WriteOff, "id", **mine), "commitment": _ids(connection, Commitment, "id", **mine),
+        "rejection": _ids(connection, Rejection, "id", **theirs),
+        "agreement": _ids(connection, Agreement, "id", **mine),
+        "bucket": _ids(connection, UnitBucket, "id", owner=[account]),
+        "share": _ids(connection, BalanceShare, "id", owner=[account]),
+    }  # fmt: skip
+    unique = {
+        *_ids(connection, Account, "email", id=[account]), *_ids(connection, Account, "vat_id", id=[account]),
+        *_ids(connection, Mandate, "iban", **mine), *_ids(connection, InvoiceDispatch, "recipient", **mine),
+        *_ids(connection, Device, "contact", **on), *numbers, *_ids(connection, Card, "imsi", **on),
+    }  # fmt: skip
+    return Traces(
+        frozenset(f"{kind}/{each}" for kind, ids in owned.items() for each in ids),
+        frozenset({account, *subscribers}),
+        frozenset(each for each in unique if each),
+    )
+
+
 def _forget(connection: Connection, account: str, subscribers: list[str], terminals: list[str], now: datetime) -> None:
     theirs = {"subscriber_id": subscribers}
     _forget_in_events(connection, account, subscribers)
@@ -142,6 +191,9 @@ def _forget(connection: Connection, account: str, subscribers: list[str], termin
     _set(connection, InvoiceDispatch, {"account_id": [account]}, recipient="", reason="")
     _set(connection, InvoiceDispatch, {"account_id": [account], "state": ["waiting"]}, state="failed", reason=ERASED)
     _set(connection, Reminder, {"account_id": [account]}, recipient="")
+    debts = _ids(connection, ReceivableItem, "number", account_id=[account])
+    _set(connection, DisputeHold, {"number": debts}, reason="")
+    _set(connection, Barring, {"party_id": [account, *subscribers]}, reason=ERASED, lift_reason="")
     _set(connection, Mandate, {"account_id": [account], "state": ["active"]}, state="revoked", revoked_at=now)
     _set(connection, Mandate, {"account_id": [account], "first_used_on": [None]}, holder=ERASED, iban="", bic="")
     _set(connection, Terminal, {"id": terminals}, label="")

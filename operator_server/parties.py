@@ -23,6 +23,10 @@ _COUNTRY = re.compile(r"[A-Z]{2}\Z")
 _LANGUAGE = re.compile(r"[a-z]{2}\Z")
 
 
+ERASED = "erased"
+"""The status of an account, and of its subscribers, whose person's data was overwritten."""
+
+
 class PartyError(ValueError):
     """Something about an account, subscriber or terminal that cannot be done; the text says what and why."""
 
@@ -107,6 +111,7 @@ def change_account(connection: Connection, account: str, change: AccountChange, 
     row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
     if row is None:
         raise PartyError(f"account {account}: there is none")
+    require_open(connection, account)
     values = {key: value for key, value in asdict(change).items() if value is not None}
     if "name" in values and not values["name"].strip():
         raise PartyError(f"account {account}: name: must not be empty; it stands on the invoice")
@@ -132,6 +137,7 @@ def create_subscriber(
     checked_id(subscriber, "subscriber")
     if not exists(connection, Account, account):
         raise PartyError(f"account {account}: there is none; make it with `tollgate account create`")
+    require_open(connection, account)
     if exists(connection, Subscriber, subscriber):
         raise PartyError(f"subscriber {subscriber}: exists already")
     add(connection, Subscriber(id=subscriber, account_id=account, name=name, groups=groups or [], created_at=now))
@@ -139,8 +145,7 @@ def create_subscriber(
 
 def set_groups(connection: Connection, subscriber: str, groups: list[str]) -> None:
     """Put a subscriber into exactly these groups."""
-    if not exists(connection, Subscriber, subscriber):
-        raise PartyError(f"subscriber {subscriber}: there is none; `tollgate account add-subscriber` adds one")
+    require_user(connection, subscriber)
     connection.execute(update(table(Subscriber)).where(table(Subscriber).c.id == subscriber).values(groups=groups))
 
 
@@ -150,14 +155,38 @@ def exists(connection: Connection, model: type[SQLModel], key: str) -> bool:
     return connection.execute(select(identifier).where(identifier == key)).first() is not None
 
 
+def require_open(connection: Connection, account: str) -> None:
+    """Raises :class:`PartyError` for an account that is erased: what names a person may not come back to it."""
+    accounts = table(Account)
+    if connection.execute(select(accounts.c.status).where(accounts.c.id == account)).scalar() == ERASED:
+        raise PartyError(erased_text(f"account {account}"))
+
+
+def require_user(connection: Connection, subscriber: str, where: str = "") -> None:
+    """Raises :class:`PartyError`, beginning with ``where``, for a subscriber that there is not, or that is erased."""
+    subscribers = table(Subscriber)
+    row = connection.execute(select(subscribers.c.status).where(subscribers.c.id == subscriber)).first()
+    if row is None:
+        raise PartyError(
+            f"{where}subscriber {subscriber!r}: there is none; `tollgate account create` makes an account with its "
+            "first subscriber, `tollgate account add-subscriber` adds one"
+        )
+    if row.status == ERASED:
+        raise PartyError(where + erased_text(f"subscriber {subscriber}"))
+
+
+def erased_text(what: str) -> str:
+    """Why nothing may be changed of an erased account or subscriber, and what to do."""
+    return f"{what}: its person's data is erased, so nothing of it is changed any more; open a new account"
+
+
 def enroll_terminal(
     connection: Connection, terminal: str, public_key: bytes, subscriber: str, now: datetime, *, label: str = ""
 ) -> None:
     """Make a terminal known by its Ed25519 public key and bind it to a subscriber."""
     checked_id(terminal, "terminal")
     _check_key(terminal, public_key)
-    if not exists(connection, Subscriber, subscriber):
-        raise PartyError(f"terminal {terminal}: subscriber {subscriber!r}: there is none; make the account first")
+    require_user(connection, subscriber, f"terminal {terminal}: ")
     if exists(connection, Terminal, terminal):
         raise PartyError(
             f"terminal {terminal}: is enrolled already; `tollgate terminal replace-key` gives it a new key"
@@ -221,8 +250,7 @@ def replace_key(connection: Connection, terminal: str, public_key: bytes, now: d
 def bind_terminal(connection: Connection, terminal: str, subscriber: str, now: datetime) -> None:
     """From now on this subscriber uses the terminal."""
     _require_terminal(connection, terminal)
-    if not exists(connection, Subscriber, subscriber):
-        raise PartyError(f"subscriber {subscriber}: there is none; `tollgate account add-subscriber` adds one")
+    require_user(connection, subscriber)
     ends = table(Binding).c.valid_to
     connection.execute(
         update(table(Binding)).where(table(Binding).c.terminal_id == terminal, ends.is_(None)).values(valid_to=now)

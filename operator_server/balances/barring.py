@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from charging.balances.tables import Barring
 from charging.ledger.tables import UNBILLED, LedgerAccount
 from operator_server.balances.once import BalanceError, account_row, lock
+from operator_server.parties import ERASED, erased_text
 from operator_server.store.feed import record
 from operator_server.store.parties import Account, Subscriber
 from operator_server.store.rows import add, table
@@ -48,8 +49,8 @@ def unbar(connection: Connection, party: Party, id: str, reason: str, now: datet
     account = _account(connection, party, id)
     lock(connection, [account])
     status = connection.execute(select(table(Account).c.status).where(table(Account).c.id == account)).scalar()
-    if status == "erased":
-        raise BalanceError("bad_name", f"{party} {id}: its person's data is erased; open a new account")
+    if status == ERASED:
+        raise BalanceError("erased", erased_text(f"{party} {id}"))
     row = _open(connection, party, id)
     if row is None:
         return False

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from charging.balances.tables import OPEN, BalanceMovement, BalanceShare, UnitBucket
-from operator_server.balances.once import BalanceError, account_row, lock, once
+from operator_server.balances.once import BalanceError, lock, once, open_account_row
 from operator_server.balances.thresholds import bucket_changed, refill_bucket
 from operator_server.store.feed import record
 from operator_server.store.parties import Account, Subscriber
@@ -38,7 +38,7 @@ def add_bucket(
 
     Of several buckets the one with the smallest ``priority`` is used first, then what expires first, then the oldest.
     """
-    account_row(connection, account)
+    open_account_row(connection, account)
     if quantity <= 0 or quantity >= 2**63:
         raise BalanceError("bad_amount", f"bucket {id}: {quantity} units; it takes a whole number above zero")
     if not unit or len(unit) > 64:
@@ -129,7 +129,7 @@ def share(
 
     ``most``: units or micros that it may use in all; ``None`` is no limit.
     """
-    row = account_row(connection, account)
+    row = open_account_row(connection, account)
     accounts, subscribers = table(Account), table(Subscriber)
     if (
         connection.execute(select(accounts.c.id).where(accounts.c.id == user)).first() is None

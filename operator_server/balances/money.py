@@ -16,7 +16,7 @@ from charging.balances.tables import OPEN, PrepaidCredit
 from charging.ledger.book import open_account
 from charging.ledger.operations import Leg, Post
 from charging.ledger.tables import CASH, OPERATOR, PREPAID, LedgerAccount
-from operator_server.balances.once import SOURCE, BalanceError, account_row, lock, once, positive, post
+from operator_server.balances.once import SOURCE, BalanceError, lock, once, open_account_row, positive, post
 from operator_server.balances.thresholds import refill
 from operator_server.store.feed import record
 from operator_server.store.parties import Account
@@ -45,7 +45,7 @@ def top_up(
     now: datetime,
 ) -> dict[str, Any]:
     """Credit ``amount`` micros that the customer paid ahead, to be spent until ``valid_until`` or for good."""
-    currency = account_row(connection, account).currency
+    currency = open_account_row(connection, account).currency
     positive(amount, currency)
     lock(connection, [account])
     content = {"account": account, "amount": amount, "valid_until": valid_until, "reason": reason}
@@ -62,7 +62,7 @@ def top_up(
 
 def adjust(connection: Connection, account: str, amount: int, *, id: str, reason: str, now: datetime) -> dict[str, Any]:
     """Add to (positive) or take from (negative) what is paid ahead, for a reason that is kept. Never below zero."""
-    currency = account_row(connection, account).currency
+    currency = open_account_row(connection, account).currency
     if not amount or not reason.strip():
         raise BalanceError("bad_amount", f"adjustment {id}: needs an amount other than zero and a reason")
     lock(connection, [account])
@@ -81,7 +81,7 @@ def pay_out(
     connection: Connection, account: str, amount: int, *, id: str, reason: str = "", now: datetime
 ) -> dict[str, Any]:
     """Give money paid ahead back to the customer; declined beyond what is there and free."""
-    currency = account_row(connection, account).currency
+    currency = open_account_row(connection, account).currency
     positive(amount, currency)
     lock(connection, [account])
     content = {"account": account, "amount": amount, "reason": reason}
@@ -95,7 +95,7 @@ def pay_out(
 
 def set_limit(connection: Connection, account: str, limit: int, now: datetime) -> None:
     """Set the credit limit, in micros of the account's currency."""
-    row = account_row(connection, account)
+    row = open_account_row(connection, account)
     if not 0 <= limit <= MAX_MICROS:
         raise BalanceError("bad_amount", f"account {account}: a credit limit is not below zero")
     lock(connection, [account])

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, text
 from charging.balances.tables import BalanceOperation
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Declined, Operation
+from operator_server.parties import ERASED, erased_text
 from operator_server.store.parties import Account
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
@@ -32,7 +33,7 @@ class BalanceError(ValueError):
 
     ``code``: unknown_account, unknown_subscriber, unknown_bucket, unknown_share, unknown_threshold,
     unknown_reservation, unknown_charge, conflict, limit, barred, bad_amount, bad_name, reservation_closed,
-    exceeds_reservation, exceeds_charge, exceeds_share, no_tariff, wrong_currency.
+    exceeds_reservation, exceeds_charge, exceeds_share, no_tariff, wrong_currency, erased.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -92,6 +93,14 @@ def account_row(connection: Connection, account: str) -> Account:
     if row is None:
         raise BalanceError("unknown_account", f"account {account}: there is none; see `tollgate account create`")
     return Account(**row._mapping)
+
+
+def open_account_row(connection: Connection, account: str) -> Account:
+    """The account of that id, which is not erased. Raises :class:`BalanceError`."""
+    row = account_row(connection, account)
+    if row.status == ERASED:
+        raise BalanceError("erased", erased_text(f"account {account}"))
+    return row
 
 
 def positive(amount: int, currency: str) -> int:

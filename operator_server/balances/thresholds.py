@@ -1,4 +1,4 @@
-"""Thresholds on money and units: told in the feed at once, in the transaction that crosses them."""
+"""Thresholds on money and units: told in the feed and to the customer, in the transaction that crosses them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from charging.balances.levels import PERCENT, Sense, bounds, level_of
 from charging.balances.tables import Threshold, UnitBucket
 from charging.ledger.book import recheck
 from charging.ledger.tables import PREPAID, UNBILLED, LedgerAccount
-from operator_server.balances.once import BalanceError, account_row, lock, once
+from operator_server.balances.once import BalanceError, lock, once, open_account_row
+from operator_server.balances.telling import tell_customer
 from operator_server.store.feed import record
 from operator_server.store.rows import add, table
 from signalling.clock import from_micros, to_micros
@@ -39,7 +40,7 @@ def add_threshold(
     What a percentage and what is used are of: a bucket's granted units; the credit limit and what is paid ahead, as
     they are now and after each top-up, adjustment or change of the limit.
     """
-    currency = account_row(connection, account).currency
+    currency = open_account_row(connection, account).currency
     if value < 0 or (percent and value > 100 * PERCENT):
         raise BalanceError("bad_amount", f"threshold {id}: is not between 0 and 100 %" if percent else "below zero")
     lock(connection, [account])
@@ -133,6 +134,7 @@ def _tell(connection: Connection, rows: Sequence[Row[Any]], left: int, unit: str
                 connection, now, EVENT, account=row.owner, reference=row.id, sense=row.sense, value=row.value,
                 percent=row.percent, level=row.level, left=left, unit=unit, bucket=row.bucket_id,
             )  # fmt: skip
+            tell_customer(connection, row, left, unit, now)
 
 
 def _check(connection: Connection, account: str, currency: str | None, bucket: str | None, now: datetime) -> None:

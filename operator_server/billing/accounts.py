@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from operator_server.audit import audited
 from operator_server.billing.making import CLOSED
-from operator_server.parties import PartyError
+from operator_server.parties import PartyError, require_open
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from signalling.money import MoneyError, decimal_micros
@@ -39,6 +39,8 @@ def set_billing(connection: Connection, account: str, change: Billing, actor: st
     """Change how an account is billed from its next bill on; how it is billed then. Raises :class:`PartyError`."""
     before = billing_of(connection, account)
     values = _values(account, change)
+    if values:
+        require_open(connection, account)
     if change.tax_status == "exempt" and not (values.get("tax_reason", before.tax_reason)):
         raise PartyError(f"account {account}: tax_reason: say why it is exempt; it stands on the invoice")
     if values:

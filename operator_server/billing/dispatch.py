@@ -29,6 +29,7 @@ from operator_server.billing.invoices import UnknownInvoice, load_invoice
 from operator_server.devices.invitations import is_address
 from operator_server.devices.outlets import NotSent, Outlet, outlet_of
 from operator_server.mail import TemplateError, find_template, mail, one_line, parse_template
+from operator_server.parties import ERASED, erased_text
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dispatch import InvoiceDispatch
@@ -103,7 +104,7 @@ def ask(
     """
     accounts = table(Account)
     row = connection.execute(
-        select(_invoice.c.account_id, accounts.c.email, accounts.c.language)
+        select(_invoice.c.account_id, accounts.c.email, accounts.c.language, accounts.c.status)
         .join(accounts, accounts.c.id == _invoice.c.account_id)
         .where(_invoice.c.number == number)
     ).first()
@@ -115,6 +116,8 @@ def ask(
         if known != number:
             raise DispatchError(f"dispatch {name}: this id was used before for invoice {known}")
         return name
+    if row.status == ERASED:
+        raise DispatchError(f"invoice {number}: {erased_text(f'account {row.account_id}')}")
     recipient = checked_address(to or row.email, f"invoice {number}, account {row.account_id}")
     add(
         connection,

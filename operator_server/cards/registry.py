@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from operator_server.delivery.vault import KeyVault
-from operator_server.parties import PartyError, checked_id, exists
+from operator_server.parties import PartyError, checked_id, exists, require_user
 from operator_server.store.cards import Card, CardMaster, card_row
 from operator_server.store.feed import record
-from operator_server.store.parties import Binding, Subscriber, Terminal
+from operator_server.store.parties import Binding, Terminal
 from operator_server.store.rows import add, table
 from signalling.card.keys import KEY_BYTES, CardKeys, decode_keys, diversify, luhn_digit
 from signalling.clock import to_micros
@@ -61,7 +61,7 @@ def add_card(connection: Connection, vault: KeyVault, new: NewCard, now: datetim
             imsi=new.imsi,
             msisdn=new.msisdn,
             key_number=keys.number,
-            sealed_keys=vault.seal(keys.encode(), _sealed_name(new.iccid)),
+            sealed_keys=vault.seal(keys.encode(), sealed_name(new.iccid)),
             language=new.language,
             created_at=now,
         ),
@@ -83,8 +83,7 @@ def _check(connection: Connection, new: NewCard) -> None:
         raise CardRegistryError(f"{what}: number {new.msisdn!r}: write it as +491701234567")
     if not re.fullmatch(r"[a-z]{2}", new.language):
         raise CardRegistryError(f"{what}: language {new.language!r} is not two small letters (ISO 639)")
-    if not exists(connection, Subscriber, new.subscriber):
-        raise CardRegistryError(f"{what}: subscriber {new.subscriber!r}: there is none; make the account first")
+    require_user(connection, new.subscriber, f"{what}: ")
     if exists(connection, Terminal, new.terminal):
         raise CardRegistryError(f"{what}: a terminal of this id exists already")
     for name in ("iccid", "msisdn"):
@@ -98,7 +97,7 @@ def master_key(connection: Connection, vault: KeyVault, now: datetime) -> bytes:
     master = table(CardMaster)
     row = connection.execute(select(master).order_by(master.c.number.desc()).limit(1)).first()
     if row is not None:
-        return vault.open(row.sealed, _master_name(row.number))
+        return vault.open(row.sealed, master_name(row.number))
     return new_master_key(connection, vault, now)
 
 
@@ -111,7 +110,7 @@ def new_master_key(connection: Connection, vault: KeyVault, now: datetime) -> by
     if number > 15:
         raise CardRegistryError("master key: a card knows key sets 1 to 15 and all are used")
     key = os.urandom(KEY_BYTES)
-    add(connection, CardMaster(number=number, sealed=vault.seal(key, _master_name(number)), created_at=now))
+    add(connection, CardMaster(number=number, sealed=vault.seal(key, master_name(number)), created_at=now))
     record(connection, now, "card_master_made", number=number)
     return key
 
@@ -123,7 +122,7 @@ def _newest(connection: Connection) -> int:
 
 def keys_of(vault: KeyVault, card: Any) -> CardKeys:
     """The keys of a card's row. Raises :class:`operator_server.delivery.vault.VaultError`."""
-    return decode_keys(vault.open(card.sealed_keys, _sealed_name(card.iccid)))
+    return decode_keys(vault.open(card.sealed_keys, sealed_name(card.iccid)))
 
 
 def require_card(connection: Connection, terminal: str) -> Any:
@@ -134,9 +133,11 @@ def require_card(connection: Connection, terminal: str) -> Any:
     return row
 
 
-def _sealed_name(iccid: str) -> str:
+def sealed_name(iccid: str) -> str:
+    """Under which name the vault seals a card's keys."""
     return f"card/{iccid}"
 
 
-def _master_name(number: int) -> str:
+def master_name(number: int) -> str:
+    """Under which name the vault seals a master key."""
     return f"card-master/{number}"

@@ -18,12 +18,13 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
+from operator_server.store.store import transact
 from operator_server.subscriptions import ending, prices, running, views
 from operator_server.subscriptions.ending import AgreementError
 from operator_server.usage.standing import StandingError, set_payment
@@ -104,7 +105,10 @@ def cancel(agreement: AgreementArgument, as_json: JsonOption = False, config: Co
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        done = recorded(operator, lambda c: ending.cancel(c, agreement, settings, now))
+        done = changed(
+            operator, "agreement.cancel", f"agreement/{agreement}",
+            lambda c: ending.cancel(c, agreement, settings, now), {},
+        )  # fmt: skip
     if as_json:
         show_json({"agreement": done.agreement, "ends": done.ends_at, "because": done.because})
         return
@@ -122,7 +126,10 @@ def renew(agreement: AgreementArgument, as_json: JsonOption = False, config: Con
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        recorded(operator, lambda c: ending.renew(c, agreement, settings, now))
+        changed(
+            operator, "agreement.renew", f"agreement/{agreement}",
+            lambda c: ending.renew(c, agreement, settings, now), {},
+        )  # fmt: skip
     if as_json:
         show_json({"agreement": agreement, "ends": None})
         return
@@ -138,7 +145,10 @@ def withdraw(agreement: AgreementArgument, as_json: JsonOption = False, config: 
     """
     with opened(config) as operator:
         now, settings = operator.clock.now(), operator.settings
-        done = recorded(operator, lambda c: ending.withdraw(c, agreement, settings, now))
+        done = changed(
+            operator, "agreement.withdraw", f"agreement/{agreement}",
+            lambda c: ending.withdraw(c, agreement, settings, now), {},
+        )  # fmt: skip
     net, tax = format_micros(done.net, done.currency), format_micros(done.tax, done.currency)
     if as_json:
         show_json({"agreement": done.agreement, "net": net, "tax": tax, "currency": done.currency,
@@ -161,7 +171,14 @@ def announce(
     """
     with opened(config) as operator:
         now, settings, loaded = operator.clock.now(), operator.settings, load(operator.settings)
-        changes = recorded(operator, lambda c: prices.announce(c, loaded, settings, now, dry_run=dry_run))
+
+        def tell(connection: Connection) -> list[prices.Announced]:
+            return prices.announce(connection, loaded, settings, now, dry_run=dry_run)
+
+        if dry_run:
+            changes = transact(operator.engine, tell)
+        else:
+            changes = changed(operator, "price.announce", "price/all", tell)
     if as_json:
         show_json([
             {"agreement": each.agreement, "subscriber": each.subscriber, "product": each.product,
@@ -190,6 +207,7 @@ def due(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """
     with opened(config) as operator:
         count = running.advance_due(operator.engine, operator.settings, operator.clock.now())
+        changed(operator, "agreement.due", "agreement/all", lambda c: None, {"agreements": count})
     if as_json:
         show_json({"agreements": count})
         return
@@ -203,6 +221,7 @@ def limit(
     amount: Annotated[str, typer.Option(help="What all agreements together may cost in a month, net.")] = "",
     none: Annotated[bool, typer.Option("--none", help="Take the limit away.")] = False,
     currency: Annotated[str, typer.Option(help="ISO 4217; the operator's by default.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Limit what all agreements of a subscriber together may cost in a month, in whatever modes.
@@ -214,9 +233,13 @@ def limit(
     with opened(config) as operator:
         now, of = operator.clock.now(), currency or operator.settings.operator.currency
         micros = None if none else decimal_micros(amount)
-        recorded(operator, lambda c: views.set_limit(c, subscriber, of, micros, now))
-    said = "has no limit" if micros is None else f"may spend {format_micros(micros, of)} {of} a month"
-    out.print(f"Subscriber {subscriber} {said}.")
+        changed(
+            operator, "subscriber.limit", f"subscriber/{subscriber}",
+            lambda c: views.set_limit(c, subscriber, of, micros, now), {},
+        )  # fmt: skip
+    shown = None if micros is None else format_micros(micros, of)
+    said = "has no limit" if shown is None else f"may spend {shown} {of} a month"
+    told({"subscriber": subscriber, "limit": shown, "currency": of}, as_json, f"Subscriber {subscriber} {said}.")
 
 
 @app.command()
@@ -225,6 +248,7 @@ def standing(
     subscriber: Annotated[str, typer.Argument(help="Subscriber id.")],
     tariff: Annotated[str, typer.Argument(help="Tariff id.")],
     payment: Annotated[str, typer.Option(help="postpaid, prepaid, pseudo_prepaid or rated_only.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Say how a subscriber pays from now on for use that other systems count by a tariff.
@@ -242,9 +266,11 @@ def standing(
             )  # fmt: skip
 
         name = changed(
-            operator, "agreement.standing", f"subscriber/{subscriber}", change, tariff=tariff, payment=payment
+            operator, "agreement.standing", f"subscriber/{subscriber}", change,
+            {"tariff": tariff, "payment": payment},
         )  # fmt: skip
-    out.print(f"Agreement {name}: subscriber {subscriber} pays for {tariff} {payment} from now on.")
+    made = {"agreement": name, "subscriber": subscriber, "tariff": tariff, "payment": payment}
+    told(made, as_json, f"Agreement {name}: subscriber {subscriber} pays for {tariff} {payment} from now on.")
 
 
 def _day(value: datetime | None) -> str:

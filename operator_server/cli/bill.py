@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from charging.billing.tax import TaxError
 from charging.periods import PeriodError, period_of
+from charging.periods import period as period_named
 from operator_server.audit import cli_actor
 from operator_server.billing import approval
 from operator_server.billing.accounts import Billing, set_billing
@@ -22,16 +23,18 @@ from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    changed,
     err,
     fail,
     opened,
     out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.parties import PartyError
+from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
 app = typer.Typer(help="Bill runs: make the invoices of a period, control, approve and finalise them.")
@@ -91,7 +94,9 @@ def _run(config: Path, period: str, until: str, as_json: bool, **how: Any) -> No
             today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
             end = end or until_instant(today.isoformat(), zone)
             period = period or period_of(end - timedelta(microseconds=1), zone)
-        recorded(operator, lambda c: None)
+        kind = "draft" if how.get("draft") else "final" if how.get("draft") is False else "by the settings"
+        asked = {"until": end, "scope": how.get("scope", "all"), "kind": kind}
+        changed(operator, "bill_run.start", f"period/{period}", lambda c: period_named(period, zone), asked)
         task = progress.add_task("Billing", total=None)
         report = run_bills(
             operator.engine,
@@ -185,6 +190,10 @@ def _show_report(made: ControlReport) -> None:
         )
 
 
+def _actor(by: str) -> str:
+    return f"{cli_actor()} ({by})" if by else cli_actor()
+
+
 def _money(amount: Amount) -> str:
     return format_micros(amount.micros, amount.currency)
 
@@ -195,15 +204,22 @@ def _micros(micros: int, currency: str) -> str:
 
 @app.command()
 @says_errors(BillRunError)
-def approve(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CONFIG) -> None:
+def approve(
+    period: PeriodArgument, by: ByOption = "", as_json: JsonOption = False, config: ConfigOption = CONFIG
+) -> None:
     """Approve the drafts of a period as they are, by name.
 
     Example: tollgate bill approve 2026-10 --by "Erika Muster"
     """
     with opened(config) as operator:
-        actor, now = by or cli_actor(), operator.clock.now()
-        made = recorded(operator, lambda c: approval.approve(c, period, actor, now))
-    out.print(f"{made.invoices} drafts of {period} are approved by {actor}; `tollgate bill finalise {period}` is next.")
+        actor, now = _actor(by), operator.clock.now()
+        made = changed(
+            operator, "bill_run.approve", f"period/{period}", lambda c: approval.approve(c, period, actor, now)
+        )
+    told(
+        {"period": period, "approved": made.invoices, "by": actor}, as_json,
+        f"{made.invoices} drafts of {period} are approved by {by or actor}; `tollgate bill finalise {period}` is next.",
+    )  # fmt: skip
 
 
 @app.command()
@@ -221,7 +237,7 @@ def finalise(
             operator.engine,
             operator.settings,
             period,
-            by or cli_actor(),
+            _actor(by),
             now=operator.clock.now(),
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         )
@@ -230,41 +246,52 @@ def finalise(
 
 @app.command()
 @says_errors(BillRunError)
-def discard(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CONFIG) -> None:
+def discard(
+    period: PeriodArgument, by: ByOption = "", as_json: JsonOption = False, config: ConfigOption = CONFIG
+) -> None:
     """Throw the drafts of a period away; their charges are billed by the next run.
 
     Example: tollgate bill discard 2026-10
     """
     with opened(config) as operator:
-        actor, now = by or cli_actor(), operator.clock.now()
-        count = recorded(operator, lambda c: approval.discard(c, period, actor, now))
-    out.print(f"{count} drafts of {period} are thrown away; `tollgate bill run {period}` makes bills anew.")
+        actor, now = _actor(by), operator.clock.now()
+        count = changed(
+            operator, "bill_run.discard", f"period/{period}", lambda c: approval.discard(c, period, actor, now)
+        )
+    text = f"{count} drafts of {period} are thrown away; `tollgate bill run {period}` makes bills anew."
+    told({"period": period, "discarded": count}, as_json, text)
 
 
 @app.command()
 @says_errors(BillRunError, PeriodError)
-def lock(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CONFIG) -> None:
+def lock(period: PeriodArgument, by: ByOption = "", as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Close the books of a period: use that comes late goes to the next one.
 
     Example: tollgate bill lock 2026-10
     """
     with opened(config) as operator:
-        actor, now, settings = by or cli_actor(), operator.clock.now(), operator.settings.operator
-        end = recorded(operator, lambda c: approval.lock_period(c, period, settings, actor, now))
-    out.print(f"{period} is locked: what comes late takes effect from {end:%Y-%m-%d %H:%M} UTC on.")
+        actor, now, settings = _actor(by), operator.clock.now(), operator.settings.operator
+        end = changed(
+            operator, "period.lock", f"period/{period}",
+            lambda c: approval.lock_period(c, period, settings, actor, now),
+        )  # fmt: skip
+    text = f"{period} is locked: what comes late takes effect from {end:%Y-%m-%d %H:%M} UTC on."
+    told({"period": period, "locked": True, "effective_from": end}, as_json, text)
 
 
 @app.command()
 @says_errors(BillRunError)
-def unlock(period: PeriodArgument, by: ByOption = "", config: ConfigOption = CONFIG) -> None:
+def unlock(
+    period: PeriodArgument, by: ByOption = "", as_json: JsonOption = False, config: ConfigOption = CONFIG
+) -> None:
     """Open the books of a period again, which no bill run has begun to bill.
 
     Example: tollgate bill unlock 2026-10
     """
     with opened(config) as operator:
-        actor, now = by or cli_actor(), operator.clock.now()
-        recorded(operator, lambda c: approval.unlock_period(c, period, actor, now))
-    out.print(f"{period} is open again.")
+        actor, now = _actor(by), operator.clock.now()
+        changed(operator, "period.unlock", f"period/{period}", lambda c: approval.unlock_period(c, period, actor, now))
+    told({"period": period, "locked": False}, as_json, f"{period} is open again.")
 
 
 @app.command()
@@ -294,7 +321,7 @@ def cycle(
     change = Billing(day, zone, tax_country, tax_status, tax_reason, minimum, closed)
     with opened(config) as operator:
         now = operator.clock.now()
-        row = recorded(operator, lambda c: set_billing(c, account, change, cli_actor(), now))
+        row = transact(operator.engine, lambda c: set_billing(c, account, change, cli_actor(), now))
         own = operator.settings.operator
     shown = dict(row._mapping)
     if as_json:
@@ -315,7 +342,8 @@ def commit(
     since: Annotated[str, typer.Option("--from", help="First day; default: now.")] = "",
     until: Annotated[str, typer.Option("--until", help="Day on which it no longer holds.")] = "",
     label: Annotated[str, typer.Option(help="What stands on the invoice.")] = "Minimum spend",
-    tax_category: Annotated[str, typer.Option("--tax-category")] = "S",
+    tax_category: Annotated[str, typer.Option("--tax-category", help="Category of configs/tax.toml.")] = "S",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Keep a commitment: what is missing to it is billed at the end of each cycle.
@@ -333,8 +361,12 @@ def commit(
             tax_category,
             until_instant(until, own.zone) if until else None,
         )
-        made = recorded(operator, lambda c: add_commitment(c, new, own, now))
-    out.print(f"Commitment {made}: {amount} {new.currency} a cycle from {new.starts_at:%Y-%m-%d %H:%M} UTC on.")
+        made = changed(
+            operator, "commitment.add", lambda made: f"commitment/{made}",
+            lambda c: add_commitment(c, new, own, now), {},
+        )  # fmt: skip
+    text = f"Commitment {made}: {amount} {new.currency} a cycle from {new.starts_at:%Y-%m-%d %H:%M} UTC on."
+    told({"commitment": made, "account": account, "amount": amount, "currency": new.currency}, as_json, text)
 
 
 @app.command("commitments")
@@ -369,6 +401,7 @@ def list_commitments(
 def end(
     commitment: Annotated[str, typer.Argument(help="Its id, of `tollgate bill commitments`.")],
     day: Annotated[str, typer.Option("--on", help="Day on which it no longer holds; default: now.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """End a commitment; of the cycle in which that lies its share is billed.
@@ -377,5 +410,6 @@ def end(
     """
     with opened(config) as operator:
         at = until_instant(day, operator.settings.operator.zone) if day else operator.clock.now()
-        recorded(operator, lambda c: end_commitment(c, commitment, at))
-    out.print(f"Commitment {commitment} ends at {at:%Y-%m-%d %H:%M} UTC.")
+        changed(operator, "commitment.end", f"commitment/{commitment}", lambda c: end_commitment(c, commitment, at), {})
+    text = f"Commitment {commitment} ends at {at:%Y-%m-%d %H:%M} UTC."
+    told({"commitment": commitment, "ends_at": at}, as_json, text)

@@ -17,18 +17,18 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
-    out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.cli.serve import interrogate
+from operator_server.cli.shown import show_facts, user_and_code, when
 from operator_server.delivery.vault import KeyVault
 from operator_server.parties import PartyError
 from operator_server.store.cards import Card, CardMaster
-from operator_server.store.parties import Binding, TerminalSession
 from operator_server.store.rows import table
 from signalling.card.keys import Personalisation
 from signalling.card.tlv import CardError
@@ -46,6 +46,7 @@ def add(
     imsi: Annotated[str, typer.Option(help="International mobile subscriber identity.")] = "",
     language: Annotated[str, typer.Option(help="Language of the user, two letters; empty: the operator's.")] = "",
     label: Annotated[str, typer.Option(help="A name for people.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Make a card known; its keys are derived from the newest master key and kept sealed.
@@ -55,8 +56,9 @@ def add(
     with opened(config) as operator:
         new = NewCard(terminal, iccid, msisdn, subscriber, imsi, language or operator.settings.operator.language, label)
         now = operator.clock.now()
-        recorded(operator, lambda c: add_card(c, operator.vault, new, now))
-        out.print(f"{terminal} is the card {iccid}. `tollgate card keys {terminal} --out FILE` writes a simulated one.")
+        changed(operator, "card.add", f"card/{terminal}", lambda c: add_card(c, operator.vault, new, now), {})
+    text = f"{terminal} is the card {iccid}. `tollgate card keys {terminal} --out FILE` writes a simulated one."
+    told({"terminal": terminal, "iccid": iccid, "subscriber": subscriber}, as_json, text)
 
 
 @app.command("list")
@@ -67,7 +69,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List cards with number, route and when each was heard last."""
+    """List cards with number, route and when each was heard last.
+
+    Example: tollgate card list --limit 100
+    """
     card = table(Card)
     query = select(card).where(card.c.terminal_id > after).order_by(card.c.terminal_id).limit(limit)
     with opened(config) as operator, operator.engine.connect() as connection:
@@ -78,7 +83,7 @@ def list_(
     show_table(
         "Cards",
         ["Terminal", "ICCID", "Number", "Route", "Heard"],
-        [(r["terminal"], r["iccid"], r["msisdn"], r["route"], _when(r["heard_at"])) for r in rows],
+        [(r["terminal"], r["iccid"], r["msisdn"], r["route"], when(r["heard_at"])) for r in rows],
         empty="There is no card. `tollgate card add` makes one known.",
     )
 
@@ -100,10 +105,6 @@ def _plain(row: Any) -> dict[str, Any]:
     }
 
 
-def _when(instant: Any) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}" if instant else "never"
-
-
 @app.command()
 @says_errors(PartyError)
 def show(
@@ -111,15 +112,12 @@ def show(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Show a card: counters, the menu as shown last, its configuration code, and the newest packets to it."""
-    binding, session = table(Binding), table(TerminalSession)
+    """Show a card: counters, the menu as shown last, its configuration code, and the newest packets to it.
+
+    Example: tollgate card show SIM-1
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
-        shown = _plain(require_card(connection, terminal))
-        shown["subscriber"] = connection.execute(
-            select(binding.c.subscriber_id).where(binding.c.terminal_id == terminal, binding.c.valid_to.is_(None))
-        ).scalar()
-        code = connection.execute(select(session.c.code).where(session.c.terminal_id == terminal)).scalar()
-        shown["code"] = code.hex() if code else ""
+        shown = _plain(require_card(connection, terminal)) | user_and_code(connection, terminal)
         shown["packets"] = [
             {
                 "counter": row.counter,
@@ -134,14 +132,12 @@ def show(
     if as_json:
         show_json(shown)
         return
-    for key, value in shown.items():
-        if key != "packets":
-            out.print(f"{key}: {_when(value) if key.endswith('_at') else value}")
+    show_facts(shown, ["packets"])
     show_table(
         "Packets",
         ["Counter", "What", "State", "Route", "Queued", "Reason"],
         [
-            (p["counter"], p["kind"], p["state"], p["route"], _when(p["queued_at"]), p["reason"])
+            (p["counter"], p["kind"], p["state"], p["route"], when(p["queued_at"]), p["reason"])
             for p in shown["packets"]
         ],
         empty="No packet was sent to it.",
@@ -170,6 +166,7 @@ def keys(
     to: Annotated[
         Path | None, typer.Option("--out", help="File to write the simulated card to, with its keys.")
     ] = None,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Show which key set a card has, or write a simulated card with its keys into a file that nobody else may read.
@@ -182,7 +179,8 @@ def keys(
         with operator.engine.connect() as connection:
             row = require_card(connection, terminal)
         if to is None:
-            out.print(f"{terminal} has key set {row.key_number}, kept sealed. --out FILE writes a card with it.")
+            text = f"{terminal} has key set {row.key_number}, kept sealed. --out FILE writes a card with it."
+            told({"terminal": terminal, "key_set": row.key_number}, as_json, text)
             return
         secret = keys_of(operator.vault, row).encode()
         number = operator.settings.sms.number
@@ -196,20 +194,24 @@ def keys(
             raise CommandError(f"{to}: exists; a card is not written over another, remove it first") from None
         with os.fdopen(descriptor, "wb") as file:
             file.write(made.encode())
-        out.print(f"{to}: card {row.iccid}. `tollgate-terminal run --applet --state {to.parent}` puts it into a phone.")
+        changed(operator, "card.keys_written", f"card/{terminal}", lambda c: None, {"file": str(to)})
+    text = f"{to}: card {row.iccid}. `tollgate-terminal run --applet --state {to.parent}` puts it into a phone."
+    told({"terminal": terminal, "iccid": row.iccid, "file": str(to)}, as_json, text)
 
 
 @app.command("new-master")
 @says_errors(PartyError)
-def new_master(config: ConfigOption = CONFIG) -> None:
+def new_master(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Make a further master key, from which the keys of cards are derived that are added from now on.
 
     Cards in the field keep theirs; there are fifteen at most, since a card names its key set in four bits.
+
+    Example: tollgate card new-master
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        number = recorded(operator, lambda c: _made(c, operator.vault, now))
-        out.print(f"Master key {number} is kept sealed.")
+        number = changed(operator, "card.new_master", "card_master/all", lambda c: _made(c, operator.vault, now), {})
+    told({"master_key": number}, as_json, f"Master key {number} is kept sealed.")
 
 
 def _made(connection: Connection, vault: KeyVault, now: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection
 
-from operator_server.audit import audited, cli_actor, entries
+from operator_server.audit import cli_actor
 from operator_server.context import Operator, open_operator
 from operator_server.delivery.signing import SigningKeyError
 from operator_server.delivery.vault import VaultError
 from operator_server.keys import UnusableKey
 from operator_server.settings import SettingsError
 from operator_server.store.store import transact
+from operator_server.trail import told_change
 
 # No markup: names and reasons that people wrote may hold square brackets.
 out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -34,7 +35,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CONFIG = Path("configs")
 
-_command: ContextVar[tuple[str, dict[str, Any]]] = ContextVar("command", default=("command", {}))
+_given: ContextVar[dict[str, Any]] = ContextVar("given", default={})  # noqa: B039 - never written to
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @wraps(command)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            _command.set((f"{command.__module__.rpartition('.')[2]}.{command.__name__}", kwargs))
+            _given.set(kwargs)
             try:
                 return command(*args, **kwargs)
             except told as error:
@@ -92,53 +93,49 @@ def opened(config: Path) -> Iterator[Operator]:
             engine.dispose()
 
 
-def changed(operator: Operator, action: str, reference: str, operation: Callable[[Connection], T], **told: Any) -> T:
-    """Run a change and write into the audit trail, in its transaction, who did it by command; ``told``: of what."""
-    now = operator.clock.now()
+def changed(
+    operator: Operator,
+    action: str,
+    about: str | Callable[[T], str],
+    operation: Callable[[Connection], T],
+    told: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> T:
+    """Run a change and write into the audit trail, in its transaction, who did it by command, before and after.
 
-    def change(connection: Connection) -> T:
-        result = operation(connection)
-        audited(connection, cli_actor(), action, reference, None, told, now)
-        return result
-
-    return transact(operator.engine, change)
-
-
-def recorded(operator: Operator, operation: Callable[[Connection], T]) -> T:
-    """Run a change and write into the audit trail, in its transaction, which command made it, with what arguments.
-
-    A change that writes an entry itself gets no second one, nor does one that is only tried (``--dry-run``).
+    ``about``: kind and id, such as ``account/A-1``, or what makes them of the result. ``told`` and ``more``: beside
+    what changed; default: the command's arguments. A change that writes an entry itself gets no second one.
     """
-    name, given = _command.get()
+    given = arguments() if told is None and not more else {**(told or {}), **more}
     now = operator.clock.now()
-
-    def change(connection: Connection) -> T:
-        before = _last_entry(connection)
-        result = operation(connection)
-        if not given.get("dry_run") and _last_entry(connection) == before:
-            told = {
-                key: value if isinstance(value, str | int) else str(value)
-                for key, value in given.items()
-                if key not in _NOT_TOLD and value is not None
-            }
-            about = next(iter(told.values()), "")
-            audited(connection, cli_actor(), name, f"{name.partition('.')[0]}/{about}", None, told, now)
-        return result
-
-    return transact(operator.engine, change)
+    return transact(operator.engine, lambda c: told_change(c, cli_actor(), action, about, operation, now, given))
 
 
-def _last_entry(connection: Connection) -> int | None:
-    return next((row.id for row in entries(connection, most=1)), None)
+def arguments() -> dict[str, Any]:
+    """What the command that runs was given, as the trail keeps it: no secret, nothing that is not of the change."""
+    return {
+        key: value if isinstance(value, str | int | list) else str(value)
+        for key, value in _given.get().items()
+        if key not in _NOT_TOLD and value not in (None, "", False, [])
+    }
 
 
-_NOT_TOLD = frozenset({"config", "as_json", "yes", "iban", "secret_file"})
+_NOT_TOLD = frozenset({"config", "as_json", "yes", "iban", "secret_file", "token_file", "wait"})
 """Arguments that are not of the change, or that are not to be kept for ever."""
 
 
 def show_json(value: Any) -> None:
     """Print ``value`` as JSON; instants and bytes as text."""
     typer.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def told(value: Any, as_json: bool, *texts: str) -> None:
+    """Tell what a command did: ``value`` as JSON, or sentences."""
+    if as_json:
+        show_json(value)
+        return
+    for text in texts:
+        out.print(text)
 
 
 def _plain(value: Any) -> Any:

@@ -15,12 +15,13 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.cli.invoice import AccountFilter, Form
 from operator_server.receivables.books import ReceivablesError
@@ -60,7 +61,10 @@ def create(
     with opened(config) as operator:
         now = operator.clock.now()
         request = CreditRequest(invoice, lines, reason, by, id)
-        note = recorded(operator, lambda c: make_credit_note(c, operator.settings, request, now))
+        note = changed(
+            operator, "credit_note.make", f"invoice/{invoice}",
+            lambda c: make_credit_note(c, operator.settings, request, now),
+        )  # fmt: skip
     if as_json:
         show_json(to_data(note))
         return
@@ -77,7 +81,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List credit notes in the order of their numbers."""
+    """List credit notes in the order of their numbers.
+
+    Example: tollgate credit-note list --account A-1001
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = find_credit_notes(connection, account=account or None, invoice=invoice or None, most=limit)
     if as_json:
@@ -111,9 +118,14 @@ def list_(
 @app.command()
 @says_errors(ReceivablesError)
 def show(
-    number: Annotated[str, typer.Argument(help="Number of the credit note.")], config: ConfigOption = CONFIG
+    number: Annotated[str, typer.Argument(help="Number of the credit note.")],
+    as_json: Annotated[bool, typer.Option("--json", help="It is JSON in any case.")] = True,
+    config: ConfigOption = CONFIG,
 ) -> None:
-    """Show a credit note as JSON, with the lines and taxes that it takes back."""
+    """Show a credit note as JSON, with the lines and taxes that it takes back.
+
+    Example: tollgate credit-note show G-2026-000001
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         show_json(to_data(load_credit_note(connection, number)))
 
@@ -125,6 +137,7 @@ def export(
     number: Annotated[list[str] | None, typer.Option("--number", help="Only this one; repeat for more.")] = None,
     form: Annotated[Form, typer.Option("--format", help="pdf, json or csv.")] = Form.pdf,
     account: AccountFilter = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Write credit notes as files, one each.
@@ -137,4 +150,5 @@ def export(
         else:
             notes = list(each_credit_note(connection, account=account or None))
         files = export_invoices(connection, notes, folder, form.value)
-    out.print(f"{len(files)} credit notes are in {folder}.")
+    done = {"folder": str(folder), "credit_notes": len(files)}
+    told(done, as_json, f"{len(files)} credit notes are in {folder}.")

@@ -14,14 +14,16 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.cli.serve import interrogate
+from operator_server.cli.shown import show_facts, user_and_code, when
 from operator_server.devices.invitations import NotInvited
 from operator_server.devices.invitations import invite as invite_user
 from operator_server.parties import PartyError
@@ -44,12 +46,13 @@ from operator_server.snmp.registry import (
     require_device,
 )
 from operator_server.store.devices import Device, DeviceCredential
-from operator_server.store.parties import Binding, TerminalSession
 from operator_server.store.rows import table
 
 app = typer.Typer(no_args_is_help=True, help="Devices that speak SNMP, polled as terminals.")
 credentials = typer.Typer(no_args_is_help=True, help="What opens devices; kept sealed, never shown.")
 app.add_typer(credentials, name="credential")
+
+TerminalArgument = Annotated[str, typer.Argument(help="Terminal id.")]
 
 
 @credentials.command("add")
@@ -63,6 +66,7 @@ def add_credential(
         typer.Option(help="File with the secret: the community, or the two passphrases, a line each."),
     ] = None,
     replace: Annotated[bool, typer.Option(help="Put it in the place of the one of that name.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Keep a community, or a user of SNMPv3 with authentication and privacy (AES-128).
@@ -83,10 +87,14 @@ def add_credential(
         credential = Community(secrets[0])
     with opened(config) as operator:
         now = operator.clock.now()
-        recorded(operator, lambda c: store_credential(c, operator.vault, name, credential, now, replace=replace))
-        out.print(f"Credential {name} is kept ({credential.version}).")
-        if not user:
-            out.print("A community travels in clear text; prefer SNMPv3 where the device has it.")
+        changed(
+            operator, "credential.put", f"credential/{name}",
+            lambda c: store_credential(c, operator.vault, name, credential, now, replace=replace),
+            {"user": user, "replaced": replace},
+        )  # fmt: skip
+    advice = [] if user else ["A community travels in clear text; prefer SNMPv3 where the device has it."]
+    kept = {"credential": name, "version": credential.version}
+    told(kept, as_json, f"Credential {name} is kept ({credential.version}).", *advice)
 
 
 def _secrets(names: list[str], file: Path | None) -> list[str]:
@@ -102,7 +110,10 @@ def _secrets(names: list[str], file: Path | None) -> list[str]:
 @credentials.command("list")
 @says_errors()
 def list_credentials(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List credentials by name and version; what they hold is not shown."""
+    """List credentials by name and version; what they hold is not shown.
+
+    Example: tollgate device credential list
+    """
     credential, device = table(DeviceCredential), table(Device)
     with opened(config) as operator, operator.engine.connect() as connection:
         used = connection.execute(select(device.c.credential)).scalars().all()
@@ -123,11 +134,16 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = CONFIG)
 
 @credentials.command("remove")
 @says_errors(CredentialError)
-def remove(name: Annotated[str, typer.Argument(help="Name.")], config: ConfigOption = CONFIG) -> None:
-    """Forget a credential that no device uses."""
+def remove(
+    name: Annotated[str, typer.Argument(help="Name.")], as_json: JsonOption = False, config: ConfigOption = CONFIG
+) -> None:
+    """Forget a credential that no device uses.
+
+    Example: tollgate device credential remove routers
+    """
     with opened(config) as operator:
-        recorded(operator, lambda c: remove_credential(c, name))
-        out.print(f"Credential {name} is forgotten.")
+        changed(operator, "credential.remove", f"credential/{name}", lambda c: remove_credential(c, name), {})
+    told({"credential": name, "removed": True}, as_json, f"Credential {name} is forgotten.")
 
 
 @app.command()
@@ -146,6 +162,7 @@ def add(
     language: Annotated[str, typer.Option(help="Language of the user, two letters; empty: the operator's.")] = "",
     poll_seconds: Annotated[int, typer.Option(help="Seconds between polls of the counters; 0: the setting's.")] = 0,
     label: Annotated[str, typer.Option(help="A name for people.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Make a device known; a running server polls it at once.
@@ -167,14 +184,15 @@ def add(
             label,
         )
         now = operator.clock.now()
-        recorded(operator, lambda c: add_device(c, new, now))
-        out.print(f"{terminal} is a device at {host}:{port}. `tollgate serve` polls it; see `tollgate device show`.")
+        changed(operator, "device.add", f"device/{terminal}", lambda c: add_device(c, new, now), {})
+    text = f"{terminal} is a device at {host}:{port}. `tollgate serve` polls it; see `tollgate device show`."
+    told({"terminal": terminal, "host": host, "port": port}, as_json, text)
 
 
 @app.command()
 @says_errors(PartyError)
 def change(
-    terminal: Annotated[str, typer.Argument(help="Terminal id.")],
+    terminal: TerminalArgument,
     host: Annotated[str | None, typer.Option("--host", help="Address or name.")] = None,
     port: Annotated[int | None, typer.Option(help="UDP port of its agent.")] = None,
     credential: Annotated[str | None, typer.Option(help="Name of the credential that opens it.")] = None,
@@ -190,6 +208,7 @@ def change(
     same_device: Annotated[
         bool, typer.Option("--same-device", help="It is the same device at its new address: its counters go on.")
     ] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Change a device's address, port, credential, counters or user; a running server interrogates it at once.
@@ -204,13 +223,14 @@ def change(
     wanted = Change(host, port, credential, subscriber, counters, contact, language, poll_seconds, same_device)
     with opened(config) as operator:
         now = operator.clock.now()
-        recorded(operator, lambda c: change_device(c, terminal, wanted, now))
-        out.print(f"{terminal} is changed. See `tollgate device show {terminal}`.")
+        changed(operator, "device.change", f"device/{terminal}", lambda c: change_device(c, terminal, wanted, now), {})
+    text = f"{terminal} is changed. See `tollgate device show {terminal}`."
+    told({"terminal": terminal, "changed": True}, as_json, text)
 
 
 @app.command()
 @says_errors(PartyError, NotInvited)
-def invite(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
+def invite(terminal: TerminalArgument, as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Send the device's user a link to the offers again, whatever was sent before.
 
     Example: tollgate device invite gw-17
@@ -222,8 +242,9 @@ def invite(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config
             require_device(connection, terminal)
             return invite_user(connection, operator, terminal, now)
 
-        message = recorded(operator, send)
-        out.print(f"Message {message} waits for the role worker to send it.")
+        message = changed(operator, "device.invite", f"device/{terminal}", send, {})
+    text = f"Message {message} waits for the role worker to send it."
+    told({"terminal": terminal, "message": message}, as_json, text)
 
 
 @app.command("list")
@@ -235,7 +256,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List devices with address, state and what to mend."""
+    """List devices with address, state and what to mend.
+
+    Example: tollgate device list --failing
+    """
     device = table(Device)
     query = select(device).where(device.c.terminal_id > after).order_by(device.c.terminal_id).limit(limit)
     if failing:
@@ -249,15 +273,11 @@ def list_(
         "Devices",
         ["Terminal", "Address", "Credential", "State", "Polled", "To mend"],
         [
-            (r["terminal"], r["address"], r["credential"], r["state"], _when(r["last_polled_at"]), r["last_error"])
+            (r["terminal"], r["address"], r["credential"], r["state"], when(r["last_polled_at"]), r["last_error"])
             for r in rows
         ],
         empty="No device fails." if failing else "There is no device. `tollgate device add` makes one known.",
     )
-
-
-def _when(instant: Any) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}" if instant else "never"
 
 
 def _plain(row: Any) -> dict[str, Any]:
@@ -282,19 +302,16 @@ def _plain(row: Any) -> dict[str, Any]:
 @app.command()
 @says_errors(PartyError)
 def show(
-    terminal: Annotated[str, typer.Argument(help="Terminal id.")],
+    terminal: TerminalArgument,
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Show a device: state, what to mend, what was left out, and where its counters stand."""
-    binding, session = table(Binding), table(TerminalSession)
+    """Show a device: state, what to mend, what was left out, and where its counters stand.
+
+    Example: tollgate device show gw-17
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
-        shown = _plain(require_device(connection, terminal))
-        shown["subscriber"] = connection.execute(
-            select(binding.c.subscriber_id).where(binding.c.terminal_id == terminal, binding.c.valid_to.is_(None))
-        ).scalar()
-        code = connection.execute(select(session.c.code).where(session.c.terminal_id == terminal)).scalar()
-        shown["code"] = code.hex() if code else ""
+        shown = _plain(require_device(connection, terminal)) | user_and_code(connection, terminal)
         shown["readings"] = [
             {
                 "counter": row.counter,
@@ -310,17 +327,14 @@ def show(
     if as_json:
         show_json(shown)
         return
-    for key, value in shown.items():
-        if key == "notes":
-            for note in value:
-                out.print(f"note: {note}")
-        elif key not in ("counters", "readings"):
-            out.print(f"{key}: {_when(value) if key.endswith('_at') else value}")
+    show_facts(shown, ["counters", "readings", "notes"])
+    for note in shown["notes"]:
+        out.print(f"note: {note}")
     show_table(
         "Counters",
         ["Counter", "Object", "Value", "Read", "Octets counted", "Resets", "Gaps"],
         [
-            (r["counter"], r["oid"], r["value"], _when(r["at"]), r["octets"], r["resets"], r["gaps"])
+            (r["counter"], r["oid"], r["value"], when(r["at"]), r["octets"], r["resets"], r["gaps"])
             for r in shown["readings"]
         ],
         empty="No counter was read.",
@@ -344,19 +358,31 @@ def poll(
 
 @app.command()
 @says_errors(PartyError)
-def pause(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
-    """Stop polling a device; it stays known."""
-    with opened(config) as operator:
-        now = operator.clock.now()
-        recorded(operator, lambda c: pause_device(c, terminal, now, paused=True))
-        out.print(f"{terminal} is not polled any more. `tollgate device resume {terminal}` goes on.")
+def pause(terminal: TerminalArgument, as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """Stop polling a device; it stays known.
+
+    Example: tollgate device pause gw-17
+    """
+    _pause(config, terminal, True)
+    text = f"{terminal} is not polled any more. `tollgate device resume {terminal}` goes on."
+    told({"terminal": terminal, "paused": True}, as_json, text)
 
 
 @app.command()
 @says_errors(PartyError)
-def resume(terminal: Annotated[str, typer.Argument(help="Terminal id.")], config: ConfigOption = CONFIG) -> None:
-    """Poll a device again."""
+def resume(terminal: TerminalArgument, as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """Poll a device again.
+
+    Example: tollgate device resume gw-17
+    """
+    _pause(config, terminal, False)
+    told({"terminal": terminal, "paused": False}, as_json, f"{terminal} is polled again.")
+
+
+def _pause(config: Path, terminal: str, paused: bool) -> None:
     with opened(config) as operator:
         now = operator.clock.now()
-        recorded(operator, lambda c: pause_device(c, terminal, now, paused=False))
-        out.print(f"{terminal} is polled again.")
+        changed(
+            operator, f"device.{'pause' if paused else 'resume'}", f"device/{terminal}",
+            lambda c: pause_device(c, terminal, now, paused=paused), {},
+        )  # fmt: skip

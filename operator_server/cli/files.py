@@ -11,7 +11,7 @@ import typer
 from rich.progress import track
 from sqlalchemy import Connection, Engine
 
-from operator_server.cli.common import CommandError, err, out
+from operator_server.cli.common import CommandError, err, out, show_json
 from operator_server.parties import PartyError
 from operator_server.store.store import transact
 
@@ -37,7 +37,12 @@ def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, Row]]:
 
 
 def import_rows(
-    engine: Engine, file: Path, needed: tuple[str, ...], take: Callable[[Connection, Row], bool], done: str
+    engine: Engine,
+    file: Path,
+    needed: tuple[str, ...],
+    take: Callable[[Connection, Row], bool],
+    done: str,
+    as_json: bool = False,
 ) -> None:
     """Take each row of a CSV file; ``take`` says whether the row was new.
 
@@ -63,10 +68,13 @@ def import_rows(
     for start in track(starts, description="Importing", transient=True, console=err):
         portion = rows[start : start + _AT_ONCE]
         transact(engine, partial(take_some, portion=portion))
-    for fault in faults[:_FAULTS_SHOWN]:
-        out.print(fault)
-    if len(faults) > _FAULTS_SHOWN:
-        out.print(f"... and {len(faults) - _FAULTS_SHOWN} more")
-    out.print(f"{new} {done}, {same} known already, {len(faults)} refused.")
+    if as_json:
+        show_json({done: new, "known": same, "refused": len(faults), "faults": faults})
+    else:
+        for fault in faults[:_FAULTS_SHOWN]:
+            out.print(fault)
+        if len(faults) > _FAULTS_SHOWN:
+            out.print(f"... and {len(faults) - _FAULTS_SHOWN} more")
+        out.print(f"{new} {done}, {same} known already, {len(faults)} refused.")
     if faults:
         raise typer.Exit(1)

@@ -37,6 +37,7 @@ from operator_server.cli.common import (
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from signalling.money import format_micros
 
@@ -66,7 +67,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List invoices in the order of their numbers."""
+    """List invoices in the order of their numbers.
+
+    Example: tollgate invoice list --period 2026-10
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = find_invoices(connection, account=account or None, period=period or None, most=limit)
     if as_json:
@@ -102,7 +106,10 @@ def show(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Show an invoice with the agreement and charges behind each line."""
+    """Show an invoice with the agreement and charges behind each line.
+
+    Example: tollgate invoice show R-2026-000001
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         invoice = load_invoice(connection, number)
     if as_json:
@@ -138,6 +145,7 @@ def export(
     itemised: Annotated[bool, typer.Option("--itemised", help="PDFs show each charge, too.")] = False,
     account: AccountFilter = "",
     period: PeriodFilter = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Write invoices as files, one each; those that a form cannot express are named at the end.
@@ -155,7 +163,8 @@ def export(
                 written += len(export_invoices(connection, [invoice], folder, form.value, itemised=itemised))
             except InvoiceError as error:
                 refused.append(str(error))
-    out.print(f"{written} invoices are in {folder}.")
+    done = {"folder": str(folder), "invoices": written, "refused": refused}
+    told(done, as_json, f"{written} invoices are in {folder}.")
     if refused:
         raise fail("\n".join(refused))
 
@@ -189,15 +198,15 @@ def send(
     with opened(config) as operator:
         now, by = operator.clock.now(), cli_actor()
         for each in number or ():
-            told = {"form": form.value, "to": to or "the account's address"}
+            sent = {"form": form.value, "to": to or "the account's address"}
             changed(
                 operator, "invoice.send", f"invoice/{each}",
-                partial(ask, number=each, now=now, form=form.value, to=to, by=by), **told,
+                partial(ask, number=each, now=now, form=form.value, to=to, by=by), sent,
             )  # fmt: skip
         if period:
             asked = changed(
                 operator, "invoice.send", f"period/{period}",
-                lambda c: ask_period(c, period, now, form=form.value, by=by), form=form.value,
+                lambda c: ask_period(c, period, now, form=form.value, by=by), {"form": form.value},
             )  # fmt: skip
             without = asked.no_address
         done = send_due_invoices(operator.engine, operator.settings, now)
@@ -274,7 +283,7 @@ def bounce(
                 for report in reports:
                     taken = changed(
                         operator, "invoice.bounce", f"mail/{report.message_id[:300]}",
-                        partial(take_report, report=report, server_id=server, now=now), said=report.action,
+                        partial(take_report, report=report, server_id=server, now=now), {"said": report.action},
                     )  # fmt: skip
                     if taken is None:
                         left.append(f"{name}: it is about no invoice of ours")

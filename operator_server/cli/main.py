@@ -39,7 +39,7 @@ from operator_server.cli import (
     user,
     visited,
 )
-from operator_server.cli.common import CONFIG, fail, out, says_errors
+from operator_server.cli.common import CONFIG, JsonOption, fail, says_errors, told
 from operator_server.context import Operator
 from operator_server.delivery.publishing import open_though_paid
 from operator_server.devices.messages import check_templates
@@ -90,7 +90,9 @@ app.command("demo")(demo.demo)
 
 @app.command()
 @says_errors(TaxError)
-def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG) -> None:
+def check(
+    folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG, as_json: JsonOption = False
+) -> None:
     """Check settings, tariffs, offers and templates; name file, key and reason of each fault and exit 1.
 
     Example: tollgate check configs/
@@ -102,19 +104,22 @@ def check(folder: Annotated[Path, typer.Argument(help="Configuration folder.")] 
     try:
         loaded = load(settings)
     except BrokenCatalogue as broken:
-        for problem in broken.problems:
-            out.print(str(problem))
-        raise fail(f"{len(broken.problems)} fault(s) in {folder}") from None
-    readable = _readable(settings, loaded)
-    for product, version in readable:
-        out.print(
-            f"{folder}: {product} {version} is published open, but an offer asks money for it: publish it again under "
-            f"another version, which will be sealed, then `tollgate release revoke {product} {version}`"
-        )
+        faults = [str(problem) for problem in broken.problems]
+        told({"folder": str(folder), "faults": faults}, as_json, *faults)
+        raise fail(f"{len(faults)} fault(s) in {folder}") from None
+    readable = [
+        f"{folder}: {product} {version} is published open, but an offer asks money for it: publish it again under "
+        f"another version, which will be sealed, then `tollgate release revoke {product} {version}`"
+        for product, version in _readable(settings, loaded)
+    ]
     if readable:
+        told({"folder": str(folder), "faults": readable}, as_json, *readable)
         raise fail(f"{len(readable)} release(s) that can be read without paying")
     versions = sum(len(tariff.versions) for tariff in loaded.tariffs)
-    out.print(f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.")
+    told(
+        {"folder": str(folder), "offers": len(loaded.catalogue), "tariff_versions": versions, "faults": []}, as_json,
+        f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.",
+    )  # fmt: skip
 
 
 def _readable(settings: Settings, loaded: Loaded) -> list[tuple[str, str]]:

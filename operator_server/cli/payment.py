@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +16,13 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.delivery.files import write_atomically
 from operator_server.receivables.books import ReceivablesError, find_account, open_items, take_in_invoices
@@ -38,6 +40,7 @@ from operator_server.receivables.payments import (
 from operator_server.receivables.statements import Imported, import_statements
 from operator_server.store.receivables import ReceivableItem
 from operator_server.store.rows import table
+from operator_server.store.store import transact
 from signalling.money import Money, MoneyError, format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Payments and what is open.")
@@ -68,7 +71,7 @@ def items(
     item = table(ReceivableItem)
     with opened(config) as operator:
         now = operator.clock.now()
-        recorded(operator, lambda c: take_in_invoices(c, operator.settings, now))
+        transact(operator.engine, lambda c: take_in_invoices(c, operator.settings, now))
         with operator.engine.connect() as connection:
             if account:
                 find_account(connection, account)
@@ -133,7 +136,7 @@ def add(
             )  # fmt: skip
             return add_payment(connection, operator.settings, new, now), used
 
-        taken, used = recorded(operator, take)
+        taken, used = changed(operator, "payment.take", lambda made: f"payment/{made[0].payment}", take, {})
     _say(taken, used, as_json)
 
 
@@ -145,9 +148,9 @@ def _say(taken: Taken, currency: str, as_json: bool) -> None:
             {"payment": taken.payment, "new": taken.new, "settled": settled, "credit": left, "currency": currency}
         )
         return
-    told = ", ".join(f"{each['amount']} of {each['number']}" for each in settled) or "nothing"
+    what = ", ".join(f"{each['amount']} of {each['number']}" for each in settled) or "nothing"
     again = "" if taken.new else " (taken before)"
-    out.print(f"Payment {taken.payment}{again} settles {told}; {left} {currency} stand to the credit.")
+    out.print(f"Payment {taken.payment}{again} settles {what}; {left} {currency} stand to the credit.")
 
 
 @app.command("import")
@@ -166,13 +169,15 @@ def import_(
         def take(file: Path) -> Imported:
             content, now = file.read_bytes(), operator.clock.now()
             try:
-                return recorded(
-                    operator, lambda c: import_statements(c, operator.settings, content, now, file=file.name)
-                )
+                return changed(
+                    operator, "payment.import", f"statement/{file.name}",
+                    lambda c: import_statements(c, operator.settings, content, now, file=file.name),
+                    {"sha256": hashlib.sha256(content).hexdigest()},
+                )  # fmt: skip
             except StatementError as error:
                 raise CommandError(f"{file}: {error}; nothing of it is taken") from None
 
-        told = [(file, take(file)) for file in files]
+        taken = [(file, take(file)) for file in files]
     if as_json:
         show_json(
             [
@@ -183,11 +188,11 @@ def import_(
                     "ignored": [{"entry": entry, "reason": reason} for entry, reason in each.ignored],
                     "amounts": {currency: format_micros(sum_, currency) for currency, sum_ in each.amounts.items()},
                 }
-                for file, each in told
+                for file, each in taken
             ]
         )  # fmt: skip
         return
-    for file, each in told:
+    for file, each in taken:
         out.print(
             f"{file}: {each.matched} matched, {each.returned} returned, {len(each.suspense)} in suspense, "
             f"{each.known} taken before, {len(each.ignored)} left alone."
@@ -205,7 +210,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List payments, the newest first."""
+    """List payments, the newest first.
+
+    Example: tollgate payment list --state suspense
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = find_payments(connection, account=account or None, state=state or None, most=limit)
     found = [
@@ -239,16 +247,19 @@ def assign(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Give a payment that stands in suspense to an account."""
+    """Give a payment that stands in suspense to an account.
+
+    Example: tollgate payment assign bank-17 A-1001 --reference R-2026-000001
+    """
     with opened(config) as operator:
         now = operator.clock.now()
-        taken, row = recorded(
-            operator,
+        taken, row = changed(
+            operator, "payment.assign", f"payment/{payment}",
             lambda c: (
                 assign_payment(c, operator.settings, payment, account, now, named=tuple(reference or ()), by=by),
                 find_account(c, account),
             ),
-        )
+        )  # fmt: skip
     _say(taken, row.currency, as_json)
 
 
@@ -257,6 +268,7 @@ def assign(
 def return_(
     payment: Annotated[str, typer.Argument(help="Payment that was taken back.")],
     reason: Annotated[str, typer.Option("--reason", help="Such as the bank's code, MD06.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """A payment was taken back by payer or bank: what it had settled is open again.
@@ -265,8 +277,12 @@ def return_(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        numbers = recorded(operator, lambda c: return_payment(c, operator.settings, payment, now, reason=reason))
-    out.print(f"Open again: {', '.join(numbers)}." if numbers else "Nothing changes.")
+        numbers = changed(
+            operator, "payment.return", f"payment/{payment}",
+            lambda c: return_payment(c, operator.settings, payment, now, reason=reason),
+        )  # fmt: skip
+    text = f"Open again: {', '.join(numbers)}." if numbers else "Nothing changes."
+    told({"payment": payment, "open_again": list(numbers)}, as_json, text)
 
 
 @app.command()
@@ -275,7 +291,8 @@ def refund(
     account: AccountArgument,
     amount: Annotated[str, typer.Argument(help="At most what stands to the account's credit.")],
     id: Annotated[str, typer.Option("--id", help="Your name of the refund: it is done once.")],
-    reason: Annotated[str, typer.Option("--reason")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Note that a customer's credit was paid out.
@@ -290,8 +307,9 @@ def refund(
             refund_credit(connection, operator.settings, account, money, now, id=id, reason=reason)
             return money
 
-        money = recorded(operator, pay)
-    out.print(f"{money} are paid out to account {account}.")
+        money = changed(operator, "payment.refund", f"account/{account}", pay)
+    text = f"{money} are paid out to account {account}."
+    told({"account": account, "amount": amount, "currency": money.currency, "id": id}, as_json, text)
 
 
 @app.command("collect")
@@ -308,7 +326,10 @@ def collect_(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        made = recorded(operator, lambda c: collect(c, operator.settings, day(on, "--on"), now))
+        made = changed(
+            operator, "collection.make", lambda made: f"collection/{made.id or 'none'}",
+            lambda c: collect(c, operator.settings, day(on, "--on"), now), {"on": on},
+        )  # fmt: skip
     if made.id is not None:
         write_atomically(file, made.document, mode=0o600)
     if as_json:
@@ -322,7 +343,10 @@ def collect_(
 @app.command()
 @says_errors()
 def collections(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List direct-debit files, the newest first."""
+    """List direct-debit files, the newest first.
+
+    Example: tollgate payment collections
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = find_collections(connection)
     found = [
@@ -344,10 +368,17 @@ def collections(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> N
 @says_errors(ReceivablesError)
 def cancel(
     collection: Annotated[str, typer.Argument(help="Id of a file that the bank never got.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Free the debts of a direct-debit file that was never handed to the bank."""
+    """Free the debts of a direct-debit file that was never handed to the bank.
+
+    Example: tollgate payment cancel-collection 0199f3c2-7a10-7c41-a3b5-5d2f3c1e9a77
+    """
     with opened(config) as operator:
         now: datetime = operator.clock.now()
-        count = recorded(operator, lambda c: cancel_collection(c, operator.settings, collection, now))
-    out.print(f"{count} debts can be collected again.")
+        count = changed(
+            operator, "collection.cancel", f"collection/{collection}",
+            lambda c: cancel_collection(c, operator.settings, collection, now), {"freed": True},
+        )  # fmt: skip
+    told({"collection": collection, "freed": count}, as_json, f"{count} debts can be collected again.")

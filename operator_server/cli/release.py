@@ -9,24 +9,28 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
+from operator_server.audit import audited, cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
     ConfigOption,
     JsonOption,
+    arguments,
+    changed,
     opened,
-    out,
-    recorded,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.delivery import publishing
 from operator_server.delivery.publishing import Package, PublishError, paid_products
 from operator_server.delivery.repository import RepositoryError
+from operator_server.delivery.signing import KeyFolder
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.store.dealings import Release
 from operator_server.store.rows import table
+from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="Published releases.")
 
@@ -40,6 +44,7 @@ def publish(
     seal: Annotated[
         bool | None, typer.Option("--seal/--open", help="Default: sealed when an offer asks money for the product.")
     ] = None,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Add a package to the signed repository.
@@ -52,18 +57,21 @@ def publish(
         if seal is False and paid:
             raise CommandError(f"{name}: an offer asks money for it, so it must be sealed")
         package = Package(path, name, version, paid if seal is None else seal, _date(valid_until))
+        now, given = operator.clock.now(), arguments() | {"sealed": package.sealed}
         [row] = publishing.publish(
-            operator.engine, operator.repository, operator.vault, [package], operator.clock.now()
-        )
-        recorded(operator, lambda c: None)
-        out.print(
-            f"{name} {version} is published as {row.target}: {row.length} bytes, {'sealed' if row.sealed else 'open'}."
-        )
-        if name not in loaded.catalogue.products:
-            out.print("No offer names this product yet.")
+            operator.engine, operator.repository, operator.vault, [package], now,
+            lambda c: audited(c, cli_actor(), "release.publish", f"release/{name}/{version}", None, given, now),
+        )  # fmt: skip
+        more = [] if name in loaded.catalogue.products else ["No offer names this product yet."]
         with operator.engine.connect() as connection:
-            for product, other in publishing.open_though_paid(connection, loaded.catalogue):
-                out.print(f"{product} {other} is still published open, though an offer asks money for it: revoke it.")
+            more += [
+                f"{product} {other} is still published open, though an offer asks money for it: revoke it."
+                for product, other in publishing.open_though_paid(connection, loaded.catalogue)
+            ]
+    made = {"product": name, "version": version, "target": row.target, "length": row.length, "sealed": row.sealed}
+    how = "sealed" if row.sealed else "open"
+    text = f"{name} {version} is published as {row.target}: {row.length} bytes, {how}."
+    told(made | {"advice": more}, as_json, text, *more)
 
 
 def _date(text: str) -> datetime | None:
@@ -79,7 +87,10 @@ def _date(text: str) -> datetime | None:
 @app.command("list")
 @says_errors()
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List what is published."""
+    """List what is published.
+
+    Example: tollgate release list
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         release, now = table(Release), operator.clock.now()
         rows = connection.execute(select(release).order_by(release.c.product, release.c.published_at)).all()
@@ -112,19 +123,27 @@ def revoke(
     product: Annotated[str, typer.Argument(help="Product.")],
     version: Annotated[str, typer.Argument(help="Version.")],
     reason: Annotated[str, typer.Option(help="Told to the users who have it.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Withdraw a release: it is offered no more, and terminals that have it are told at their next logon."""
+    """Withdraw a release: it is offered no more, and terminals that have it are told at their next logon.
+
+    Example: tollgate release revoke chess 1.4.0 --reason "It loses games."
+    """
     with opened(config) as operator:
         now = operator.clock.now()
-        recorded(operator, lambda c: publishing.withdraw(c, product, version, reason, now))
-        out.print(f"{product} {version} is revoked.")
+        changed(
+            operator, "release.revoke", f"release/{product}/{version}",
+            lambda c: publishing.withdraw(c, product, version, reason, now), {},
+        )  # fmt: skip
+    told({"product": product, "version": version, "revoked": True}, as_json, f"{product} {version} is revoked.")
 
 
 @app.command("rotate-key")
 @says_errors(RepositoryError)
 def rotate_key(
     role: Annotated[str, typer.Argument(help="root, targets, snapshot, timestamp or bins.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Replace a signing key of the repository by a new one; terminals follow by themselves, servers may run meanwhile.
@@ -134,6 +153,20 @@ def rotate_key(
     Example: tollgate release rotate-key timestamp
     """
     with opened(config) as operator:
+        folder = KeyFolder(operator.data / "keys" / "repository")
+        before = _fingerprint(folder, role)
         operator.repository.rotate_key(role, operator.clock.now())
-        recorded(operator, lambda c: None)
-        out.print(f"{role} has a new key, {operator.data / 'keys' / 'repository' / role}.pem. Back it up now.")
+        after = _fingerprint(folder, role)
+        transact(
+            operator.engine,
+            lambda c: audited(
+                c, cli_actor(), "release.rotate_key", f"repository_key/{role}", {"fingerprint": before},
+                {"fingerprint": after}, operator.clock.now(),
+            ),
+        )  # fmt: skip
+        file = folder.folder / f"{role}.pem"
+    told({"role": role, "file": str(file)}, as_json, f"{role} has a new key, {file}. Back it up now.")
+
+
+def _fingerprint(folder: KeyFolder, role: str) -> str:
+    return folder.signer(role).public_key.keyid[:16] if folder.has(role) else ""

@@ -11,11 +11,13 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     opened,
     out,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.receivables.letters import check_reminder_templates, compose_reminder
 from operator_server.receivables.reminders import find_reminders, letter_of, run_reminders
@@ -33,6 +35,7 @@ def run(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """
     with opened(config) as operator:
         check_reminder_templates(operator.settings)
+        changed(operator, "reminder.run", "reminder/all", lambda c: None, {"due": operator.clock.now().date()})
         done = run_reminders(operator.engine, operator.settings, operator.clock.now())
     if as_json:
         show_json(
@@ -55,7 +58,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List reminders, the newest first."""
+    """List reminders, the newest first.
+
+    Example: tollgate reminder list --account A-1001
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = find_reminders(connection, account=account or None, most=limit)
     found = [
@@ -79,12 +85,19 @@ def list_(
 
 @app.command()
 @says_errors()
-def show(reminder: Annotated[str, typer.Argument(help="Id of the reminder.")], config: ConfigOption = CONFIG) -> None:
-    """Show a letter as it was sent, or is to be printed for a customer without a mail address."""
+def show(
+    reminder: Annotated[str, typer.Argument(help="Id of the reminder.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show a letter as it was sent, or is to be printed for a customer without a mail address.
+
+    Example: tollgate reminder show 0199f3c2-7a10-7c41-a3b5-5d2f3c1e9a77
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         found = [row for row in find_reminders(connection) if row.id == reminder]
         if not found:
             raise CommandError(f"reminder {reminder}: there is none; `tollgate reminder list` shows all")
         message = compose_reminder(operator.settings, letter_of(found[0]))
-    out.print(f"Subject: {message['Subject']}\n")
-    out.print(str(message.get_content()))
+    subject, text = str(message["Subject"]), str(message.get_content())
+    told({"reminder": reminder, "subject": subject, "text": text}, as_json, f"Subject: {subject}\n", text)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from charging.periods import PeriodError, period
 from charging.receivables.credit import CreditError
@@ -16,6 +17,7 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
+    changed,
     fail,
     opened,
     out,
@@ -63,12 +65,16 @@ def rerate(
 
         def again(each: str) -> Rerated:
             now = operator.clock.now()
-            return transact(
-                operator.engine,
-                lambda c: rerate_invoice(
-                    c, operator.settings, each, tariff, now, tariffs=versions, dry_run=dry_run, reason=reason, by=by
-                ),
-            )
+
+            def do(connection: Connection) -> Rerated:
+                return rerate_invoice(
+                    connection, operator.settings, each, tariff, now,
+                    tariffs=versions, dry_run=dry_run, reason=reason, by=by,
+                )  # fmt: skip
+
+            if dry_run:
+                return transact(operator.engine, do)
+            return changed(operator, "invoice.rerate", f"invoice/{each}", do)
 
         for each in numbers:
             try:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection, Engine, select
 
+from operator_server.audit import audited, cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -45,7 +46,8 @@ def serve(
     child_of: Annotated[int, typer.Option("--child-of", hidden=True, help="Process id of the supervisor.")] = 0,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Serve terminals: link, repository and worker as processes under one supervisor, snmp from the first device on.
+    """Serve terminals: link, repository and worker as processes under one supervisor, snmp from the first device
+    and roaming from the first partner on.
 
     Keys, database and repository are made at the first start.
 
@@ -58,15 +60,22 @@ def serve(
         end_with_parent(child_of)
     operator = open_operator(config)
     _prepare(operator)
-    roles = list(role or (ROLES if single else default_roles(operator)))
+    roles = list(role or (_all_roles(operator) if single else default_roles(operator)))
     if "web" in roles:
         ensure_administrator(operator.engine, operator.data, operator.clock.now(), tell=out.print)
     begin_logging()
     if single or len(roles) == 1:
         raise typer.Exit(run_roles(operator, roles, _announce))
     operator.engine.dispose()
-    # The first device may come while the server runs.
-    supervise(config, roles, (lambda: default_roles(operator)) if not role and "snmp" not in roles else None)
+    # The first device, or the first partner, may come while the server runs.
+    whole = {"snmp", "roaming"} <= set(roles)
+    supervise(config, roles, (lambda: default_roles(operator)) if not role and not whole else None)
+
+
+def _all_roles(operator: Operator) -> list[str]:
+    """All; but where nobody roams, nobody is to be listened to."""
+    usual = default_roles(operator)
+    return [each for each in ROLES if each != "roaming" or each in usual]
 
 
 def _announce(line: str) -> None:
@@ -115,6 +124,7 @@ def _order(connection: Connection, terminals: list[str], now: datetime) -> dict[
     orders = {new_id(to_micros(now)): terminal for terminal in dict.fromkeys(terminals)}
     for order, terminal in orders.items():
         add(connection, InterrogationOrder(id=order, terminal_id=terminal, ordered_at=now))
+        audited(connection, cli_actor(), "terminal.interrogate", f"terminal/{terminal}", None, {"order": order}, now)
     return orders
 
 

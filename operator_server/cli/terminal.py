@@ -9,6 +9,7 @@ import typer
 from sqlalchemy import Connection, select
 
 from operator_server import parties
+from operator_server.audit import cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -16,15 +17,20 @@ from operator_server.cli.common import (
     JsonOption,
     changed,
     opened,
-    out,
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.cli.files import Row, import_rows
+from operator_server.cli.shown import when
+from operator_server.cli.terminal_shown import show_terminal, terminal_facts
 from operator_server.parties import PartyError
-from operator_server.store.parties import Binding, Terminal, TerminalKey, TerminalSession
+from operator_server.store.parties import Terminal, TerminalKey
 from operator_server.store.rows import table
+from operator_server.trail import told_change
+from operator_server.web.console import terminals_data
+from operator_server.web.console.terminals_data import STATES
 
 app = typer.Typer(no_args_is_help=True, help="Terminals and their keys.")
 
@@ -45,6 +51,7 @@ def enroll(
         str, typer.Option("--subscriber", help="Who uses it (an account's id is its first subscriber).")
     ],
     label: Annotated[str, typer.Option(help="A name for people.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Make a terminal known by its key.
@@ -55,16 +62,17 @@ def enroll(
         now, key = operator.clock.now(), _key(public_key, terminal)
         changed(
             operator, "terminal.enrol", f"terminal/{terminal}",
-            lambda c: parties.enroll_terminal(c, terminal, key, subscriber, now, label=label),
-            subscriber=subscriber, label=label,
+            lambda c: parties.enroll_terminal(c, terminal, key, subscriber, now, label=label), {},
         )  # fmt: skip
-        out.print(f"{terminal} is enrolled for {subscriber}.")
+    made = {"terminal": terminal, "subscriber": subscriber}
+    told(made, as_json, f"{terminal} is enrolled for {subscriber}.")
 
 
 @app.command()
 @says_errors()
 def bundle(
     out_file: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("terminal-bundle.json"),
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Write the enrolment bundle: what a terminal must trust (server key, TLS authority, repository root, addresses).
@@ -73,13 +81,16 @@ def bundle(
     """
     with opened(config) as operator:
         out_file.write_bytes(operator.bundle())
-        out.print(f"{out_file} holds what terminals of {operator.settings.operator.server_id} trust; it is not secret.")
+        server = operator.settings.operator.server_id
+    text = f"{out_file} holds what terminals of {server} trust; it is not secret."
+    told({"file": str(out_file), "server": server}, as_json, text)
 
 
 @app.command("import")
 @says_errors()
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV: terminal,public_key,subscriber[,label].")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Enrol terminals in bulk. A bad line is told with its number and the rest is enrolled; repeat after mending.
@@ -94,10 +105,14 @@ def import_(
             if _is_enrolled(connection, row["terminal"], key):
                 return False
             label = row.get("label", "")
-            parties.enroll_terminal(connection, row["terminal"], key, row["subscriber"], now, label=label)
+            told_change(
+                connection, cli_actor(), "terminal.enrol", f"terminal/{row['terminal']}",
+                lambda c: parties.enroll_terminal(c, row["terminal"], key, row["subscriber"], now, label=label),
+                now, {"file": file.name},
+            )  # fmt: skip
             return True
 
-        import_rows(operator.engine, file, ("terminal", "public_key", "subscriber"), take, "enrolled")
+        import_rows(operator.engine, file, ("terminal", "public_key", "subscriber"), take, "enrolled", as_json)
 
 
 def _is_enrolled(connection: Connection, terminal: str, key: bytes) -> bool:
@@ -113,40 +128,67 @@ def _is_enrolled(connection: Connection, terminal: str, key: bytes) -> bool:
 @app.command("list")
 @says_errors()
 def list_(
+    begins: Annotated[str, typer.Option(help="Only those whose id begins so.")] = "",
+    user: Annotated[str, typer.Option(help="Only those of this subscriber or account.")] = "",
+    model: Annotated[str, typer.Option(help="Only those with this in the model that they named.")] = "",
+    code: Annotated[str, typer.Option(help="Only those whose configuration code begins so.")] = "",
+    state: Annotated[str, typer.Option(help=f"One of {', '.join(state for state in STATES if state)}.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
     after: Annotated[str, typer.Option(help="Start after this terminal id.")] = "",
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List terminals with subscriber, state and last interrogation."""
+    """List terminals with subscriber, state and last interrogation.
+
+    Example: tollgate terminal list --user A-1001 --state silent
+    """
+    if state not in STATES:
+        raise CommandError(f"--state {state}: one of {', '.join(name for name in STATES if name)}")
+    if code.strip("0123456789abcdef") or len(code) > 64:
+        raise CommandError(f"--code {code}: the begin of a code in hexadecimal digits, such as 3fa1")
+    terminal = table(Terminal)
     with opened(config) as operator, operator.engine.connect() as connection:
-        terminal, binding, session = table(Terminal), table(Binding), table(TerminalSession)
-        rows = connection.execute(
-            select(
-                terminal.c.id, terminal.c.status, binding.c.subscriber_id, session.c.code,
-                session.c.interrogated_at, session.c.unanswered,
+        found = terminals_data.search(
+            connection, terminals_data.Search(begins, user, model, code, state), operator.clock.now()
+        )
+        rows = connection.execute(found.where(terminal.c.id > after).order_by(terminal.c.id).limit(limit)).all()
+    if as_json:
+        names = ("id", "label", "status", "subscriber_id", "code", "interrogated_at", "unanswered")
+        show_json([{name: getattr(row, name) for name in names} for row in rows])
+        return
+    show_table(
+        "Terminals",
+        ["Terminal", "State", "Subscriber", "Configuration code", "Interrogated", "Unanswered"],
+        [
+            (
+                row.id, row.status, row.subscriber_id, row.code.hex()[:16] if row.code else "",
+                when(row.interrogated_at), row.unanswered or 0,
             )
-            .outerjoin(binding, (binding.c.terminal_id == terminal.c.id) & binding.c.valid_to.is_(None))
-            .outerjoin(session, session.c.terminal_id == terminal.c.id)
-            .where(terminal.c.id > after)
-            .order_by(terminal.c.id)
-            .limit(limit)
-        ).all()  # fmt: skip
-        if as_json:
-            show_json([dict(row._mapping) for row in rows])
-            return
-        show_table(
-            "Terminals",
-            ["Terminal", "State", "Subscriber", "Configuration code", "Interrogated", "Unanswered"],
-            [
-                (
-                    row.id, row.status, row.subscriber_id, row.code.hex()[:16] if row.code else "",
-                    f"{row.interrogated_at:%Y-%m-%d %H:%M}" if row.interrogated_at else "never", row.unanswered or 0,
-                )
-                for row in rows
-            ],
-            empty="No terminal is enrolled. `tollgate terminal enroll` adds one.",
-        )  # fmt: skip
+            for row in rows
+        ],
+        empty="No terminal matches. `tollgate terminal enroll` adds one.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors()
+def show(
+    terminal: Annotated[str, typer.Argument(help="Terminal id.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show a terminal: user, configuration, what it was asked, agreements, counters and messages, the newest first.
+
+    `tollgate offer why` tells why each offer is shown on it or not.
+
+    Example: tollgate terminal show T-1001
+    """
+    with opened(config) as operator, operator.engine.connect() as connection:
+        facts = terminal_facts(connection, terminal, operator.clock.now())
+    if as_json:
+        show_json(facts)
+        return
+    show_terminal(facts)
 
 
 @app.command()
@@ -154,16 +196,20 @@ def list_(
 def revoke(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Refuse a terminal's logons from now on; a link that stands is closed within seconds."""
+    """Refuse a terminal's logons from now on; a link that stands is closed within seconds.
+
+    Example: tollgate terminal revoke T-1001 --reason stolen
+    """
     with opened(config) as operator:
         now = operator.clock.now()
         changed(
             operator, "terminal.revoke", f"terminal/{terminal}",
-            lambda c: parties.revoke_terminal(c, terminal, now, reason=reason), reason=reason,
+            lambda c: parties.revoke_terminal(c, terminal, now, reason=reason),
         )  # fmt: skip
-        out.print(f"{terminal} is revoked.")
+    told({"terminal": terminal, "revoked": True}, as_json, f"{terminal} is revoked.")
 
 
 @app.command("replace-key")
@@ -171,16 +217,20 @@ def revoke(
 def replace_key(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     public_key: Annotated[str, typer.Option("--public-key", help="New Ed25519 public key, 64 hexadecimal digits.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Give a terminal a new key; the old one no longer works."""
+    """Give a terminal a new key; the old one no longer works.
+
+    Example: tollgate terminal replace-key T-1001 --public-key 3b6a...
+    """
     with opened(config) as operator:
         now, key = operator.clock.now(), _key(public_key, terminal)
         changed(
             operator, "terminal.replace_key", f"terminal/{terminal}",
-            lambda c: parties.replace_key(c, terminal, key, now),
+            lambda c: parties.replace_key(c, terminal, key, now), {},
         )  # fmt: skip
-        out.print(f"{terminal} has a new key.")
+    told({"terminal": terminal, "public_key": key.hex()}, as_json, f"{terminal} has a new key.")
 
 
 @app.command()
@@ -188,13 +238,17 @@ def replace_key(
 def bind(
     terminal: Annotated[str, typer.Argument(help="Terminal id.")],
     subscriber: Annotated[str, typer.Argument(help="Who uses it from now on.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Hand a terminal to another subscriber: a new handset, or one that was sold."""
+    """Hand a terminal to another subscriber: a new handset, or one that was sold.
+
+    Example: tollgate terminal bind T-1001 A-1001-child
+    """
     with opened(config) as operator:
         now = operator.clock.now()
         changed(
             operator, "terminal.bind", f"terminal/{terminal}",
-            lambda c: parties.bind_terminal(c, terminal, subscriber, now), subscriber=subscriber,
+            lambda c: parties.bind_terminal(c, terminal, subscriber, now), {},
         )  # fmt: skip
-        out.print(f"{terminal} belongs to {subscriber} now.")
+    told({"terminal": terminal, "subscriber": subscriber}, as_json, f"{terminal} belongs to {subscriber} now.")

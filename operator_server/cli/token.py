@@ -18,6 +18,7 @@ from operator_server.cli.common import (
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.people import tokens
 from operator_server.people.persons import PersonError
@@ -61,7 +62,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List tokens, newest first; never the tokens themselves."""
+    """List tokens, newest first; never the tokens themselves.
+
+    Example: tollgate token list --user erika
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         now, rows = operator.clock.now(), tokens.tokens(connection, user)
     if as_json:
@@ -86,7 +90,9 @@ def list_(
 @app.command()
 @says_errors(PersonError)
 def revoke(
-    token: Annotated[str, typer.Argument(help="Id from `tollgate token list`.")], config: ConfigOption = CONFIG
+    token: Annotated[str, typer.Argument(help="Id from `tollgate token list`.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
 ) -> None:
     """End a token; it is refused within a second.
 
@@ -95,4 +101,4 @@ def revoke(
     with opened(config) as operator:
         now = operator.clock.now()
         transact(operator.engine, lambda c: tokens.revoke_token(c, token, now, actor=cli_actor()))
-    out.print(f"{token} is revoked.")
+    told({"token": token, "revoked": True}, as_json, f"{token} is revoked.")

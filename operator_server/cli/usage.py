@@ -15,6 +15,7 @@ from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    changed,
     err,
     fail,
     opened,
@@ -67,6 +68,9 @@ def import_(
             def read(done: float, task: TaskID = task) -> None:
                 progress.update(task, completed=done)
 
+            changed(
+                operator, "usage.import", f"usage/{file.name}", lambda c: None, {"source": source, "batch": batch}
+            )  # fmt: skip
             reports.append(importer.import_file(operator.engine, file, batch=batch, progress=read))
     if as_json:
         show_json(
@@ -130,7 +134,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List usage records with what each cost; `tollgate tariff explain` says why."""
+    """List usage records with what each cost; `tollgate tariff explain` says why.
+
+    Example: tollgate usage list --account A-1001 --period 2026-10
+    """
     record, charge = table(UsageRecord), table(Charge)
     statement = (
         select(

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from operator_server.audit import cli_actor
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, opened, out, says_errors, show_json, show_table
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    show_table,
+    told,
+)
 from operator_server.people import persons
 from operator_server.people.passwords import OneTimePassword, one_time_password
 from operator_server.people.persons import PersonError
@@ -45,7 +55,10 @@ def _tell(name: str, role: str, password: OneTimePassword, as_json: bool) -> Non
 @app.command("list")
 @says_errors()
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List everybody who may log on."""
+    """List everybody who may log on.
+
+    Example: tollgate user list
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         now = operator.clock.now()
         rows = [
@@ -76,6 +89,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 def disable(
     name: Name,
     undo: Annotated[bool, typer.Option("--undo", help="Let the user in again.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """End a user's sessions and refuse its logons and tokens.
@@ -85,7 +99,7 @@ def disable(
     with opened(config) as operator:
         now, status = operator.clock.now(), "active" if undo else "disabled"
         transact(operator.engine, lambda c: persons.set_status(c, name, status, now, actor=cli_actor()))
-    out.print(f"{name} is {status}.")
+    told({"user": name, "status": status}, as_json, f"{name} is {status}.")
 
 
 @app.command()
@@ -109,6 +123,7 @@ def password(name: Name, as_json: JsonOption = False, config: ConfigOption = CON
 def role(
     name: Name,
     new: Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Give a user another role; sessions of the user end.
@@ -118,4 +133,4 @@ def role(
     with opened(config) as operator:
         now = operator.clock.now()
         transact(operator.engine, lambda c: persons.set_role(c, name, new, now, actor=cli_actor()))
-    out.print(f"{name} has the role {new}.")
+    told({"user": name, "role": new}, as_json, f"{name} has the role {new}.")

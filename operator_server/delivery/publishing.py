@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,19 +47,29 @@ def vault_name(product: str, version: str) -> str:
 
 
 def publish(
-    engine: Engine, repository: Repository, vault: KeyVault, packages: Sequence[Package], now: datetime
+    engine: Engine,
+    repository: Repository,
+    vault: KeyVault,
+    packages: Sequence[Package],
+    now: datetime,
+    noted: Callable[[Connection], None] = lambda connection: None,
 ) -> list[Release]:
     """Publish packages by one signed commit of the repository.
 
     A release row of state ``publishing`` stands before the repository changes and becomes ``valid`` after it, so that
-    a crash between leaves nothing that is offered; publishing it again starts anew. Raises :class:`PublishError` for
-    a release that exists.
+    a crash between leaves nothing that is offered; publishing it again starts anew. ``noted`` is called in the first
+    of the two transactions. Raises :class:`PublishError` for a release that exists.
     """
     with tempfile.TemporaryDirectory(prefix="tollgate-publish-") as folder:
         prepared = [
             _prepare(package, Path(folder) / str(number), vault, now) for number, package in enumerate(packages)
         ]
-        transact(engine, lambda connection: _announce(connection, repository, [row for row, _ in prepared], now))
+
+        def announce(connection: Connection) -> None:
+            _announce(connection, repository, [row for row, _ in prepared], now)
+            noted(connection)
+
+        transact(engine, announce)
         published = repository.add_targets([NewTarget(row.target, file) for row, file in prepared], now)
     for (row, _), target in zip(prepared, published, strict=True):
         row.sha256, row.length, row.status = target.sha256, target.length, "valid"

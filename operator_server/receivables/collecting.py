@@ -16,7 +16,7 @@ from stdnum import iban as iban_rules
 from stdnum.eu import at_02
 from stdnum.exceptions import ValidationError as NumberError
 
-from operator_server.parties import PartyError, checked_id
+from operator_server.parties import ERASED, PartyError, checked_id, erased_text
 from operator_server.receivables.books import (
     ReceivablesError,
     due_instant,
@@ -73,6 +73,8 @@ def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now
     if len(new.id) > _LONGEST_MANDATE:
         raise ReceivablesError(f"mandate {new.id!r}: at most {_LONGEST_MANDATE} characters")
     account = find_account(connection, new.account)
+    if account.status == ERASED:
+        raise ReceivablesError(erased_text(f"account {new.account}"))
     iban, bic = checked_iban(new.iban), checked_bic(new.bic)
     if new.signed_on > now.astimezone(settings.operator.zone).date():
         raise ReceivablesError(f"mandate {new.id}: it is signed on {new.signed_on}, which has not come yet")

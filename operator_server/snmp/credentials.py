@@ -76,7 +76,8 @@ def checked(credential: Credential) -> Credential:
     return credential
 
 
-def _purpose(name: str) -> str:
+def sealed_name(name: str) -> str:
+    """Under which name the vault seals a credential."""
     return f"snmp credential {name}"
 
 
@@ -85,7 +86,7 @@ def store_credential(
 ) -> None:
     """Keep a credential sealed under its name. Raises :class:`CredentialError`."""
     row = table(DeviceCredential)
-    sealed = vault.seal(msgspec.json.encode(checked(credential)), _purpose(name))
+    sealed = vault.seal(msgspec.json.encode(checked(credential)), sealed_name(name))
     known = connection.execute(select(row.c.name).where(row.c.name == name)).first() is not None
     if known and not replace:
         raise CredentialError(f"credential {name}: exists already; --replace puts another in its place")
@@ -108,7 +109,7 @@ def remove_credential(connection: Connection, name: str) -> None:
 
 def open_credential(vault: KeyVault, name: str, sealed: bytes) -> Credential:
     """The credential again. Raises :class:`operator_server.delivery.vault.VaultError` and :class:`CredentialError`."""
-    opened = vault.open(sealed, _purpose(name))
+    opened = vault.open(sealed, sealed_name(name))
     try:
         credential: Credential = msgspec.json.decode(opened, type=Credential)
         return credential

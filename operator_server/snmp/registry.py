@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from operator_server.parties import PartyError, bind_terminal, checked_id, exists
+from operator_server.parties import PartyError, bind_terminal, checked_id, exists, require_user
 from operator_server.snmp.objects import COUNTERS, oid_text, parse_oid
 from operator_server.store.devices import Device, DeviceCounterReading, DeviceCredential
 from operator_server.store.feed import record
-from operator_server.store.parties import Binding, Subscriber, Terminal
+from operator_server.store.parties import Binding, Terminal
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
@@ -196,10 +196,7 @@ def forget_readings(connection: Connection, terminal: str, keep: Sequence[str]) 
 
 
 def _enroll(connection: Connection, new: NewDevice, now: datetime) -> None:
-    if not new.subscriber or not exists(connection, Subscriber, new.subscriber):
-        raise DeviceError(
-            f"device {new.terminal}: subscriber {new.subscriber!r}: there is none; make the account first"
-        )
+    require_user(connection, new.subscriber, f"device {new.terminal}: ")
     add(
         connection,
         Terminal(id=new.terminal, label=new.label, enrolled_at=now),

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from charging.modes import mode_kind
+from operator_server.parties import ERASED, erased_text
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, Installation, QuoteRow
 from operator_server.store.parties import Subscriber
@@ -93,8 +94,11 @@ def set_limit(connection: Connection, subscriber: str, currency: str, amount: in
     """
     checked_currency(currency)
     subscribers, limit = table(Subscriber), table(SubscriberLimit)
-    if connection.execute(select(subscribers.c.id).where(subscribers.c.id == subscriber)).first() is None:
+    status = connection.execute(select(subscribers.c.status).where(subscribers.c.id == subscriber)).scalar()
+    if status is None:
         raise AgreementError(f"subscriber {subscriber}: there is none; see `tollgate account list`")
+    if status == ERASED:
+        raise AgreementError(erased_text(f"subscriber {subscriber}"))
     if amount is not None and not 0 <= amount <= MAX_MICROS:
         raise AgreementError(f"subscriber {subscriber}: limit {amount} is below zero or too large")
     connection.execute(limit.delete().where(limit.c.subscriber_id == subscriber, limit.c.currency == currency))
