@@ -54,6 +54,7 @@ class AskedLink(Protocol):
 
     machine: LinkMachine
     visitor: Visitor
+    terminal: str
     session: str
     interview: Interview | None
     due: int | None

@@ -6,13 +6,15 @@ and orders that a person gave. Due times are stored, so that a server that was d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import Connection, select
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from operator_server.interrogation.interrogator import Interrogator
+from operator_server.interrogation.interrogator import AskedLink, Interrogator
 from operator_server.interrogation.records import mark_orders, open_orders, store_plans
 from operator_server.interrogation.schedule import Agenda, offset
 from operator_server.settings import Settings
@@ -21,11 +23,6 @@ from operator_server.store.rows import table
 from operator_server.store.store import Store
 from signalling.clock import Clock, to_micros
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from operator_server.link.registry import Registry
-
 log = Logger()
 
 PATIENCE = 4
@@ -33,6 +30,16 @@ PATIENCE = 4
 
 MOST_AT_ONCE = 500
 """Inquiries begun in one look; the rest follows in the next."""
+
+
+class Links(Protocol):
+    """The links of this process with a terminal logged on."""
+
+    def __iter__(self) -> Iterator[AskedLink]:
+        """All of them."""
+
+    def get(self, terminal: str) -> AskedLink | None:
+        """The terminal's link here."""
 
 
 class Calendar:
@@ -82,7 +89,7 @@ class Runner:
     """The triggers that are no logon, for the links of one process."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, registry: Registry, interrogator: Interrogator
+        self, settings: Settings, store: Store, clock: Clock, registry: Links, interrogator: Interrogator
     ) -> None:
         self._spread = settings.interrogation.jitter
         self._calendar = Calendar(settings, store, clock, keeps=True)

@@ -6,7 +6,8 @@ Links are many and mostly idle: a link is one object with slots and has no timer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.interfaces import IProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import ServerFactory
@@ -18,10 +19,31 @@ from operator_server.link.machine import Event, LinkMachine, State
 if TYPE_CHECKING:
     from operator_server.desk import Visitor
     from operator_server.interrogation.interrogator import Interview
-    from operator_server.link.server import LinkServer
+    from operator_server.link.tls import LinkTls
 
 MAX_WAITING = 512 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the link is aborted."""
+
+
+class LinkOwner(Protocol):
+    """The server of links as a link sees it; what it does about events it says by :func:`on`."""
+
+    rate: int
+    burst: int
+    tls: LinkTls | None
+    seconds: Callable[[], float]
+
+    def admits(self, address: str) -> bool:
+        """Whether one more link, from this address, is within the limits."""
+
+    def connected(self, link: LinkProtocol) -> None:
+        """A new link."""
+
+    def disconnected(self, link: LinkProtocol) -> None:
+        """A link is gone."""
+
+    def closing(self, link: LinkProtocol) -> None:
+        """A link has said its last word."""
 
 
 @implementer(IProtocol)
@@ -37,7 +59,7 @@ class LinkProtocol:
     visitor: Visitor
     interview: Interview | None
 
-    def __init__(self, server: LinkServer, address: str) -> None:
+    def __init__(self, server: LinkOwner, address: str) -> None:
         self.server = server
         self.address = address
         self.machine = LinkMachine(server.rate, server.burst)
@@ -168,7 +190,7 @@ class LinkFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, server: LinkServer) -> None:
+    def __init__(self, server: LinkOwner) -> None:
         self._server = server
 
     def buildProtocol(self, addr: Any) -> Any:
