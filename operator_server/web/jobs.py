@@ -14,8 +14,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,6 +59,11 @@ class Job:
     ended_at: datetime | None
 
 
+def job_of(row: Sequence[Any]) -> Job:
+    """The job in a row of :data:`COLUMNS`."""
+    return Job(*row)
+
+
 COLUMNS = [_JOB.c[each.name] for each in fields(Job)]
 """What a :class:`Job` is made of, in its order."""
 
@@ -78,7 +83,9 @@ class Kind:
 class Task:
     """A job in work, in the process that works on it."""
 
-    def __init__(self, job: str, what: str, of: int = 0, *, taken_by_client: bool = False) -> None:
+    def __init__(
+        self, job: str, what: str, of: int = 0, *, taken_by_client: bool = False, wake: threading.Event | None = None
+    ) -> None:
         self.id = job
         self.what = what
         self.done = 0
@@ -89,6 +96,7 @@ class Task:
         self.lost = False
         self._moved = time.monotonic()
         self._taken_by_client = taken_by_client
+        self._wake = wake
 
     def progress(self, done: int, of: int) -> None:
         """So much is done."""
@@ -98,6 +106,8 @@ class Task:
         """It has ended; the first end counts. It is written soon, on another thread."""
         if self.state == "running":
             self.state, self.reason = state, reason
+            if self._wake is not None:
+                self._wake.set()
 
     def look(self) -> None:
         """Leave what a client takes no more of."""
@@ -156,7 +166,7 @@ class Jobs:
     ) -> Task:
         self.resume()
         now, taken = self._operator.clock.now(), self._kinds[kind]
-        task = Task(new_id(to_micros(now)), what, of, taken_by_client=taken.work is None)
+        task = Task(new_id(to_micros(now)), what, of, taken_by_client=taken.work is None, wake=self._wake)
 
         def begin(connection: Connection) -> None:
             slots = [f"{taken.lane} {number}" for number in range(taken.slots)]
@@ -180,6 +190,11 @@ class Jobs:
             raise Problem(409, f"another {what} was begun at the same time; look how far it is") from None
         self._take(task, kind, given)
         return task
+
+    def end(self, task: Task) -> None:
+        """Write that a job has ended which was left; where that cannot be now, it is tried again soon."""
+        with contextlib.suppress(OperationalError):
+            self._told(task)
 
     def find(self, job: str) -> Job | None:
         """The job of this id."""
@@ -226,9 +241,8 @@ class Jobs:
         if row is None:
             return None
         task = self._mine.get(row.id)
-        if row.state != "running" or task is None:
-            return Job(*row)
-        return Job(*row[:6], task.done, task.of, *row[8:])
+        found = job_of(row)
+        return replace(found, done=task.done, of=task.of) if task is not None and row.state == "running" else found
 
     def _take_over(self, row: Row[Any], now: datetime) -> bool:
         kind = self._kinds.get(row.kind)
@@ -246,7 +260,7 @@ class Jobs:
         if not transact(self._operator.engine, lambda connection: connection.execute(mine.values(**taken)).rowcount):
             return False
         _log.warning("%s was left by a server that is gone; it goes on here", row.what)
-        self._take(Task(row.id, row.what, row.of), row.kind, row.given)
+        self._take(Task(row.id, row.what, row.of, wake=self._wake), row.kind, row.given)
         return True
 
     def _take(self, task: Task, kind: str, given: Mapping[str, Any]) -> None:
@@ -268,7 +282,7 @@ class Jobs:
         except Exception:  # noqa: BLE001 - whatever it is, whoever watches the job must see that it ended
             _log.exception("%s failed", task.what)
             task.leave("failed", "it is in the server's log")
-        self._wake.set()
+        self.end(task)
 
     def _beat(self) -> None:
         """Write how far the jobs of this process are, until there are none."""

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from charging.ledger.tables import LedgerAccount
 from operator_server import parties
+from operator_server.balances import barring
 from operator_server.balances.money import set_limit
 from operator_server.balances.once import BalanceError
 from operator_server.parties import AccountChange, NewAccount, PartyError
@@ -136,7 +137,7 @@ def list_accounts(
     call: Call,
     paging: PageOf,
     name_begins: Annotated[str, Query(max_length=100, description="As written, letters of either case differ")] = "",
-    status: Annotated[Literal["active", "closed", ""], Query()] = "",
+    status: Annotated[Literal["active", "barred", "closed", ""], Query()] = "",
 ) -> Page[AccountView]:
     """Accounts by id; by name where `name_begins` is given."""
     accounts = table(Account)
@@ -193,6 +194,60 @@ def change_account(call: Call, account: Identifier, body: AccountChangeForm, if_
         return after
 
     return call.write(apply)
+
+
+class BarringForm(Form):
+    """Who is to be barred, or barred no more, and why."""
+
+    reason: str = Field(min_length=1, max_length=500)
+    subscriber: str | None = Field(
+        default=None, min_length=1, max_length=64, description="One of the account's alone; null for all of it"
+    )
+
+
+class BarringView(BaseModel):
+    """Whether somebody is barred: no new agreement, and nothing more to spend."""
+
+    account: str
+    subscriber: str | None
+    barred: bool
+    changed: bool = Field(description="False where it was so before")
+
+
+@routes.post("/{account}/bar", needs="accounts.write", problems=[409])
+def bar(call: Call, account: Identifier, body: BarringForm) -> BarringView:
+    """Bar an account, or one subscriber of it, for a reason that is kept."""
+    return _barring(call, account, body, barred=True)
+
+
+@routes.post("/{account}/unbar", needs="accounts.write", problems=[409])
+def unbar(call: Call, account: Identifier, body: BarringForm) -> BarringView:
+    """Lift a barring."""
+    return _barring(call, account, body, barred=False)
+
+
+def _barring(call: Call, account: str, body: BarringForm, *, barred: bool) -> BarringView:
+    party: barring.Party = "account" if body.subscriber is None else "subscriber"
+    name = body.subscriber or account
+
+    def change(connection: Connection) -> bool:
+        one(connection, account)
+        subscriber = table(Subscriber)
+        own = select(subscriber.c.id).where(subscriber.c.id == name, subscriber.c.account_id == account)
+        if party == "subscriber" and connection.execute(own).first() is None:
+            raise Problem(404, f"subscriber {name}: account {account} has none of this id")
+        do = barring.bar if barred else barring.unbar
+        try:
+            done = do(connection, party, name, body.reason, call.now)
+        except BalanceError as no:
+            raise Problem(409, str(no)) from None
+        if done:
+            told = {"barred": barred, "reason": body.reason}
+            action = f"{party}.{'bar' if barred else 'unbar'}"
+            call.audited(connection, action, f"{party}/{name}", {"barred": not barred}, told)
+        return done
+
+    return BarringView(account=account, subscriber=body.subscriber, barred=barred, changed=call.write(change))
 
 
 @routes.get("/{account}/subscribers", needs="accounts.read")

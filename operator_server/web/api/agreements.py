@@ -9,15 +9,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import Query
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from starlette.responses import Response
 
 from operator_server.store.accounting import CounterReportRow
 from operator_server.store.dealings import Agreement, Delivery, Installation, QuoteRow
 from operator_server.store.rows import table
-from operator_server.subscriptions.ending import AgreementError, cancel
+from operator_server.subscriptions import ending, views
+from operator_server.subscriptions.ending import AgreementError
 from operator_server.subscriptions.settling import NotSettled
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
-from operator_server.web.calls import Call
+from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
 from operator_server.web.routes import Routes
@@ -110,6 +112,62 @@ def show_agreement(call: Call, agreement: Identifier) -> AgreementView:
     return _agreement(row)
 
 
+class PriceView(BaseModel):
+    """A price that was announced, and from when it holds."""
+
+    holds_from: datetime
+    announced_at: datetime
+    amount: str | None
+    tariff_version: str | None
+
+
+class LifeView(BaseModel):
+    """An agreement over time: what was agreed in words, its terms, what it charged."""
+
+    agreement: str
+    state: str = Field(description="As it is now; cancelled while it runs to its end")
+    text: str = Field(description="The terms that the user agreed to")
+    payment: str
+    price: str
+    charged: str
+    currency: str
+    started_at: datetime | None
+    trial_ends_at: datetime | None
+    charged_from: datetime | None
+    next_at: datetime | None = Field(description="When its next period is charged")
+    minimum_until: datetime | None
+    cancelled_at: datetime | None
+    ends_at: datetime | None
+    reason: str | None
+    prices: list[PriceView]
+
+
+@routes.get("/{agreement}/life", needs="agreements.read")
+def show_life(call: Call, agreement: Identifier) -> LifeView:
+    """An agreement over time: trial, minimum term, periods, cancellation, announced prices."""
+    try:
+        found = views.agreement(call.connection, agreement)
+    except AgreementError as no:
+        raise Problem(404, str(no)) from None
+    at = {f"{name}_at": found[name] for name in ("started", "trial_ends", "next", "cancelled", "ends")}
+    return LifeView(
+        agreement=agreement, state=found["state"], text=found["text"], payment=found["payment"], price=found["price"],
+        charged=found["charged"], currency=found["currency"], charged_from=found["charged_from"],
+        minimum_until=found["minimum_until"], reason=found["reason"], **at,
+        prices=[
+            PriceView(holds_from=each["from"], announced_at=each["announced"], amount=each["amount"],
+                      tariff_version=each["tariff_version"])
+            for each in found["prices"]
+        ],
+    )  # fmt: skip
+
+
+class ReasonForm(Form):
+    """Why it is done; it is kept."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
 class CancellationView(BaseModel):
     """When a cancellation takes effect."""
 
@@ -118,31 +176,81 @@ class CancellationView(BaseModel):
     because: str = Field(description="now, trial, notice, minimum or price")
 
 
-class CancellationForm(Form):
-    """Why an agreement is cancelled."""
+class WithdrawalView(BaseModel):
+    """What was taken back with a withdrawn agreement."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    agreement: str
+    net: str
+    tax: str
+    currency: str
+    charges: list[str] = Field(description="Ids of the charges that are taken back")
+
+
+def _state(connection: Connection, agreement: str) -> str:
+    rows = table(Agreement)
+    state = connection.execute(select(rows.c.state).where(rows.c.id == agreement)).scalar()
+    if state is None:
+        raise Problem(404, f"agreement {agreement}: there is none")
+    return str(state)
 
 
 @routes.post("/{agreement}/cancellation", needs="agreements.cancel", problems=[409])
-def cancel_agreement(call: Call, agreement: Identifier, body: CancellationForm) -> CancellationView:
+def cancel_agreement(call: Call, agreement: Identifier, body: ReasonForm) -> CancellationView:
     """End an agreement as its terms allow. Asked again, the answer is the same."""
 
-    def change(connection: Any) -> CancellationView:
-        rows = table(Agreement)
-        row = connection.execute(select(rows.c.state).where(rows.c.id == agreement)).first()
-        if row is None:
-            raise Problem(404, f"agreement {agreement}: there is none")
+    def change(connection: Connection) -> CancellationView:
+        state = _state(connection, agreement)
         try:
-            ends = cancel(connection, agreement, call.operator.settings, call.now)
+            ends = ending.cancel(connection, agreement, call.operator.settings, call.now)
         except (AgreementError, NotSettled) as no:
             raise Problem(409, str(no)) from None
         view = CancellationView(agreement=agreement, ends_at=ends.ends_at, because=ends.because)
         told = view.model_dump() | {"reason": body.reason}
-        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": row.state}, told)
+        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": state}, told)
         return view
 
     return call.write(change)
+
+
+@routes.post("/{agreement}/renewal", needs="agreements.cancel", problems=[409])
+def renew_agreement(call: Call, agreement: Identifier, body: ReasonForm) -> AgreementView:
+    """Take a cancellation back, as long as the agreement runs."""
+
+    def change(connection: Connection) -> AgreementView:
+        state = _state(connection, agreement)
+        try:
+            ending.renew(connection, agreement, call.operator.settings, call.now)
+        except (AgreementError, NotSettled) as no:
+            raise Problem(409, str(no)) from None
+        call.audited(
+            connection, "agreement.renew", f"agreement/{agreement}", {"state": state}, {"reason": body.reason}
+        )  # fmt: skip
+        return _agreement(connection.execute(select(*_columns()).where(table(Agreement).c.id == agreement)).one())
+
+    return call.write(change)
+
+
+@routes.post(
+    "/{agreement}/withdrawal", needs="agreements.cancel", status=201, problems=[409], model=WithdrawalView
+)  # fmt: skip
+def withdraw_agreement(call: Call, agreement: Identifier, body: ReasonForm, key: IdempotencyKey) -> Response:
+    """End an agreement from its beginning within the days for that; all that it charged is taken back."""
+
+    def operation(connection: Connection) -> Answer:
+        state = _state(connection, agreement)
+        try:
+            back = ending.withdraw(connection, agreement, call.operator.settings, call.now)
+        except (AgreementError, NotSettled) as no:
+            raise Problem(409, str(no)) from None
+        view = WithdrawalView(
+            agreement=agreement, net=amount(back.net, back.currency), tax=amount(back.tax, back.currency),
+            currency=back.currency, charges=list(back.charges),
+        )  # fmt: skip
+        told = view.model_dump() | {"reason": body.reason}
+        call.audited(connection, "agreement.withdraw", f"agreement/{agreement}", {"state": state}, told)
+        return Answer(view, 201)
+
+    return call.once(key, operation)
 
 
 @routes.get("/{agreement}/evidence", needs="agreements.read")

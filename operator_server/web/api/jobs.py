@@ -13,7 +13,7 @@ from operator_server.store.rows import table
 from operator_server.store.web import WebJob
 from operator_server.web.api.forms import Identifier
 from operator_server.web.calls import Answer, Call
-from operator_server.web.jobs import COLUMNS, Job, Jobs
+from operator_server.web.jobs import COLUMNS, Job, Jobs, job_of
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
 from operator_server.web.routes import Routes
@@ -64,7 +64,7 @@ def list_jobs(
     query = select(*COLUMNS)
     if state:
         query = query.where(job.state == state)
-    return page(call, JobView, query, [job.id], paging, lambda row: job_view(Job(*row)), newest_first=True)
+    return page(call, JobView, query, [job.id], paging, lambda row: job_view(job_of(row)), newest_first=True)
 
 
 @routes.get("/{job}", needs="bill_runs.read")

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import Column, Connection, Row, Select, func, literal_column, select
 from starlette.responses import Response
 
+from charging.balances.tables import BalanceOperation
 from charging.ledger.tables import PREPAID, LedgerAccount
 from operator_server.balances import money
 from operator_server.balances.once import BalanceError
@@ -288,19 +289,36 @@ def create_tmf_top_up(call: Call, body: TopUpOrder, key: IdempotencyKey) -> Resp
             )
         except (BalanceError, MoneyError, OverflowError) as no:
             raise Problem(422, str(no)) from None
-        view = Entity(
-            id=name,
-            href=f"{TOP_UPS}/{name}",
-            type="TopupBalance",
-            status="confirmed",
-            confirmationDate=call.now.isoformat(),
-            amount=body.amount.model_dump(),
-            relatedParty=[{"id": owner, "role": "customer", "@referredType": "Account"}],
-        )  # type: ignore[call-arg]  # further keys are what TM Forum names
-        call.audited(connection, "balance.top_up", f"account/{owner}", None, view.model_dump(by_alias=True))
-        return Answer(view, 201, {"Location": f"{BUCKETS}/{owner}:{held.currency}"})
+        told = _top_up(connection, name)
+        assert told is not None
+        call.audited(connection, "balance.top_up", f"account/{owner}", None, told)
+        return Answer(Entity(**told), 201, {"Location": f"{TOP_UPS}/{name}"})
 
     return call.once(key, operation)
+
+
+def _top_up(connection: Connection, name: str) -> dict[str, Any] | None:
+    rows = table(BalanceOperation)
+    row = connection.execute(select(rows).where(rows.c.id == name, rows.c.kind == "top_up")).first()
+    if row is None:
+        return None
+    owner, currency = row.answer["account"], row.answer["currency"]
+    return {
+        "id": name, "href": f"{TOP_UPS}/{name}", "@type": "TopupBalance", "status": "confirmed",
+        "confirmationDate": row.at.isoformat(),
+        "amount": {"amount": amount(row.answer["amount"], currency), "units": currency},
+        "bucket": {"id": f"{owner}:{currency}", "href": f"{BUCKETS}/{owner}:{currency}", "@type": "BucketRef"},
+        "relatedParty": [{"id": owner, "role": "customer", "@referredType": "Account"}],
+    }  # fmt: skip
+
+
+@routes.get("/prepayBalanceManagement/v4/topupBalance/{topup}", needs="balances.read", answers=_ONE)
+def show_tmf_top_up(call: Call, topup: Identifier, fields: Fields) -> Response:
+    """TMF654: a top-up that was made."""
+    found = _top_up(call.connection, topup)
+    if found is None:
+        raise Problem(404, f"top-up {topup}: there is none")
+    return _told(_chosen(found, fields))
 
 
 def _bill(row: Row[Any]) -> dict[str, Any]:

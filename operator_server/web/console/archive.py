@@ -79,22 +79,23 @@ def pack(jobs: Jobs, engine: Engine, period: str, by: str, name: str) -> Respons
         busy = "two archives are being made; wait until one has ended"
         raise Problem(503, busy, headers={"Retry-After": "9"}) from no
     headers = {"Content-Disposition": f'attachment; filename="invoices-{period}.zip"', "Cache-Control": "no-store"}
-    return StreamingResponse(_packed(engine, period, task), 200, headers, "application/zip")
+    return StreamingResponse(_packed(jobs, engine, period, task), 200, headers, "application/zip")
 
 
-def _packed(engine: Engine, period: str, task: Task) -> Iterator[bytes]:
-    pieces = _pieces(engine, period, task)
+def _packed(jobs: Jobs, engine: Engine, period: str, task: Task) -> Iterator[bytes]:
+    pieces = _pieces(jobs, engine, period, task)
     # Whoever goes away leaves it where it stands, perhaps before the first piece.
     weakref.finalize(pieces, task.leave, "stopped", "its download was broken off")
     return pieces
 
 
-def _pieces(engine: Engine, period: str, task: Task) -> Iterator[bytes]:
+def _pieces(jobs: Jobs, engine: Engine, period: str, task: Task) -> Iterator[bytes]:
     for piece in zipped(documents(engine, period), lambda count: task.progress(count, task.of)):
         if task.state != "running" or task.lost:
             return
         yield piece
     task.leave("done", f"{task.done} invoices")
+    jobs.end(task)
 
 
 class _Pieces:

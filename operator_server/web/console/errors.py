@@ -77,4 +77,5 @@ def _section(request: Request, caller: Caller) -> Entry | None:
 
 async def _who(request: Request) -> Caller:
     web: Web = request.app.state.web
-    return web.gate.known(request) or await web.run(lambda: web.gate.find(request))
+    caller = web.gate.known(request)
+    return caller if caller is not None else await web.run(lambda: web.gate.find(request))
