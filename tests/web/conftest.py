@@ -16,8 +16,6 @@ from operator_fixtures import furnished
 from operator_samples import House, copied
 from web_dealings import deal
 from web_desk import Desk
-from web_dealings import deal
-from web_desk import Desk
 from web_samples import Site, furnish_people
 
 __all__ = ["furnished", "tab"]
@@ -43,17 +41,6 @@ def house(peopled: Path, tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def site(house: House) -> Site:
     return Site(house)
-
-
-@pytest.fixture
-def dealt(house: House) -> House:
-    deal(house)
-    return house
-
-
-@pytest.fixture
-def billing(dealt: House, site: Site) -> Desk:
-    return Desk(site, "billing")
 
 
 @pytest.fixture
