@@ -1,1 +1,1 @@
-"""The Twisted server: roles, link, interrogation, negotiation, delivery, store, command line."""
+"""The operator's server: the terminal link, what is done about it, the store, the web, the command line."""

@@ -1,1 +1,1 @@
-"""The processes of an operator: ``link``, ``web``, ``worker``, alone, under one supervisor, or in one process."""
+"""The processes of an operator, a file each: alone, under one supervisor, or several in one process."""
