@@ -305,6 +305,25 @@ class SmsSettings(Section):
         return self
 
 
+class RoamingSettings(Section):
+    """The interconnect: where partner operators reach us, both sides known by their certificates."""
+
+    enabled: Annotated[
+        bool, Field(description="Run the role roaming with `tollgate serve`; it runs anyway once there is a partner")
+    ] = False
+    host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any free one")] = 7790
+    public_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https://[^/?#\s]+)?$",
+            description="What partners are told to call; empty: the link's public host, this port",
+        ),
+    ] = ""
+    requests_per_minute: Annotated[int, Field(ge=1, description="Of one partner, on average")] = 1_200
+    max_connections: Annotated[int, Field(ge=1, description="Connections at a time")] = 200
+
+
 class OutletSettings(Section):
     """Where messages to devices' users go."""
 
@@ -429,6 +448,7 @@ class Settings(BaseSettings):
     invitations: InvitationSettings = InvitationSettings()
     outlet: OutletSettings = OutletSettings()
     sms: SmsSettings = SmsSettings()
+    roaming: RoamingSettings = RoamingSettings()
     receivables: ReceivablesSettings = ReceivablesSettings()
     finance: FinanceSettings = FinanceSettings()
     store: StoreSettings = StoreSettings()

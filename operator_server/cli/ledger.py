@@ -9,6 +9,7 @@ from operator_server.balances.proof import verify_balances
 from operator_server.billing.proof import verify_billing
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
 from operator_server.receivables.proof import verify_receivables
+from operator_server.visited.money import verify_roaming
 
 app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 
@@ -16,13 +17,17 @@ app = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 @app.command()
 @says_errors()
 def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """Prove the ledger: sums, balances, reservations, seals, invoices, charges, open items; exit 1 on a fault."""
+    """Prove the ledger: sums, balances, reservations, seals, invoices, charges, open items; exit 1 on a fault.
+
+    Example: tollgate ledger verify
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         findings = [
             *verify_ledger(connection),
             *verify_billing(connection),
             *verify_receivables(connection),
             *verify_balances(connection),
+            *verify_roaming(connection),
         ]
     if as_json:
         show_json([{"what": finding.what, "where": finding.where} for finding in findings])

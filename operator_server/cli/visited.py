@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from sqlalchemy import select
 
 from charging.periods import period_of
-from operator_server.audit import cli_actor
+from operator_server.audit import audited, cli_actor
 from operator_server.cli.common import (
     CONFIG,
     CommandError,
@@ -28,12 +27,13 @@ from operator_server.cli.common import (
 )
 from operator_server.store.rows import table
 from operator_server.store.store import transact
-from operator_server.store.visited import VisitorRow
-from operator_server.visited import records
+from operator_server.store.visited import Roamer, VisitorRow
+from operator_server.visited import identity, reconciling, records
 from operator_server.visited.codes import held_features, load_features, read_features
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.home import let_roam
-from operator_server.visited.partners import NewPartner, block_partner, partner_row, partners, put_partner
+from operator_server.visited.partners import active_partner, block_partner, partner_row, partners, put_partner
+from operator_server.visited.peer import remote_peer
 from operator_server.visited.settling import settle_due
 from signalling.money import format_micros
 
@@ -59,8 +59,9 @@ def codes(
         if file is not None:
             features = read_features(file)
             held = changed(
-                operator, "feature_codes.load", "feature_table",
-                lambda c: load_features(c, features, operator.clock.now()), features=len(features.feature),
+                operator, "feature_codes.load", "feature_table/all",
+                lambda c: load_features(c, features, operator.clock.now()),
+                {"file": str(file), "features": len(features.feature)},
             )  # fmt: skip
         else:
             with operator.engine.connect() as connection:
@@ -88,58 +89,101 @@ def _surcharge(surcharge: Any, ef: int) -> str:
 
 @app.command()
 @says_errors(VisitedError)
+def introduction(
+    file: Annotated[Path | None, typer.Option("--out", help="File for the partner; none: show it.")] = None,
+    url: Annotated[str, typer.Option(help="Where partners reach us; default: as the settings say.")] = "",
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make a new key and certificate; every partner needs the file anew.")
+    ] = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Write what a partner must know of us: network, address of the role roaming, certificate. It holds no secret.
+
+    Read the fingerprint to each other by telephone.
+
+    Example: tollgate visited introduction --url https://roaming.op.example:7790 --out op.json
+    """
+    with opened(config) as operator:
+        told = identity.introduction(operator, url, renew=new_key)
+        if new_key:
+            now = operator.clock.now()
+            after = {"fingerprint": identity.fingerprint_of(told.certificate)}
+            transact(
+                operator.engine,
+                lambda c: audited(c, cli_actor(), "roaming_identity.renew", "roaming_identity/own", None, after, now),
+            )
+    written = msgspec.json.format(msgspec.json.encode(told)).decode() + "\n"
+    if file is None:
+        out.print(written, end="", markup=False, soft_wrap=True)
+        return
+    file.write_text(written, encoding="ascii")
+    out.print(f"{file} introduces {told.network} at {told.url}.", soft_wrap=True)
+    out.print(f"Fingerprint {identity.shown(identity.fingerprint_of(told.certificate))}", soft_wrap=True)
+
+
+@app.command()
+@says_errors(VisitedError)
 def partner(
     network: NetworkArgument,
-    name: Annotated[str, typer.Option(help="For people; needed for a new partner.")] = "",
-    url: Annotated[str, typer.Option(help="Where its API is, for its mobiles here.")] = "",
-    bundle: Annotated[Path | None, typer.Option(help="Its terminal bundle: whose certificates to trust.")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="File with the token that it gave us.")] = None,
-    user: Annotated[str, typer.Option(help="User as which it calls us, for our mobiles there.")] = "",
+    file: Annotated[
+        Path | None, typer.Option("--introduction", help="The partner's file; again where it changed.")
+    ] = None,
     block: Annotated[bool, typer.Option("--block", help="End roaming with it.")] = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Agree on roaming with another operator, change what is agreed, or end it.
+    """Agree on roaming with another operator, take what changed, or end it.
 
-    Example: tollgate visited partner north.example --name North --url https://north.example:7780
-    --bundle north-bundle.json --token-file north.token
+    Example: tollgate visited partner north.example --introduction north.json
     """
+    if block == (file is not None):
+        raise CommandError("either --introduction FILE, which the partner gives, or --block is needed")
     with opened(config) as operator:
         now = operator.clock.now()
-        if block:
+        if file is None:
             transact(operator.engine, lambda c: block_partner(c, network, now, actor=cli_actor()))
             out.print(f"Roaming with {network} has ended; what was settled stays.")
             return
-        new = NewPartner(
-            network, name, url, _ca_pem(bundle, network), token_file.read_text().strip() if token_file else "", user
-        )
+        told = identity.read_introduction(file)
+        if told.network != network:
+            raise CommandError(f"{file}: introduces {told.network}, not {network}")
         own = operator.settings.operator.server_id
-        transact(operator.engine, lambda c: put_partner(c, operator.vault, new, own, now, actor=cli_actor()))
-    out.print(f"Roaming with {network} is agreed.")
+        transact(operator.engine, lambda c: put_partner(c, told, own, now, actor=cli_actor()))
+    out.print(f"Roaming with {network} at {told.url} is agreed.", soft_wrap=True)
+    out.print(f"Fingerprint {identity.shown(identity.fingerprint_of(told.certificate))}", soft_wrap=True)
 
 
-def _ca_pem(bundle: Path | None, network: str) -> str:
-    if bundle is None:
-        return ""
-    try:
-        told = json.loads(bundle.read_bytes())
-        server, pem = told["server"], str(told["ca_pem"])
-    except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{bundle}: not a bundle; the partner's `tollgate terminal bundle` writes it") from None
-    if server != network:
-        raise CommandError(f"{bundle}: is of {server}, not of {network}")
-    return pem
+@app.command()
+@says_errors(VisitedError)
+def check(network: NetworkArgument, as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """Call a partner: does it answer with its certificate, and does it know ours? Exit 1 where not.
+
+    Example: tollgate visited check north.example
+    """
+    with opened(config) as operator:
+        with operator.engine.connect() as connection:
+            row = active_partner(connection, network)
+        told = remote_peer(operator, row).hello()
+    if told.network != network:
+        raise CommandError(f"{network}: {told.network} answers there")
+    if as_json:
+        show_json(msgspec.to_builtins(told))
+        return
+    out.print(f"{told.network} answers at {row.url} and knows us as {told.peer}.", soft_wrap=True)
 
 
 @app.command("partners")
 @says_errors()
 def partners_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List the operators with whom roaming is agreed."""
+    """List the operators with whom roaming is agreed.
+
+    Example: tollgate visited partners
+    """
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = partners(connection)
     shown = [
         {
-            "network": row.network, "name": row.name, "status": row.status, "url": row.url,
-            "its_mobiles_here": bool(row.url and row.sealed_token), "ours_there": row.person_id is not None,
+            "network": row.network, "name": row.name, "status": row.status if row.certificate else "to be introduced",
+            "url": row.url, "fingerprint": row.fingerprint,
         }
         for row in rows
     ]  # fmt: skip
@@ -148,12 +192,8 @@ def partners_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> Non
         return
     show_table(
         "Partners",
-        ["Network", "Name", "Status", "Its mobiles here", "Ours there"],
-        [
-            (s["network"], s["name"], s["status"], "yes" if s["its_mobiles_here"] else "no",
-             "yes" if s["ours_there"] else "no")
-            for s in shown
-        ],
+        ["Network", "Name", "Status", "Address", "Fingerprint"],
+        [(s["network"], s["name"], s["status"], s["url"], f"{s['fingerprint'][:16]}...") for s in shown],
         empty="There is no partner. `tollgate visited partner` agrees with one.",
     )  # fmt: skip
 
@@ -175,7 +215,9 @@ def mobile(
     """
     with opened(config) as operator:
         now = operator.clock.now()
-        digests = transact(operator.engine, lambda c: let_roam(c, operator, terminal, now))
+        digests = changed(
+            operator, "terminal.roam", f"terminal/{terminal}", lambda c: let_roam(c, operator, terminal, now)
+        )
         with operator.engine.connect() as connection:
             held = held_features(connection)
         if without_option:
@@ -201,7 +243,10 @@ def list_(
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """List the mobiles that are registered here: whose, what they support, what is on."""
+    """List the mobiles that are registered here: whose, what they support, what is on.
+
+    Example: tollgate visited list
+    """
     rows = table(VisitorRow)
     with opened(config) as operator, operator.engine.connect() as connection:
         found = connection.execute(select(rows).order_by(rows.c.registered_at.desc()).limit(limit)).all()
@@ -231,8 +276,12 @@ def list_(
 @app.command()
 @says_errors()
 def settle(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """Hand over to home networks at once what they have not acknowledged; the worker does so by itself."""
+    """Hand over to home networks at once what they have not acknowledged; the worker does so by itself.
+
+    Example: tollgate visited settle
+    """
     with opened(config) as operator:
+        changed(operator, "settlement.hand_over", "settlement/all", lambda c: None, {"all": True})
         counts = settle_due(operator, most=10_000, all_=True)
     if as_json:
         show_json(counts)
@@ -290,6 +339,81 @@ def report(
             out.print("Both sides hold the same.")
     if found:
         raise typer.Exit(1)
+
+
+@app.command()
+@says_errors(VisitedError)
+def reconcile(
+    network: NetworkArgument, month: MonthOption = "", as_json: JsonOption = False, config: ConfigOption = CONFIG
+) -> None:
+    """Compare a month with what the partner holds, in both directions; differences are kept as disputes on both sides.
+
+    Exit 1 where something differs. Example: tollgate visited reconcile north.example --month 2026-11
+    """
+    with opened(config) as operator:
+        named = month or period_of(operator.clock.now(), UTC)
+        found = reconciling.reconcile(operator, network, named)
+    if as_json:
+        told = [
+            {"direction": each.direction, "alike": each.alike, "differences": [vars(d) for d in each.differences]}
+            for each in found
+        ]
+        show_json({"network": network, "month": named, "compared": told})
+    else:
+        for each in found:
+            out.print(f"{each.direction}: {each.alike} alike, {len(each.differences)} differ")
+            for difference in each.differences:
+                out.print(f"{difference.id}: {difference.what}", markup=False, soft_wrap=True)
+    if any(each.differences for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+@says_errors()
+def disputes(
+    network: Annotated[str, typer.Argument(help="Only of this partner.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """List the records on which we and a partner differ, whoever found it.
+
+    Example: tollgate visited disputes north.example
+    """
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = reconciling.open_disputes(connection, network)
+    if as_json:
+        show_json([dict(row._mapping) for row in rows])
+        return
+    show_table(
+        "Disputes",
+        ["Partner", "Month", "Direction", "Record", "Raised by", "What differs"],
+        [(row.network, row.month, row.direction, row.record_id, row.raised_by, row.what) for row in rows],
+        empty="Nothing is disputed.",
+    )
+
+
+@app.command()
+@says_errors()
+def roamers(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
+    """List our own terminals that may roam, and in which network each registered last."""
+    rows = table(Roamer)
+    with opened(config) as operator, operator.engine.connect() as connection:
+        found = connection.execute(
+            select(rows.c.terminal_id, rows.c.network, rows.c.registered_at).order_by(rows.c.terminal_id)
+        ).all()
+    shown = [{"terminal": row.terminal_id, "network": row.network, "registered_at": row.registered_at} for row in found]
+    if as_json:
+        show_json(shown)
+        return
+    show_table(
+        "Roamers",
+        ["Terminal", "Network", "Registered"],
+        [
+            (s["terminal"], s["network"], f"{s['registered_at']:%Y-%m-%d %H:%M}" if s["registered_at"] else "")
+            for s in shown
+        ],
+        empty="No terminal may roam. `tollgate visited mobile` lets one.",
+    )
 
 
 def _direction(text: str) -> Literal["receivable", "payable"]:

@@ -1,4 +1,4 @@
-"""Who may do what: six roles, each a set of permissions; every route and every token names permissions of this list.
+"""Who may do what: five roles, each a set of permissions; every route and every token names permissions of this list.
 
 A permission is ``RESOURCE.VERB``. ``self`` is what everybody has who is logged on: their own page and password.
 """
@@ -13,7 +13,7 @@ READS = frozenset(
     {
         "terminals.read", "offers.read", "rejections.read", "agreements.read", "tariffs.read", "accounts.read",
         "balances.read", "usage.read", "charges.read", "invoices.read", "credit_notes.read", "payments.read",
-        "bill_runs.read", "events.read", "health.read",
+        "bill_runs.read", "roaming.read", "events.read", "health.read",
     }
 )  # fmt: skip
 """What is read of the business; names of people and the audit trail are not among it."""
@@ -28,19 +28,16 @@ WRITES = frozenset(
 
 OVERSIGHT = frozenset({"audit.read", "people.read", "metrics.read"})
 
-PARTNERSHIP = frozenset({"roaming.settle"})
-"""What another operator's network asks of us for our subscribers there."""
-
 ADMINISTRATION = frozenset({"people.write"})
 
-PERMISSIONS = READS | WRITES | OVERSIGHT | PARTNERSHIP | ADMINISTRATION | {SELF}
+PERMISSIONS = READS | WRITES | OVERSIGHT | ADMINISTRATION | {SELF}
 
 ROLES: dict[str, frozenset[str]] = {
     "operator": frozenset(
         {
             SELF, "terminals.read", "terminals.write", "terminals.interrogate", "offers.read", "offers.write",
             "rejections.read", "rejections.undo", "agreements.read", "tariffs.read", "tariffs.write", "usage.read",
-            "events.read", "health.read", "metrics.read",
+            "roaming.read", "events.read", "health.read", "metrics.read",
         }
     ),
     "billing": frozenset(
@@ -52,11 +49,9 @@ ROLES: dict[str, frozenset[str]] = {
     ),
     "support": READS | {SELF, "rejections.undo"},
     "auditor": READS | OVERSIGHT | {SELF},
-    "partner": PARTNERSHIP | {SELF},
     "administrator": PERMISSIONS,
 }  # fmt: skip
-"""Role to its permissions. ``support`` reads and answers customers; ``auditor`` reads all, the audit trail too;
-``partner`` is another operator."""
+"""Role to its permissions. ``support`` reads and answers customers; ``auditor`` reads all, the audit trail too."""
 
 
 class UnknownRole(ValueError):

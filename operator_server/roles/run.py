@@ -23,7 +23,7 @@ from twisted.logger import (
 
 from operator_server.context import Operator
 
-ROLES = ("link", "web", "worker", "snmp", "sms")
+ROLES = ("link", "web", "worker", "snmp", "sms", "roaming")
 POLLER_NICENESS = 10
 Announce = Callable[[str], None]
 
@@ -71,13 +71,16 @@ def give_way() -> None:
 
 def default_roles(operator: Operator) -> list[str]:
     """The roles that an operator needs: ``snmp`` where its settings ask for it or there is a device, ``sms`` where a
-    short message centre is set."""
+    short message centre is set, ``roaming`` where its settings ask for it or there is a partner."""
     from operator_server.store.devices import has_devices
+    from operator_server.visited.partners import role_is_wanted
 
     wanted = operator.settings.snmp.enabled or has_devices(operator.engine)
     unwanted = {"snmp"} if not wanted else set()
     if not operator.settings.sms.host:
         unwanted.add("sms")
+    if not role_is_wanted(operator):
+        unwanted.add("roaming")
     return [role for role in ROLES if role not in unwanted]
 
 
@@ -152,6 +155,12 @@ class _Running:
                 self._announce(f"snmp: polling, {told}")
             if "sms" in self._roles:
                 self._start_sms()
+            if "roaming" in self._roles:
+                from operator_server.roles.roaming import RoamingRole
+
+                roaming = RoamingRole(self._operator, self._reactor)
+                self._announce(f"roaming: {roaming.start()}")
+                self._stops.append(roaming.stop)
         except Exception as error:  # noqa: BLE001 - whatever keeps a role from starting is told, then the process ends
             self._announce(f"cannot start: {error}")
             self._code = 1

@@ -78,6 +78,7 @@ from operator_server.store.visited import (
     Roamer,
     RoamingPartner,
     RoamingQuote,
+    SettlementDispute,
     SettlementRecord,
     VisitorRow,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "RoamingPartner",
     "RoamingQuote",
     "Section",
+    "SettlementDispute",
     "SettlementRecord",
     "Subscriber",
     "SubscriberLimit",

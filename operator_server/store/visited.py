@@ -24,17 +24,16 @@ class FeatureTableRow(SQLModel, table=True):
 class RoamingPartner(SQLModel, table=True):
     """An operator whose mobiles may come here, and to whom ours may go.
 
-    ``url``, ``ca_pem`` and ``sealed_token``: how we call it, where its mobiles come here. ``person_id``: the user by
-    whose tokens it calls us, where ours go there; a user is one partner's.
+    ``url``: where it listens. ``certificate`` (PEM): by which each side knows it, whoever calls; ``fingerprint`` is its
+    SHA-256 in hex. Both are empty for one that was agreed on before there were certificates: it must be introduced.
     """
 
     __tablename__ = "roaming_partner"
     network: str = Field(primary_key=True, sa_type=Identifier)
     name: str
     url: str = ""
-    ca_pem: str = ""
-    sealed_token: bytes | None = None
-    person_id: str | None = Field(default=None, foreign_key="person.id", unique=True, sa_type=Identifier)
+    certificate: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    fingerprint: str = Field(default="", max_length=64, index=True, sa_column_kwargs={"server_default": ""})
     status: str = "active"
     created_at: datetime = Field(sa_type=Instant)
 
@@ -96,13 +95,15 @@ class SettlementRecord(SQLModel, table=True):
     """What one operator owes another for a feature. ``direction``: ``receivable`` or ``payable``; both keep one.
 
     ``state``: waiting (not acknowledged by home), acknowledged or refused. ``amount``: micros net. ``confirmation`` and
-    ``signature``: the subscriber's yes. ``digest``: over all that both sides must hold alike.
+    ``signature``: the subscriber's yes. ``digest``: over all that both sides must hold alike. ``transfer_id``: its
+    ledger transfer, made when it is acknowledged.
     """
 
     __tablename__ = "settlement_record"
     __table_args__ = (
         Index("settlement_due", "state", "due_at"),
         Index("settlement_month", "network", "direction", "agreed_at"),
+        Index("settlement_when", "agreed_at", "id"),
     )
     id: str = Field(primary_key=True, sa_type=Identifier)
     direction: str = Field(max_length=16)
@@ -123,3 +124,22 @@ class SettlementRecord(SQLModel, table=True):
     attempts: int = 0
     due_at: datetime = Field(sa_type=Instant)
     done_at: datetime | None = Field(default=None, sa_type=Instant)
+    transfer_id: str | None = Field(default=None, sa_type=Identifier)
+
+
+class SettlementDispute(SQLModel, table=True):
+    """A record on which the two sides differ, and ``what`` differs. ``raised_by``: ``us`` or ``them``.
+
+    ``direction``: ours, whoever raised it. ``seen_at``: when it was found last; ``closed_at``: when it was gone.
+    """
+
+    __tablename__ = "settlement_dispute"
+    network: str = Field(primary_key=True, foreign_key="roaming_partner.network", sa_type=Identifier)
+    direction: str = Field(primary_key=True, max_length=16)
+    record_id: str = Field(primary_key=True, sa_type=Identifier)
+    raised_by: str = Field(primary_key=True, max_length=8)
+    month: str = Field(max_length=16)
+    what: str = Field(max_length=300)
+    found_at: datetime = Field(sa_type=Instant)
+    seen_at: datetime = Field(sa_type=Instant)
+    closed_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -23,12 +23,12 @@ from operator_server.store.store import transact
 from operator_server.store.visited import SettlementRecord, VisitorRow
 from operator_server.visited.codes import Held, held_features
 from operator_server.visited.faults import HomeRefused, HomeUnreachable, VisitedError
-from operator_server.visited.home import Vouched, Wanted
 from operator_server.visited.partners import active_partner
-from operator_server.visited.peer import HomeSide, remote_home
+from operator_server.visited.peer import HomeSide, remote_peer
 from operator_server.visited.records import Claim, record_row, row_of
 from operator_server.visited.settling import hand_over
 from operator_server.visited.terminals import own_terminal
+from operator_server.visited.wire import Vouched, Wanted
 from signalling.clock import from_micros, to_micros
 from signalling.codes import messages as m
 from signalling.codes.table import CodeError, Dialled, FeatureCode, by_feature, read_dialled
@@ -51,7 +51,7 @@ class BaseStation:
     def __init__(self, operator: Operator, home_of: HomeOf | None = None) -> None:
         self._operator = operator
         self._network = operator.settings.operator.server_id
-        self._home_of = home_of or (lambda partner: remote_home(operator.vault, partner))
+        self._home_of = home_of or (lambda partner: remote_peer(operator, partner))
 
     def overhead(self) -> m.Overhead:
         """What is broadcast."""

@@ -32,10 +32,20 @@ class Surcharge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """By which offer, in which of its modes, our own subscribers buy a feature that costs something elsewhere."""
+    """By which offer, in which of its modes, our own subscribers buy a feature that costs something elsewhere.
+
+    ``at_most`` and ``currency``: what we shall owe the visited network for it at most, a decimal in major units; left
+    out, what our subscriber pays us, without tax.
+    """
 
     offer: str
     mode: str
+    at_most: str = ""
+    currency: str = ""
+
+    def most(self) -> Money | None:
+        """What we owe at most, where it is set. Raises :class:`signalling.money.MoneyError`."""
+        return Money.parse(self.at_most, self.currency) if self.at_most or self.currency else None
 
 
 class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +82,11 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     raise VisitedError("bad_codes", f"surcharge.{name}: {surcharge.amount} is not above zero")
             except MoneyError as no:
                 raise VisitedError("bad_codes", f"surcharge.{name}: {no}") from None
+        for name, sold in self.sold.items():
+            try:
+                sold.most()
+            except MoneyError as no:
+                raise VisitedError("bad_codes", f"sold.{name}: {no}") from None
         for each in self.feature:
             if each.ef and each.feature not in self.surcharge:
                 raise VisitedError("bad_codes", f"feature {each.feature}: ef {each.ef} needs its surcharge")

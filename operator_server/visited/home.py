@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -28,43 +28,20 @@ from operator_server.store.feed import record
 from operator_server.store.parties import Terminal
 from operator_server.store.rows import add, table
 from operator_server.store.visited import Roamer, RoamingQuote
-from operator_server.visited.codes import held_features
+from operator_server.visited.codes import Sold, held_features
 from operator_server.visited.faults import VisitedError
+from operator_server.visited.money import post_record
 from operator_server.visited.records import Claim, record_row, row_of
+from operator_server.visited.wire import Settled, Vouched, Wanted
 from signalling.clock import to_micros
 from signalling.codes import messages as m
 from signalling.codes.keys import FEATURES, feature_key, key_digest
-from signalling.codes.table import CodeError, FeatureCode
+from signalling.codes.table import CodeError
 from signalling.documents import Confirmation, Quote, decode_document
 from signalling.envelope import BodyError
 from signalling.messages import Decline, Request, Signed
-from signalling.money import MoneyError, checked_currency
+from signalling.money import Money, MoneyError, checked_currency, format_micros
 from signalling.proof import ProofError, check
-
-
-class Vouched(NamedTuple):
-    """What home says of a subscriber who registers elsewhere."""
-
-    terminal: str
-    public_key: bytes
-    language: str
-    codes: list[FeatureCode]
-
-
-class Wanted(NamedTuple):
-    """A feature that a subscriber wants elsewhere: its number there, and the micros that we shall owe for it."""
-
-    feature: str
-    ef: int
-    amount: int
-    currency: str
-
-
-class Settled(NamedTuple):
-    """What home answers to a claim: the hash of the agreement, and the key of the feature."""
-
-    agreement_digest: bytes
-    key: bytes
 
 
 class Home:
@@ -129,6 +106,7 @@ class Home:
         except NotAgreed as no:
             raise VisitedError(no.code, no.reason) from None
         made = decode_document(Quote, quoted.quote.document)
+        self._check_owed(sold, made, wanted)
         add(
             connection,
             RoamingQuote(
@@ -137,6 +115,16 @@ class Home:
             ),
         )  # fmt: skip
         return quoted.quote
+
+    def _check_owed(self, sold: Sold, quote: Quote, wanted: Wanted) -> None:
+        """What we shall owe is bounded by the file of features, else by what our subscriber pays us."""
+        most = sold.most()
+        if most is None:
+            most = Money(quote.amount, quote.currency)
+        if wanted.currency != most.currency or wanted.amount > most.micros:
+            asked = f"{format_micros(wanted.amount, wanted.currency)} {wanted.currency}"
+            bound = f"{format_micros(most.micros, most.currency)} {most.currency}"
+            raise VisitedError("too_dear", f"{wanted.feature}: {asked} is asked for, {self.name} owes at most {bound}")
 
     def decline(self, connection: Connection, network: str, terminal: str, quote: str, now: datetime) -> None:
         """The subscriber said no."""
@@ -184,6 +172,7 @@ class Home:
             raise VisitedError(no.code, no.reason) from None
         row = row_of(claim, "payable", now)
         row.state, row.done_at = "acknowledged", now
+        row.transfer_id = post_record(connection, row, now)
         add(connection, row)
         record(
             connection, now, "roaming_settled", terminal=visitor.terminal, subscriber=visitor.subscriber,

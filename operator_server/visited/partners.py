@@ -1,70 +1,51 @@
-"""Partner operators: whose mobiles may come here, and where ours may go."""
+"""Partner operators: whose mobiles may come here, and where ours may go; each is known by its certificate."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, select, update
 
 from operator_server.audit import audited
-from operator_server.delivery.vault import KeyVault
+from operator_server.context import Operator
 from operator_server.parties import PartyError, checked_id
-from operator_server.people.persons import person_row
 from operator_server.store.feed import record
 from operator_server.store.rows import add, table
 from operator_server.store.visited import RoamingPartner
 from operator_server.visited.faults import VisitedError
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-@dataclass(frozen=True)
-class NewPartner:
-    """A partner. ``url``, ``ca_pem``, ``token``: to call it, for its mobiles here; ``user``: as which it calls us."""
-
-    network: str
-    name: str
-    url: str = ""
-    ca_pem: str = ""
-    token: str = ""
-    user: str = ""
+from operator_server.visited.identity import Introduction, checked_certificate, checked_url, fingerprint_of
 
 
-def put_partner(
-    connection: Connection, vault: KeyVault, new: NewPartner, own: str, now: datetime, *, actor: str
-) -> None:
-    """Make a partner known, or change one; what is empty stays as it was. Raises :class:`VisitedError`."""
+def put_partner(connection: Connection, told: Introduction, own: str, now: datetime, *, actor: str) -> None:
+    """Agree on roaming with the operator of an introduction, or take what changed. Raises :class:`VisitedError`."""
     try:
-        checked_id(new.network, "network")
+        checked_id(told.network, "network")
     except PartyError as no:
         raise VisitedError("unknown_network", str(no)) from None
-    if new.network == own:
-        raise VisitedError("unknown_network", f"network {new.network}: is this operator itself")
-    values: dict[str, Any] = {"name": new.name, "status": "active"} if new.name else {"status": "active"}
-    if new.url:
-        values["url"] = _checked_url(new.url)
-    if new.ca_pem:
-        if "BEGIN CERTIFICATE" not in new.ca_pem:
-            raise VisitedError("bad_partner", f"network {new.network}: ca_pem holds no certificate")
-        values["ca_pem"] = new.ca_pem
-    if new.token:
-        values["sealed_token"] = vault.seal(new.token.encode(), _sealed_name(new.network))
-    if new.user:
-        values["person_id"] = _person(connection, new)
+    if told.network == own:
+        raise VisitedError("unknown_network", f"network {told.network}: is this operator itself")
+    certificate = checked_certificate(told.certificate)
+    fingerprint = fingerprint_of(certificate)
     partners = table(RoamingPartner)
-    before = partner_row(connection, new.network)
+    other = connection.execute(
+        select(partners.c.network).where(partners.c.fingerprint == fingerprint, partners.c.network != told.network)
+    ).scalar()
+    if other is not None:
+        raise VisitedError("bad_partner", f"network {told.network}: shows the certificate of {other}")
+    values: dict[str, Any] = {
+        "name": told.name, "url": checked_url(told.url), "certificate": certificate, "fingerprint": fingerprint,
+        "status": "active",
+    }  # fmt: skip
+    before = partner_row(connection, told.network)
     if before is None:
-        if not new.name:
-            raise VisitedError("bad_partner", f"network {new.network}: a new partner needs its name")
-        add(connection, RoamingPartner(network=new.network, created_at=now, **values))
+        add(connection, RoamingPartner(network=told.network, created_at=now, **values))
     else:
-        connection.execute(update(partners).where(partners.c.network == new.network).values(**values))
-    told = {key: value for key, value in values.items() if key not in ("sealed_token", "ca_pem")}
-    audited(connection, actor, "roaming_partner.put", f"roaming_partner/{new.network}", None, told, now)
-    record(connection, now, "roaming_partner_changed", reference=new.network)
+        connection.execute(update(partners).where(partners.c.network == told.network).values(**values))
+    was = None if before is None else {name: getattr(before, name) for name in values if name != "certificate"}
+    now_is = {name: value for name, value in values.items() if name != "certificate"}
+    audited(connection, actor, "roaming_partner.put", f"roaming_partner/{told.network}", was, now_is, now)
+    record(connection, now, "roaming_partner_changed", reference=told.network)
 
 
 def block_partner(connection: Connection, network: str, now: datetime, *, actor: str) -> None:
@@ -88,6 +69,15 @@ def partners(connection: Connection) -> list[Row[Any]]:
     return list(connection.execute(select(rows).order_by(rows.c.network)))
 
 
+def role_is_wanted(operator: Operator) -> bool:
+    """Whether the role ``roaming`` is to run: the settings ask for it, or roaming is agreed with anybody."""
+    if operator.settings.roaming.enabled:
+        return True
+    rows = table(RoamingPartner)
+    with operator.engine.connect() as connection:
+        return connection.execute(select(rows.c.network).where(rows.c.status == "active").limit(1)).first() is not None
+
+
 def active_partner(connection: Connection, network: str) -> Row[Any]:
     """A partner with whom roaming is agreed. Raises :class:`VisitedError`."""
     row = partner_row(connection, network)
@@ -98,45 +88,18 @@ def active_partner(connection: Connection, network: str) -> Row[Any]:
     return row
 
 
-def calling_partner(connection: Connection, person: str) -> Row[Any]:
-    """The partner that calls us by this user's token. Raises :class:`VisitedError`."""
+def calling_partner(connection: Connection, fingerprint: str) -> str:
+    """The network that shows the certificate of this fingerprint (hex). Raises :class:`VisitedError`."""
     rows = table(RoamingPartner)
-    row = connection.execute(select(rows).where(rows.c.person_id == person)).first()
-    if row is None:
-        raise VisitedError("unknown_network", "the token is no partner's; `tollgate visited partner` names its user")
-    return active_partner(connection, row.network)
-
-
-def token_of(vault: KeyVault, row: Row[Any]) -> str:
-    """The token by which we call a partner. Raises :class:`VisitedError`."""
-    if row.sealed_token is None or not row.url:
-        raise VisitedError("unknown_network", f"network {row.network}: its mobiles cannot come here: no url and token")
-    return vault.open(row.sealed_token, _sealed_name(row.network)).decode()
-
-
-def _sealed_name(network: str) -> str:
-    return f"roaming_partner/{network}"
+    network = connection.execute(select(rows.c.network).where(rows.c.fingerprint == fingerprint)).scalar()
+    if network is None:
+        raise VisitedError(
+            "unknown_peer",
+            f"the certificate {fingerprint[:16]}... is no partner's here; send us your introduction, "
+            "`tollgate visited partner` takes it",
+        )
+    return str(active_partner(connection, network).network)
 
 
 def _unknown(network: str) -> VisitedError:
     return VisitedError("unknown_network", f"network {network}: roaming with it is not agreed")
-
-
-def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment:
-        return url.rstrip("/")
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return url.rstrip("/")
-    raise VisitedError("bad_partner", f"url {url!r}: https://HOST:PORT is needed; http on the loopback alone")
-
-
-def _person(connection: Connection, new: NewPartner) -> str:
-    person = person_row(connection, new.user)
-    if person is None:
-        raise VisitedError("bad_partner", f"user {new.user}: there is none; `tollgate user add` makes one")
-    rows = table(RoamingPartner)
-    other = connection.execute(select(rows.c.network).where(rows.c.person_id == person.id)).scalar()
-    if other is not None and other != new.network:
-        raise VisitedError("bad_partner", f"user {new.user}: is {other}'s already; give each partner a user of its own")
-    return str(person.id)

@@ -1,28 +1,25 @@
-"""How a visited network reaches home: over home's HTTP API with a scoped token, or directly where it is home itself."""
+"""How an operator reaches a partner: the interconnect, over TLS 1.3 in which each side shows its certificate."""
 
 from __future__ import annotations
 
-import base64
 import ssl
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import urllib3
-from msgspec import Meta
 from sqlalchemy import Row
 
-from operator_server.delivery.vault import KeyVault
-from operator_server.visited.faults import HomeRefused, HomeUnreachable
-from operator_server.visited.home import Settled, Vouched, Wanted
-from operator_server.visited.partners import token_of
+from operator_server.context import Operator
+from operator_server.visited import wire
+from operator_server.visited.faults import HomeRefused, HomeUnreachable, VisitedError
+from operator_server.visited.identity import Identity, fingerprint_of, identity_of, shown
 from operator_server.visited.records import Claim
-from signalling.codes.table import FeatureCode
+from operator_server.visited.wire import Direction, Line, Settled, Vouched, Wanted
 from signalling.messages import Signed
 
 SECONDS = 10.0
-LONGEST = 256 * 1024
-PATH = "/api/v1/roaming"
+MOST_PAGES = 200
 
 
 class HomeSide(Protocol):
@@ -44,121 +41,126 @@ class HomeSide(Protocol):
         """Tell a subscriber without a display what is new here, by other means."""
 
 
-class _Problem(msgspec.Struct):
-    detail: str
-    status: int = 0
+class PeerSide(Protocol):
+    """A partner, as reconciliation asks it. Raises :class:`HomeRefused`, :class:`HomeUnreachable`."""
 
+    def statement(self, month: str, direction: Direction) -> list[Line]:
+        """What the partner holds of a month in its ``direction``."""
 
-class _Vouched(msgspec.Struct):
-    terminal: str
-    public_key: str
-    language: str
-    codes: Annotated[list[FeatureCode], Meta(max_length=100)]
-
-
-class _Quoted(msgspec.Struct):
-    document: str
-    signature: str
-
-
-class _Settled(msgspec.Struct):
-    agreement_digest: str
-    key: str
+    def dispute(self, disputes: wire.Disputes) -> None:
+        """Tell the partner on which records we differ."""
 
 
 S = TypeVar("S")
 
 
-class RemoteHome:
-    """A partner's API."""
+class RemotePeer:
+    """A partner's role ``roaming``: the one at ``url`` that shows ``certificate`` (PEM), and no other."""
 
-    def __init__(self, network: str, url: str, ca_pem: str, token: str) -> None:
-        self._network, self._url = network, url
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        options: dict[str, Any] = {}
-        if url.startswith("https:"):
-            options["ssl_context"] = ssl.create_default_context(cadata=ca_pem or None)
+    def __init__(self, network: str, url: str, certificate: str, own: Identity) -> None:
+        self._network, self._url, self._own = network, url, own
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        # The certificate itself is known; whose name stands in it says no more.
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=certificate)
+        context.load_cert_chain(own.file)
         self._pool = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(connect=SECONDS, read=SECONDS), num_pools=1, **options
-        )
+            retries=False, timeout=urllib3.Timeout(connect=SECONDS, read=SECONDS), num_pools=1, ssl_context=context,
+            assert_hostname=False, assert_fingerprint=fingerprint_of(certificate),
+        )  # fmt: skip
+
+    def hello(self) -> wire.Greeting:
+        """As whom the partner knows us."""
+        return self._ask("hello", wire.Hello(), wire.Greeting)
 
     def vouch(self, signed: Signed) -> Vouched:
         """See :class:`HomeSide`."""
-        told = self._ask("POST", "/registrations", _signed(signed), _Vouched)
-        return Vouched(told.terminal, self._bytes(told.public_key, 32), told.language, told.codes)
+        return self._ask("registrations", signed, Vouched)
 
     def quote(self, terminal: str, wanted: Wanted) -> Signed:
         """See :class:`HomeSide`."""
-        body = {"terminal": terminal} | wanted._asdict()
-        told = self._ask("POST", "/quotes", body, _Quoted)
-        return Signed(self._bytes(told.document), self._bytes(told.signature, 64))
+        return self._ask("quotes", wire.Asking(terminal, wanted), Signed)
 
     def decline(self, terminal: str, quote: str) -> None:
         """See :class:`HomeSide`."""
-        self._ask("POST", "/declines", {"terminal": terminal, "quote": quote}, None)
+        self._ask("declines", wire.Declining(terminal, quote), wire.Done)
 
     def settle(self, claim: Claim) -> Settled:
         """See :class:`HomeSide`."""
-        body = msgspec.to_builtins(claim) | {"confirmation": _signed(claim.confirmation)}
-        told = self._ask("PUT", f"/records/{claim.id}", body, _Settled)
-        return Settled(self._bytes(told.agreement_digest, 32), self._bytes(told.key, 16))
+        return self._ask("records", claim, Settled)
 
     def notify(self, terminal: str, titles: Sequence[str]) -> None:
         """See :class:`HomeSide`."""
-        self._ask("POST", "/notices", {"terminal": terminal, "features": list(titles)}, None)
+        self._ask("notices", wire.Notice(terminal, list(titles)), wire.Done)
 
-    def _ask(self, method: str, path: str, body: object, kind: type[S] | None) -> S:
+    def statement(self, month: str, direction: Direction) -> list[Line]:
+        """See :class:`PeerSide`."""
+        return [line for page in self._pages(month, direction) for line in page]
+
+    def _pages(self, month: str, direction: Direction) -> Iterator[list[Line]]:
+        after = ""
+        for _ in range(MOST_PAGES):
+            told = self._ask("statements", wire.StatementWanted(month, direction, after), wire.Statement)
+            ids = [line.id for line in told.lines]
+            if ids != sorted(set(ids)) or (ids and ids[0] <= after):
+                raise HomeUnreachable(f"{self._network} tells records twice or out of order")
+            yield told.lines
+            if not told.more or not ids:
+                return
+            after = ids[-1]
+        raise HomeUnreachable(f"{self._network} tells more than {MOST_PAGES * wire.MOST_LINES} records")
+
+    def dispute(self, disputes: wire.Disputes) -> None:
+        """See :class:`PeerSide`."""
+        self._ask("disputes", disputes, wire.Done)
+
+    def _ask(self, what: str, body: object, kind: type[S]) -> S:
         try:
             answer = self._pool.request(
-                method, f"{self._url}{PATH}{path}", body=msgspec.json.encode(body), headers=self._headers,
-                redirect=False, preload_content=False,
+                "POST", f"{self._url}{wire.PATH}/{what}", body=wire.encode(body),
+                headers={"Content-Type": "application/json"}, redirect=False, preload_content=False,
             )  # fmt: skip
             try:
-                data = answer.read(LONGEST + 1)
+                data = answer.read(wire.MOST_ANSWER + 1)
             finally:
                 answer.release_conn()
+        except urllib3.exceptions.SSLError as error:
+            raise HomeUnreachable(
+                f"{self._network} at {self._url} does not show the certificate of its introduction: {error}"
+            ) from None
         except urllib3.exceptions.HTTPError as error:
             raise HomeUnreachable(f"{self._network} at {self._url} does not answer: {error}") from None
-        if len(data) > LONGEST:
-            raise HomeUnreachable(f"{self._network} answers more than {LONGEST} bytes")
-        if answer.status in (404, 409, 422):
-            detail = self._decoded(data, _Problem).detail
-            code, colon, reason = detail.partition(": ")
-            raise HomeRefused(code, reason) if colon and " " not in code else HomeRefused("refused", detail)
-        if answer.status not in (200, 201, 204):
-            raise HomeUnreachable(f"{self._network} answers {answer.status}{_detail(data)}")
-        return self._decoded(data, kind) if kind is not None else None  # type: ignore[return-value]  # None for None
-
-    def _decoded(self, data: bytes, kind: type[S]) -> S:
+        if len(data) > wire.MOST_ANSWER:
+            raise HomeUnreachable(f"{self._network} answers more than {wire.MOST_ANSWER} bytes")
+        if answer.status != 200:
+            raise self._refusal(answer.status, data)
         try:
-            return msgspec.json.decode(data, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise HomeUnreachable(f"{self._network} answers what cannot be read: {error}") from None
+            return wire.decode(data, kind)
+        except VisitedError as no:
+            raise HomeUnreachable(f"{self._network} answers what cannot be read: {no.reason}") from None
 
-    def _bytes(self, text: str, length: int | None = None) -> bytes:
+    def _refusal(self, status: int, data: bytes) -> VisitedError:
         try:
-            data = base64.b64decode(text, validate=True)
-        except ValueError as error:
-            raise HomeUnreachable(f"{self._network} answers what cannot be read: {error}") from None
-        if length is not None and len(data) != length:
-            raise HomeUnreachable(f"{self._network} answers {len(data)} bytes where {length} are needed")
-        return data
+            no = msgspec.json.decode(data, type=wire.Refused)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return HomeUnreachable(f"{self._network} answers {status}")
+        if status in (404, 409, 422):
+            return HomeRefused(no.code, no.reason)
+        if no.code == "unknown_peer":
+            return HomeUnreachable(
+                f"{self._network} does not know our certificate {shown(self._own.fingerprint)}: give it the file of "
+                "`tollgate visited introduction`"
+            )
+        return HomeUnreachable(f"{self._network} answers {status}, {no.code}: {no.reason}")
 
 
-def remote_home(vault: KeyVault, partner: Row[Any]) -> RemoteHome:
-    """The home network of a partner's mobiles. Raises :class:`operator_server.visited.faults.VisitedError`."""
-    return RemoteHome(partner.network, partner.url, partner.ca_pem, token_of(vault, partner))
-
-
-def _signed(signed: Signed) -> dict[str, str]:
-    return {
-        "document": base64.b64encode(signed.document).decode(),
-        "signature": base64.b64encode(signed.signature).decode(),
-    }
-
-
-def _detail(data: bytes) -> str:
-    try:
-        return f": {msgspec.json.decode(data, type=_Problem).detail}"
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
+def remote_peer(operator: Operator, partner: Row[Any]) -> RemotePeer:
+    """The interconnect to a partner. Raises :class:`operator_server.visited.faults.VisitedError`."""
+    if not partner.certificate or not partner.url:
+        raise VisitedError(
+            "unknown_network",
+            f"network {partner.network}: has no certificate here; `tollgate visited partner` takes its introduction",
+        )
+    return RemotePeer(partner.network, partner.url, partner.certificate, identity_of(operator))

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from charging.periods import PeriodError, period
 from operator_server.store.rows import table
 from operator_server.store.visited import SettlementRecord
 from operator_server.visited.faults import VisitedError
+from operator_server.visited.wire import Currency, Direction, Line, MicrosOwed
 from signalling.clock import from_micros, to_micros
 from signalling.codes.table import EfNumber, FeatureName
 from signalling.messages import Id, Instant, Signed
@@ -29,7 +29,6 @@ from signalling.money import Money, MoneyError, checked_currency, format_micros
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)
-Direction = Literal["receivable", "payable"]
 COLUMNS = ("id", "terminal", "feature", "agreement", "amount", "currency", "agreed_at", "digest")
 
 
@@ -44,8 +43,8 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ef: EfNumber
     quote: Id
     agreement: Id
-    amount: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    currency: Annotated[str, Meta(min_length=3, max_length=3)]
+    amount: MicrosOwed
+    currency: Currency
     agreed_at: Instant
     confirmation: Signed
 
@@ -113,25 +112,20 @@ def pause_after(attempts: int) -> timedelta:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of the settlement file: what both sides must hold alike."""
-
-    id: str
-    terminal: str
-    feature: str
-    agreement: str
-    amount: str
-    currency: str
-    agreed_at: str
-    digest: str
-
-
-@dataclass(frozen=True)
 class Difference:
     """Where two settlement files differ."""
 
     id: str
     what: str
+
+
+def month_span(month: str) -> tuple[datetime, datetime]:
+    """When a month of UTC begins, and the next one. Raises :class:`VisitedError` for what is no month."""
+    try:
+        _, begin, end = period(month, UTC)
+    except (PeriodError, OverflowError, ValueError) as no:
+        raise VisitedError("bad_month", str(no)) from None
+    return begin, end
 
 
 def month_records(connection: Connection, network: str, direction: Direction, month: str) -> Sequence[Row[Any]]:
@@ -140,10 +134,7 @@ def month_records(connection: Connection, network: str, direction: Direction, mo
     Raises :class:`VisitedError` for what is no month.
     """
     rows = table(SettlementRecord)
-    try:
-        _, begin, end = period(month, UTC)
-    except PeriodError as no:
-        raise VisitedError("bad_month", str(no)) from None
+    begin, end = month_span(month)
     return connection.execute(
         select(rows)
         .where(
@@ -172,6 +163,29 @@ def totals_of(rows: Iterable[Row[Any]]) -> dict[str, int]:
         if row.state == "acknowledged":
             totals[row.currency] = totals.get(row.currency, 0) + row.amount
     return totals
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Records of a partner in one direction, state and currency together."""
+
+    network: str
+    direction: str
+    state: str
+    currency: str
+    records: int
+    micros: int
+
+
+def sums_of(connection: Connection, begin: datetime, end: datetime, network: str = "") -> list[Sum]:
+    """What the records of a span come to, of one partner or all."""
+    rows = table(SettlementRecord)
+    by = (rows.c.network, rows.c.direction, rows.c.state, rows.c.currency)
+    query = select(*by, func.count(), func.sum(rows.c.amount)).where(rows.c.agreed_at >= begin, rows.c.agreed_at < end)
+    if network:
+        query = query.where(rows.c.network == network)
+    found = connection.execute(query.group_by(*by).order_by(*by))
+    return [Sum(*row[:5], int(row[5])) for row in found]
 
 
 def write_file(lines: Sequence[Line]) -> str:

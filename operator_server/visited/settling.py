@@ -13,21 +13,29 @@ from operator_server.store.rows import table
 from operator_server.store.store import transact
 from operator_server.store.visited import SettlementRecord, VisitorRow
 from operator_server.visited.faults import HomeRefused, HomeUnreachable, VisitedError
-from operator_server.visited.home import Settled
+from operator_server.visited.money import post_missing, post_record
 from operator_server.visited.partners import active_partner
-from operator_server.visited.peer import HomeSide, remote_home
+from operator_server.visited.peer import HomeSide, remote_peer
 from operator_server.visited.records import claim_of, pause_after
+from operator_server.visited.wire import Settled
 
 
 def settle_due(
     operator: Operator, home_of: Callable[[Row[Any]], HomeSide] | None = None, *, most: int = 50, all_: bool = False
 ) -> dict[str, int]:
     """Hand over what waits and is due; how many records are in which state now. ``all_``: also what is not due yet."""
-    reach = home_of or (lambda partner: remote_home(operator.vault, partner))
+    reach = home_of or (lambda partner: remote_peer(operator, partner))
     rows = table(SettlementRecord)
+    now = operator.clock.now()
+    with operator.engine.connect() as connection:
+        unbooked = connection.execute(
+            select(rows.c.id).where(rows.c.state == "acknowledged", rows.c.transfer_id.is_(None)).limit(1)
+        ).first()
+    if unbooked is not None:
+        transact(operator.engine, lambda c: post_missing(c, now))
     due = select(rows).where(rows.c.state == "waiting", rows.c.direction == "receivable")
     if not all_:
-        due = due.where(rows.c.due_at <= operator.clock.now())
+        due = due.where(rows.c.due_at <= now)
     with operator.engine.connect() as connection:
         waiting = connection.execute(due.order_by(rows.c.due_at, rows.c.id).limit(most)).all()
     counts: dict[str, int] = {}
@@ -59,7 +67,13 @@ def hand_over(operator: Operator, row: Row[Any], home_of: Callable[[Row[Any]], H
 
 
 def _acknowledge(connection: Connection, row: Row[Any], settled: Settled, now: Any) -> None:
+    """Home took it: from now on it is owed, and booked."""
+    rows = table(SettlementRecord)
+    state = connection.execute(select(rows.c.state).where(rows.c.id == row.id).with_for_update()).scalar()
+    if state != "waiting":
+        return
     _finish(connection, row, "acknowledged", "", now)
+    _set(connection, row, transfer_id=post_record(connection, row, now))
     visitor = table(VisitorRow)
     this = (visitor.c.network == row.network, visitor.c.terminal == row.terminal)
     paid = connection.execute(select(visitor.c.paid).where(*this)).scalar() or {}

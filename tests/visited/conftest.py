@@ -1,17 +1,26 @@
-"""Two operators and a roamer."""
+"""Two operators and a roamer; where a test asks for it, the home operator listens for partners."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet import reactor
+from twisted.internet.threads import blockingCallFromThread
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
 
 from operator_fixtures import furnished
+from operator_samples import House
 from visited_samples import Lands
+
+from operator_server.visited.identity import identity_of
+from operator_server.visited.interconnect import Interconnect
+from operator_server.visited.listener import Listener
 
 __all__ = ["furnished"]
 
@@ -22,3 +31,38 @@ def lands(furnished: Path, tmp_path: Path) -> Iterator[Lands]:
     yield lands
     lands.home.engine.dispose()
     lands.visited.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def visited_reactor() -> Iterator[Any]:
+    """The reactor in a thread of its own, unless another test module has it running."""
+    if reactor.running:
+        yield reactor
+        return
+    thread = threading.Thread(target=reactor.run, args=(False,), daemon=True)
+    thread.start()
+    yield reactor
+    reactor.callFromThread(reactor.stop)
+    thread.join(5)
+
+
+@pytest.fixture
+def joined(lands: Lands, visited_reactor: Any) -> Iterator[Lands]:
+    """Both listen, and know where; the base station reaches home over TLS."""
+    listeners = []
+    for house, other in ((lands.home, lands.visited), (lands.visited, lands.home)):
+        listener, port = listening(house, visited_reactor)
+        listeners.append(listener)
+        lands.partner(other, house, f"https://localhost:{port}")
+    lands.over_tls()
+    yield lands
+    for each in listeners:
+        blockingCallFromThread(visited_reactor, each.stop)
+
+
+def listening(house: House, running: Any) -> tuple[Listener, int]:
+    """A listener of an operator on a free port."""
+    operator = house.operator
+    settings = operator.settings.roaming.model_copy(update={"port": 0})
+    listener = Listener(Interconnect(operator, house.offers), identity_of(operator), settings, running)
+    return listener, blockingCallFromThread(running, listener.start)

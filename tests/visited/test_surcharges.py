@@ -13,7 +13,6 @@ from visited_samples import HOME, LOCAL, VISITED, Lands, air_of
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, QuoteRow
 from operator_server.visited.faults import VisitedError
-from operator_server.visited.home import Wanted
 from operator_server.visited.partners import block_partner
 from operator_server.visited.records import (
     claim_of,
@@ -25,6 +24,7 @@ from operator_server.visited.records import (
     write_file,
 )
 from operator_server.visited.settling import settle_due
+from operator_server.visited.wire import Wanted
 from signalling.codes import keys
 from signalling.codes import messages as m
 from signalling.documents import Confirmation, Quote, decode_document

@@ -11,17 +11,19 @@ import msgspec
 from operator_samples import NOW, OFFERS, House, key_of
 from sqlalchemy import Connection, update
 
-from operator_server.delivery.vault import KeyVault
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from operator_server.store.visited import RoamingPartner, SettlementRecord, VisitorRow
 from operator_server.visited.base_station import BaseStation
 from operator_server.visited.codes import Features, Sold, Surcharge, load_features
 from operator_server.visited.faults import HomeRefused, HomeUnreachable, VisitedError
-from operator_server.visited.home import Home, Settled, Vouched, Wanted, let_roam
+from operator_server.visited.home import Home, let_roam
+from operator_server.visited.identity import introduction
 from operator_server.visited.notices import tell_of_new
-from operator_server.visited.partners import NewPartner, put_partner
+from operator_server.visited.partners import partners, put_partner
+from operator_server.visited.peer import RemotePeer, remote_peer
 from operator_server.visited.records import Claim
+from operator_server.visited.wire import Settled, Vouched, Wanted
 from signalling.codes import messages as m
 from signalling.codes.table import FeatureCode
 from signalling.documents import Quote
@@ -153,22 +155,36 @@ class Lands:
         self.local_codes(LOCAL)
         self.answers: list[bool] = []
         self.asked: list[tuple[str, Quote]] = []
-        self.partner(self.visited, HOME, "Home")
-        self.partner(self.home, VISITED, "North")
+        self.partner(self.visited, self.home)
+        self.partner(self.home, self.visited)
         self.digests = self.home.change(lambda c: let_roam(c, self.home.operator, "T-1", NOW))
 
     def home_codes(self, codes: list[FeatureCode]) -> int:
         held = self.home.change(lambda c: load_features(c, Features(codes, sold=SOLD), self.home.clock.now()))
         return held.sequence  # type: ignore[no-any-return]
 
+    def most_owed(self, feature: str, at_most: str, currency: str) -> None:
+        """Home owes no more than this for a feature."""
+        sold = msgspec.structs.replace(SOLD[feature], at_most=at_most, currency=currency)
+        features = Features(HOME_CODES, sold=SOLD | {feature: sold})
+        self.home.change(lambda c: load_features(c, features, self.home.clock.now()))
+
     def local_codes(self, features: Features) -> int:
         return self.visited.change(lambda c: load_features(c, features, NOW)).sequence  # type: ignore[no-any-return]
 
-    def partner(self, house: House, network: str, name: str) -> None:
-        vault: KeyVault = house.operator.vault
-        own = house.operator.settings.operator.server_id
-        new = NewPartner(network, name, url="https://localhost:1", token="t")
-        house.change(lambda c: put_partner(c, vault, new, own, NOW, actor="cli:test"))
+    def partner(self, house: House, other: House, url: str = "https://localhost:1") -> None:
+        """``house`` takes the introduction of ``other``."""
+        own, told = house.operator.settings.operator.server_id, introduction(other.operator, url)
+        house.change(lambda c: put_partner(c, told, own, NOW, actor="cli:test"))
+
+    def over_tls(self) -> None:
+        """From now on the base station asks home over the interconnect."""
+        self.station = BaseStation(self.visited.operator)
+
+    def line(self) -> RemotePeer:
+        """The visited operator's way to home."""
+        [partner] = self.visited.change(partners)
+        return remote_peer(self.visited.operator, partner)
 
     def memory(self, **changes: Any) -> MobileMemory:
         values: dict[str, Any] = {

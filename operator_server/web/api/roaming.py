@@ -1,60 +1,87 @@
-"""Roaming: what networks that our subscribers visit ask of us. A partner calls with a token of the user it is given."""
+"""Roaming: partners, our terminals elsewhere, their mobiles here, feature codes, and what operators owe each other.
+
+What partners themselves ask of us comes over the role ``roaming``, where they show certificates, and not here.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+import msgspec
+from fastapi import Path
+from pydantic import BaseModel, Field
+from sqlalchemy import select
 
+from operator_server.store.rows import table
+from operator_server.store.visited import (
+    FeatureTableRow,
+    Roamer,
+    RoamingPartner,
+    SettlementDispute,
+    SettlementRecord,
+    VisitorRow,
+)
+from operator_server.visited.codes import Features
 from operator_server.visited.faults import VisitedError
-from operator_server.visited.home import Home, Wanted
-from operator_server.visited.notices import tell_of_new
-from operator_server.visited.partners import calling_partner
-from operator_server.visited.records import Claim
-from operator_server.web.api.forms import Form, Identifier
-from operator_server.web.calls import Answer, Call
+from operator_server.visited.records import month_span, sums_of
+from operator_server.web.api.forms import Identifier, IdFilter, Month, amount
+from operator_server.web.calls import Call
+from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
 from operator_server.web.routes import Routes
-from signalling.codes.table import FeatureCode
-from signalling.messages import Signed
+from operator_server.web.routes import Routes
 
 routes = Routes("Roaming", "/api/v1/roaming")
 
-PERMISSION = "roaming.settle"
+PERMISSION = "roaming.read"
+DirectionFilter = Literal["receivable", "payable", ""]
+StateFilter = Literal["waiting", "acknowledged", "refused", ""]
 
 
-def _base64(value: str) -> str:
-    try:
-        base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("not base64") from None
-    return value
+class PartnerView(BaseModel):
+    """An operator with whom roaming is agreed."""
+
+    network: str
+    name: str
+    url: str = Field(description="Where its role roaming listens")
+    fingerprint: str = Field(description="SHA-256 of its certificate, in hex; empty: it must be introduced")
+    status: str = Field(description="active or blocked")
+    created_at: datetime
 
 
-Bytes = Annotated[str, AfterValidator(_base64), Field(max_length=48_000, description="Base64")]
-Signature = Annotated[str, AfterValidator(_base64), Field(min_length=88, max_length=88, description="Base64")]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,64}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-MicrosOwed = Annotated[int, Field(ge=0, le=2**63 - 1, description="Micros: millionths of the major unit")]
-Ef = Annotated[int, Field(ge=1, le=64, description="Number of the feature")]
+class RoamerView(BaseModel):
+    """A terminal of ours that may roam."""
+
+    terminal: str
+    network: str = Field(description="Where it registered last; empty: nowhere yet")
+    registered_at: datetime | None
+    created_at: datetime
 
 
-class SignedForm(Form):
-    """A document and its Ed25519 signature."""
+class VisitorView(BaseModel):
+    """A mobile of a partner, registered here."""
 
-    document: Bytes
-    signature: Signature
+    network: str
+    terminal: str
+    registered_at: datetime
+    display: bool
+    supports: list[str]
+    active: list[str] = Field(description="Features that are switched on")
+    paid: list[str] = Field(description="Features with a surcharge that were accepted")
+    asked: str = Field(description="The feature that an answer is waited for, or that waits for home; empty for none")
 
-    def signed(self) -> Signed:
-        """The bytes."""
-        return Signed(base64.b64decode(self.document), base64.b64decode(self.signature))
+
+class CodeTableView(BaseModel):
+    """A set of feature codes as it was put in force."""
+
+    sequence: int = Field(description="Mobiles compare it; the highest one is in force")
+    digest: str
+    loaded_at: datetime
 
 
-class CodeView(BaseModel):
-    """A feature code."""
+class FeatureCodeView(BaseModel):
+    """A feature code; with a surcharge where it costs visitors something."""
 
     feature: str
     title: str
@@ -62,157 +89,228 @@ class CodeView(BaseModel):
     deactivate: str
     menu: str
     supported: bool
-    ef: int
+    number: int = Field(description="0 where it is free")
+    surcharge: str
+    currency: str
 
 
-class VouchedView(BaseModel):
-    """Who registered: its key, and the codes that its user knows."""
+class CodeTable(CodeTableView):
+    """A set of feature codes with its codes."""
 
+    download: str = Field(description="registration or on_demand")
+    features: list[FeatureCodeView]
+
+
+class RecordView(BaseModel):
+    """A settlement record: what one operator owes the other for a feature."""
+
+    id: str
+    direction: str = Field(description="receivable: they owe us; payable: we owe them")
+    network: str
     terminal: str
-    public_key: str
-    language: str
-    codes: list[CodeView]
+    feature: str
+    amount: str
+    currency: str
+    agreement: str
+    quote: str
+    agreed_at: datetime
+    state: str = Field(description="waiting, acknowledged or refused")
+    reason: str
+    attempts: int
+    done_at: datetime | None
+    digest: str = Field(description="Over all that both sides must hold alike")
+    transfer: str | None = Field(description="Its ledger transfer; null until it is acknowledged")
 
 
-class QuoteForm(Form):
-    """A feature that costs something: what we are to owe for it."""
+class SumView(BaseModel):
+    """Records of a month with a partner, in a direction, state and currency, together."""
 
-    terminal: Id
-    feature: Name
-    ef: Ef
-    amount: MicrosOwed
-    currency: Currency
-
-
-class SignedView(BaseModel):
-    """Our signed quote."""
-
-    document: str
-    signature: str
+    network: str
+    direction: str
+    state: str
+    currency: str
+    records: int
+    amount: str
 
 
-class DeclineForm(Form):
-    """A quote that the subscriber did not accept."""
+class MonthSums(BaseModel):
+    """What a month comes to; months are of UTC, so that both sides mean the same."""
 
-    terminal: Id
-    quote: Id
-
-
-class RecordForm(Form):
-    """A settlement record."""
-
-    id: Id
-    visited: Id
-    home: Id
-    terminal: Id
-    feature: Name
-    ef: Ef
-    quote: Id
-    agreement: Id
-    amount: MicrosOwed
-    currency: Currency
-    agreed_at: int = Field(ge=0, le=2**53 - 1, description="Microseconds since 1970 in UTC")
-    confirmation: SignedForm
+    month: str
+    sums: list[SumView]
 
 
-class SettledView(BaseModel):
-    """The record is kept; the feature may be unlocked by this key."""
+class DisputeView(BaseModel):
+    """A record on which we and a partner differ."""
 
-    agreement_digest: str
-    key: str
-
-
-class NewFeaturesForm(Form):
-    """New features of the visited network, for a subscriber whose mobile has no display."""
-
-    terminal: Id
-    features: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(min_length=1, max_length=100)
-
-
-def _home(call: Call) -> Home:
-    return Home(call.operator, call.web.offers)
+    network: str
+    direction: str
+    record: str
+    month: str
+    raised_by: str = Field(description="us or them")
+    what: str
+    found_at: datetime
+    seen_at: datetime
+    closed_at: datetime | None
 
 
-def _refused(no: VisitedError) -> Problem:
-    return Problem(403 if no.code == "unknown_network" else 409, f"{no.code}: {no.reason}")
-
-
-def _network(call: Call) -> str:
-    try:
-        return str(calling_partner(call.connection, call.caller.person).network)
-    except VisitedError as no:
-        raise _refused(no) from None
-
-
-@routes.post("/registrations", needs=PERMISSION, problems=(409,))
-def register_roamer(call: Call, form: SignedForm) -> VouchedView:
-    """Vouch for a subscriber of ours who registers in the caller's network."""
-    network, home = _network(call), _home(call)
-    try:
-        told = call.write(lambda c: home.vouch(c, network, form.signed(), call.now))
-    except VisitedError as no:
-        raise _refused(no) from None
-    return VouchedView(
-        terminal=told.terminal,
-        public_key=base64.b64encode(told.public_key).decode(),
-        language=told.language,
-        codes=[_code(each) for each in told.codes],
-    )
-
-
-@routes.post("/quotes", needs=PERMISSION, problems=(409,))
-def quote_roamer(call: Call, form: QuoteForm) -> SignedView:
-    """Quote our subscriber what a feature costs in the caller's network."""
-    network, home = _network(call), _home(call)
-    wanted = Wanted(form.feature, form.ef, form.amount, form.currency)
-    try:
-        quoted = call.write(lambda c: home.quote(c, network, form.terminal, wanted, call.now))
-    except VisitedError as no:
-        raise _refused(no) from None
-    return SignedView(
-        document=base64.b64encode(quoted.document).decode(), signature=base64.b64encode(quoted.signature).decode()
-    )
-
-
-@routes.post("/declines", needs=PERMISSION, status=204, problems=(409,))
-def decline_roamer(call: Call, form: DeclineForm) -> None:
-    """Note that our subscriber did not accept a quote."""
-    network, home = _network(call), _home(call)
-    try:
-        call.write(lambda c: home.decline(c, network, form.terminal, form.quote, call.now))
-    except VisitedError as no:
-        raise _refused(no) from None
-
-
-@routes.put("/records/{record}", needs=PERMISSION, problems=(409,))
-def settle_roamer(call: Call, record: Identifier, form: RecordForm) -> SettledView:
-    """Take a settlement record, once however often it is put; it is on the disk when this is answered."""
-    network, home = _network(call), _home(call)
-    values = form.model_dump() | {"confirmation": form.confirmation.signed()}
-    if form.id != record or form.visited != network:
-        raise Problem(409, f"bad_record: record {form.id} is not {record} of {network}")
-    try:
-        settled = call.write(lambda c: home.settle(c, Claim(**values), call.now))
-    except VisitedError as no:
-        raise _refused(no) from None
-    return SettledView(
-        agreement_digest=base64.b64encode(settled.agreement_digest).decode(), key=base64.b64encode(settled.key).decode()
-    )
-
-
-@routes.post("/notices", needs=PERMISSION, status=204, problems=(409,))
-def notify_roamer(call: Call, form: NewFeaturesForm) -> Answer:
-    """Tell our subscriber by mail which features are new in the caller's network."""
-    network = _network(call)
-    try:
-        tell_of_new(call.operator, network, form.terminal, form.features, call.now)
-    except VisitedError as no:
-        raise _refused(no) from None
-    return Answer(None, 204)
-
-
-def _code(each: FeatureCode) -> CodeView:
-    return CodeView(
-        feature=each.feature, title=each.title, activate=each.activate, deactivate=each.deactivate, menu=each.menu,
-        supported=each.supported, ef=each.ef,
+def _record(row: Any) -> RecordView:
+    return RecordView(
+        id=row.id, direction=row.direction, network=row.network, terminal=row.terminal, feature=row.feature,
+        amount=amount(row.amount, row.currency), currency=row.currency, agreement=row.agreement_id,
+        quote=row.quote_id, agreed_at=row.agreed_at, state=row.state, reason=row.reason, attempts=row.attempts,
+        done_at=row.done_at, digest=bytes(row.digest).hex(), transfer=row.transfer_id,
     )  # fmt: skip
+
+
+@routes.get("/partners", needs=PERMISSION)
+def list_partners(call: Call, paging: PageOf) -> Page[PartnerView]:
+    """Operators with whom roaming is or was agreed."""
+    rows = table(RoamingPartner)
+
+    def make(row: Any) -> PartnerView:
+        return PartnerView(**{name: getattr(row, name) for name in PartnerView.model_fields})
+
+    return page(call, PartnerView, select(rows), [rows.c.network], paging, make)
+
+
+@routes.get("/roamers", needs=PERMISSION)
+def list_roamers(call: Call, paging: PageOf, network: IdFilter = "") -> Page[RoamerView]:
+    """Our terminals that may roam; `network` is where they registered last."""
+    rows = table(Roamer)
+    query = select(rows)
+    if network:
+        query = query.where(rows.c.network == network)
+
+    def make(row: Any) -> RoamerView:
+        return RoamerView(
+            terminal=row.terminal_id, network=row.network, registered_at=row.registered_at, created_at=row.created_at
+        )
+
+    return page(call, RoamerView, query, [rows.c.terminal_id], paging, make)
+
+
+@routes.get("/visitors", needs=PERMISSION)
+def list_visitors(call: Call, paging: PageOf, network: IdFilter = "") -> Page[VisitorView]:
+    """Mobiles of partners that are registered here; `network` is their home."""
+    rows = table(VisitorRow)
+    query = select(rows)
+    if network:
+        query = query.where(rows.c.network == network)
+
+    def make(row: Any) -> VisitorView:
+        return VisitorView(
+            network=row.network, terminal=row.terminal, registered_at=row.registered_at, display=row.display,
+            supports=row.features, active=row.active, paid=sorted(row.paid), asked=row.waiting.get("feature", ""),
+        )  # fmt: skip
+
+    return page(call, VisitorView, query, [rows.c.network, rows.c.terminal], paging, make)
+
+
+@routes.get("/codes", needs=PERMISSION)
+def list_code_tables(call: Call, paging: PageOf) -> Page[CodeTableView]:
+    """Sets of feature codes, the one in force first."""
+    rows = table(FeatureTableRow)
+    query = select(rows.c.sequence, rows.c.digest, rows.c.loaded_at)
+
+    def make(row: Any) -> CodeTableView:
+        return CodeTableView(sequence=row.sequence, digest=bytes(row.digest).hex(), loaded_at=row.loaded_at)
+
+    return page(call, CodeTableView, query, [rows.c.sequence], paging, make, newest_first=True)
+
+
+@routes.get("/codes/{sequence}", needs=PERMISSION)
+def show_code_table(call: Call, sequence: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> CodeTable:
+    """A set of feature codes."""
+    rows = table(FeatureTableRow)
+    row = call.connection.execute(select(rows).where(rows.c.sequence == sequence)).first()
+    if row is None:
+        raise Problem(404, f"sequence {sequence}: there are no such codes")
+    held = msgspec.json.decode(row.document, type=Features)
+    return CodeTable(
+        sequence=row.sequence, digest=bytes(row.digest).hex(), loaded_at=row.loaded_at, download=held.download,
+        features=[_code(held, each) for each in held.feature],
+    )  # fmt: skip
+
+
+def _code(held: Features, each: Any) -> FeatureCodeView:
+    surcharge = held.surcharge.get(each.feature)
+    return FeatureCodeView(
+        feature=each.feature, title=each.title, activate=each.activate, deactivate=each.deactivate, menu=each.menu,
+        supported=each.supported, number=each.ef, surcharge=surcharge.amount if surcharge else "",
+        currency=surcharge.currency if surcharge else "",
+    )  # fmt: skip
+
+
+@routes.get("/records", needs=PERMISSION)
+def list_settlement_records(
+    call: Call,
+    paging: PageOf,
+    network: IdFilter = "",
+    month: Month = "",
+    direction: DirectionFilter = "",
+    state: StateFilter = "",
+) -> Page[RecordView]:
+    """Settlement records, newest first; `month` is one of UTC, by when the subscriber agreed."""
+    rows = table(SettlementRecord)
+    query = select(rows)
+    for column, value in ((rows.c.network, network), (rows.c.direction, direction), (rows.c.state, state)):
+        if value:
+            query = query.where(column == value)
+    if month:
+        begin, end = _span(month)
+        query = query.where(rows.c.agreed_at >= begin, rows.c.agreed_at < end)
+    return page(call, RecordView, query, [rows.c.agreed_at, rows.c.id], paging, _record, newest_first=True)
+
+
+def _span(month: str) -> tuple[datetime, datetime]:
+    try:
+        return month_span(month)
+    except VisitedError as no:
+        raise Problem(422, f"month: {no.reason}") from None
+
+
+@routes.get("/records/{record}", needs=PERMISSION)
+def show_settlement_record(call: Call, record: Identifier) -> RecordView:
+    """A settlement record."""
+    rows = table(SettlementRecord)
+    row = call.connection.execute(select(rows).where(rows.c.id == record)).first()
+    if row is None:
+        raise Problem(404, f"record {record}: there is none")
+    return _record(row)
+
+
+@routes.get("/months/{month}", needs=PERMISSION)
+def sum_settlement_records(
+    call: Call, month: Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")], network: IdFilter = ""
+) -> MonthSums:
+    """What a month of UTC comes to, by partner, direction, state and currency."""
+    begin, end = _span(month)
+    sums = [
+        SumView(
+            network=each.network, direction=each.direction, state=each.state, currency=each.currency,
+            records=each.records, amount=amount(each.micros, each.currency),
+        )
+        for each in sums_of(call.connection, begin, end, network)
+    ]  # fmt: skip
+    return MonthSums(month=month, sums=sums)
+
+
+@routes.get("/disputes", needs=PERMISSION)
+def list_settlement_disputes(
+    call: Call, paging: PageOf, network: IdFilter = "", state: Literal["open", "closed", ""] = ""
+) -> Page[DisputeView]:
+    """Records on which we and a partner differ, by partner."""
+    rows = table(SettlementDispute)
+    query = select(rows)
+    if network:
+        query = query.where(rows.c.network == network)
+    if state:
+        query = query.where(rows.c.closed_at.is_(None) if state == "open" else rows.c.closed_at.is_not(None))
+
+    def make(row: Any) -> DisputeView:
+        shared = {name: getattr(row, name) for name in DisputeView.model_fields if name != "record"}
+        return DisputeView(record=row.record_id, **shared)
+
+    key = [rows.c.network, rows.c.direction, rows.c.record_id, rows.c.raised_by]
+    return page(call, DisputeView, query, key, paging, make)

@@ -29,7 +29,7 @@ from starlette.responses import RedirectResponse, Response
 
 from operator_server.people.roles import SELF
 from operator_server.web.calls import Call
-from operator_server.web.console import accounts, audit, invoices, months, offers, overview, tariffs, terminals
+from operator_server.web.console import accounts, audit, invoices, months, offers, overview, roaming, tariffs, terminals
 from operator_server.web.console.base import HOME, Section
 from operator_server.web.console.render import ASSETS, NAVIGATION, Entry
 from operator_server.web.problems import Problem
@@ -43,6 +43,7 @@ SECTIONS: tuple[Section, ...] = (
     accounts.section,
     invoices.section,
     months.section,
+    roaming.section,
     audit.section,
 )
 
