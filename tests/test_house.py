@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import sysconfig
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -45,6 +47,11 @@ def test_the_arrows_point_one_way() -> None:
     program = Path(sysconfig.get_path("scripts")) / "lint-imports"
     done = subprocess.run([program, "--config", "setup.cfg"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    TopologicalSorter({each: graph.find_modules_directly_imported_by(each) for each in graph.modules}).prepare()
 
 
 @pytest.mark.parametrize("package", RULES)
