@@ -8,6 +8,7 @@ terminals then pin that authority, and it is left alone.
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from operator_server.delivery.files import file_lock, write_atomically
+from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.key_history import HistoryError, KnownKey, changes, hand_over, noted, read_history
+from signalling.messages import Signed
+from signalling.proof import public_bytes
+
+SIGNING, STAGED, HISTORY = "server_ed25519.pem", "server_ed25519.new", "server_keys.json"
 
 _AUTHORITY_YEARS = 20
 _LEAF_DAYS = 825
@@ -35,16 +41,25 @@ class UnusableKey(RuntimeError):
 
 @dataclass(frozen=True)
 class OperatorKeys:
-    """The operator's signing key and where its TLS files lie."""
+    """The operator's signing key, those before it, and where its TLS files lie."""
 
     signing: Ed25519PrivateKey
     authority: Path
     certificate: Path
     private_key: Path
+    history: tuple[KnownKey, ...] = ()
 
     def public_key(self) -> bytes:
         """The 32 bytes with which terminals check quotes and grants."""
         return self.signing.public_key().public_bytes_raw()
+
+    def public_keys(self) -> list[bytes]:
+        """All keys with which the operator ever signed, the one in force first."""
+        return list(dict.fromkeys([self.public_key(), *(each.public_key for each in reversed(self.history))]))
+
+    def changes(self) -> list[Signed]:
+        """What terminals are told so that they follow to the key in force."""
+        return changes(self.history)
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -61,9 +76,10 @@ def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: dat
     then on.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    signing = folder / "server_ed25519.pem"
+    signing = folder / SIGNING
     authority, certificate, private = folder / "tls_authority.pem", folder / "tls_server.pem", folder / "tls_server.key"
     with file_lock(folder / "lock"):
+        _finish_change(folder)
         if not signing.exists():
             write_private(signing, _private_pem(Ed25519PrivateKey.generate()))
         start = min(now, datetime.now(UTC)) - timedelta(days=1)
@@ -76,13 +92,58 @@ def load_or_create_keys(folder: Path, server_id: str, hosts: list[str], now: dat
             raise UnusableKey(
                 f"{folder}: its TLS files cannot be used; restore them from the backup: {error}"
             ) from None
+        key = _signing_key(signing)
+        try:
+            history = noted(folder / HISTORY, key, now)
+        except HistoryError as error:
+            raise UnusableKey(str(error)) from None
+    return OperatorKeys(key, authority, certificate, private, tuple(history))
+
+
+def replace_signing_key(folder: Path, server_id: str, now: datetime) -> tuple[bytes, bytes]:
+    """Replace the key that signs quotes and grants; the public keys before and after.
+
+    The change is signed with the old key, so that terminals follow by themselves at their next logon. The old private
+    key is gone then. Cut short, either nothing has changed or the next that opens ``folder`` finishes it. Servers that
+    run go on with the old key until they are started again. Raises :class:`UnusableKey`.
+    """
+    with file_lock(folder / "lock"):
+        _finish_change(folder)
+        old, new = _signing_key(folder / SIGNING), Ed25519PrivateKey.generate()
+        write_private(folder / STAGED, _private_pem(new))
+        sync_directory(folder)
+        try:
+            hand_over(folder / HISTORY, old, new, server_id, now)
+        except HistoryError as error:
+            raise UnusableKey(str(error)) from None
+        _finish_change(folder)
+    return public_bytes(old), public_bytes(new)
+
+
+def _finish_change(folder: Path) -> None:
+    """Put a staged key in force when the history says that it is; one of which nobody was told is dropped."""
+    staged = folder / STAGED
+    if not staged.exists():
+        return
     try:
-        key = serialization.load_pem_private_key(signing.read_bytes(), password=None)
+        history = read_history(folder / HISTORY)
+    except HistoryError as error:
+        raise UnusableKey(str(error)) from None
+    if history and history[-1].public_key == public_bytes(_signing_key(staged)):
+        os.replace(staged, folder / SIGNING)
+    else:
+        staged.unlink()
+    sync_directory(folder)
+
+
+def _signing_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
-        raise UnusableKey(f"{signing}: cannot be read as a key; restore it from the backup: {error}") from None
+        raise UnusableKey(f"{path}: cannot be read as a key; restore it from the backup: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UnusableKey(f"{signing}: not an Ed25519 key; restore it from the backup")
-    return OperatorKeys(key, authority, certificate, private)
+        raise UnusableKey(f"{path}: not an Ed25519 key; restore it from the backup")
+    return key
 
 
 def _private_pem(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:

@@ -151,6 +151,16 @@ class UsageGrant(Document, frozen=True):
     report_by: Instant
 
 
+class KeyChange(Document, frozen=True):
+    """The server signs with ``new_key`` from now on; signed with ``old_key``, the one before. Both are Ed25519, raw."""
+
+    PURPOSE = "key-change"
+    server: Id
+    old_key: Digest
+    new_key: Digest
+    at: Instant
+
+
 D = TypeVar("D", bound=Document)
 
 

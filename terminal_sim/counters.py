@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from signalling.clock import from_micros
-from signalling.documents import CounterReport, UsageGrant, decode_document
+from signalling.documents import CounterReport, UsageGrant
 from signalling.messages import CounterNoted, Signed
-from signalling.proof import ProofError, check, sign
+from signalling.proof import ProofError, sign
 from terminal_sim import journal as lines
 from terminal_sim.state import Counter, State
 
@@ -193,7 +193,7 @@ def checked_usage(state: State, grants: Iterable[Signed], now: int) -> list[line
     """Usage grants as journal lines. Raises :class:`ProofError` for one the server did not sign."""
     entries = []
     for signed in grants:
-        grant = decode_document(UsageGrant, check(state.trust.server_public_key, UsageGrant.PURPOSE, signed))
+        grant = state.trust.document(UsageGrant, signed)
         entries.append(
             lines.UsageGranted(
                 at=now,

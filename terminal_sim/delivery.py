@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signalling.clock import Clock
-from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt, decode_document
+from signalling.documents import DeliveryGrant, DeliveryOrder, DeliveryReceipt
 from signalling.messages import DeliveryGrantMessage, Signed
-from signalling.proof import check, sign
+from signalling.proof import sign
 from signalling.sealing import SealError, grant_info, unwrap_key
 from terminal_sim import journal as lines
 from terminal_sim.counters import checked_usage
@@ -66,8 +66,7 @@ def order(state: State, agreement: Agreement, now: int) -> None:
 
 def accept_grant(state: State, agreement: Agreement, message: DeliveryGrantMessage, now: int) -> None:
     """Keep the grant when the server signed it and it fits the agreement. Raises :class:`BadGrant`, ``ProofError``."""
-    server = state.trust.server_public_key
-    grant = decode_document(DeliveryGrant, check(server, DeliveryGrant.PURPOSE, message.grant))
+    grant = state.trust.document(DeliveryGrant, message.grant)
     agreed = agreement.confirmed
     if (grant.agreement, grant.product, grant.release) != (agreed.agreement, agreed.product, agreed.release):
         raise BadGrant(

@@ -255,6 +255,9 @@ class Dialogue:
     def _welcome(self, message: m.Welcome, got: _Received) -> None:
         self.phase = "open"
         self._offset = message.time - got.now
+        trust = self.state.trust.after(message.key_changes, message.time)
+        if trust is not self.state.trust:
+            self.state.trusts(trust)
         self._events.append(LoggedOn(message.session, message.idle_timeout, message.rate))
 
     def _inquiry(self, message: m.Inquiry, got: _Received) -> None:

@@ -129,6 +129,12 @@ class State:
         """Let go of the journal."""
         self.journal.close()
 
+    def trusts(self, trust: Trust) -> None:
+        """Trust so from now on, also after a restart."""
+        self.trust = trust
+        if (self.folder / "trust.json").exists():
+            write_trust(self.folder, trust)
+
     @property
     def items_folder(self) -> Path:
         """Where installed items lie."""
@@ -288,12 +294,17 @@ def create(folder: Path, identity: Identity, trust: Trust, configuration: Config
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if (folder / "identity.json").exists():
         raise FileExistsError(f"{folder} already holds a terminal; take another folder or delete this one")
-    write_private(folder / "trust.json", msgspec.json.format(msgspec.json.encode(trust), indent=2))
+    write_trust(folder, trust)
     journal = FileJournal(folder / "journal.jsonl")
     state = State(identity, trust, journal, folder)
     state.record(lines.Configured(at=now, configuration=configuration))
     write_identity(folder / "identity.json", identity)
     return state
+
+
+def write_trust(folder: Path, trust: Trust) -> None:
+    """Put whom a terminal trusts into its folder."""
+    write_private(folder / "trust.json", msgspec.json.format(msgspec.json.encode(trust), indent=2))
 
 
 def load(folder: Path) -> State:

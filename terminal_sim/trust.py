@@ -11,8 +11,10 @@ The *trust bundle* is one JSON file made by the operator; it holds nothing secre
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -21,16 +23,30 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
-from signalling.messages import Digest, Id
-from signalling.proof import private_bytes, public_bytes
+from signalling.documents import DeliveryGrant, KeyChange, Quote, UsageGrant, decode_document
+from signalling.envelope import BodyError
+from signalling.messages import Digest, Id, Instant, Signed
+from signalling.proof import ProofError, check, private_bytes, public_bytes
+
+IssuedDocument = TypeVar("IssuedDocument", Quote, DeliveryGrant, UsageGrant)
 
 
 class TrustError(ValueError):
     """A bundle or an identity that cannot be used; the text names the file, what is wrong, and what to do."""
 
 
+class FormerKey(msgspec.Struct, frozen=True):
+    """A signing key that the server has replaced: what it signed before ``until`` still holds."""
+
+    public_key: Digest
+    until: Instant
+
+
 class Trust(msgspec.Struct, frozen=True):
-    """Whom the terminal trusts and where it finds them; see the module's text for the file."""
+    """Whom the terminal trusts and where it finds them; see the module's text for the file.
+
+    ``former_keys``: those that ``server_public_key`` has taken the place of; not in a bundle.
+    """
 
     server: Id
     server_public_key: Digest
@@ -41,6 +57,7 @@ class Trust(msgspec.Struct, frozen=True):
     tuf_root: str = ""
     tls: bool = True
     terminal: str = ""
+    former_keys: list[FormerKey] = []
 
     @classmethod
     def read(cls, path: Path) -> Trust:
@@ -53,6 +70,42 @@ class Trust(msgspec.Struct, frozen=True):
             raise TrustError(f"{path}: not a terminal bundle: {error}") from None
         if trust.tls and "BEGIN CERTIFICATE" not in trust.ca_pem:
             raise TrustError(f"{path}: ca_pem holds no certificate, so that the server could not be told from another")
+        return trust
+
+    def document(self, kind: type[IssuedDocument], signed: Signed) -> IssuedDocument:
+        """What the server signed, with its key or, before the change, with a former one.
+
+        Raises :class:`signalling.proof.ProofError` and :class:`signalling.envelope.BodyError`.
+        """
+        try:
+            return decode_document(kind, check(self.server_public_key, kind.PURPOSE, signed))
+        except ProofError:
+            document = decode_document(kind, signed.document)
+            for former in self.former_keys:
+                if document.issued < former.until:
+                    with suppress(ProofError):
+                        check(former.public_key, kind.PURPOSE, signed)
+                        return document
+            raise
+
+    def after(self, changes: Iterable[Signed], now: int) -> Trust:
+        """Whom to trust after the server told of changes of its key; the same where none follows from the key known.
+
+        ``now``: the server's time in micros. A change that the key before it has not signed is not taken.
+        """
+        trust = self
+        for signed in changes:
+            try:
+                change = decode_document(KeyChange, signed.document)
+                if (change.server, change.old_key) != (trust.server, trust.server_public_key):
+                    continue
+                check(trust.server_public_key, KeyChange.PURPOSE, signed)
+            except (ProofError, BodyError):
+                continue
+            former = FormerKey(trust.server_public_key, now)
+            trust = msgspec.structs.replace(
+                trust, server_public_key=change.new_key, former_keys=[*trust.former_keys, former]
+            )
         return trust
 
 

@@ -23,6 +23,7 @@ from operator_server.cli import (
     doctor,
     finance,
     invoice,
+    key,
     ledger,
     offer,
     payment,
@@ -80,6 +81,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
+app.add_typer(key.app, name="key")
 app.command("publish")(release.publish)
 app.command("serve")(serve.serve)
 app.command("interrogate")(serve.interrogate)

@@ -37,6 +37,7 @@ from signalling.messages import (
     Refusal,
     Reject,
     SectionPart,
+    Signed,
     Trigger,
     Welcome,
 )
@@ -77,8 +78,10 @@ class LinkServer:
         tls: LinkTls | None,
         after_interrogation: AfterInterrogation | None = None,
         visitors: Visitors | None = None,
+        key_changes: Sequence[Signed] = (),
     ) -> None:
         link = settings.link
+        self._key_changes = list(key_changes)
         self.tls = tls
         self.rate, self.burst = link.messages_per_second, link.message_burst
         self.seconds: Callable[[], float] = reactor.seconds
@@ -251,7 +254,7 @@ class LinkServer:
         self._sessions += 1
         link.session = f"{self._session_prefix}-{self._sessions:x}"
         link.heard_at = self.seconds()
-        machine.accept(Welcome(link.session, now, self._settings.link.idle_timeout, self.rate))
+        machine.accept(Welcome(link.session, now, self._settings.link.idle_timeout, self.rate, self._key_changes))
         before = self.registry.put(link)
         if before is not None and before is not link:
             self._supersede(before, link)

@@ -66,6 +66,7 @@ class LinkRole:
         self.server = LinkServer(
             settings, self.store, clock, self.offers, self._desks(), reactor=reactor, node=self.node, tls=tls,
             after_interrogation=self._after_interrogation, visitors=self._visitors,
+            key_changes=operator.keys.changes(),
         )  # fmt: skip
 
     def _desks(self) -> Desks:

@@ -42,7 +42,7 @@ from signalling.documents import (
     document_digest,
 )
 from signalling.messages import Signed
-from signalling.proof import ProofError, check, public_bytes
+from signalling.proof import ProofError, check
 
 MOST_REPORTS = 50
 
@@ -156,10 +156,10 @@ def evidence_of(connection: Connection, operator: Operator, agreement: str) -> E
         return None
     quote = connection.execute(select(quotes).where(quotes.c.id == row.quote_id)).one()
     delivery = connection.execute(select(deliveries).where(deliveries.c.agreement_id == agreement)).first()
-    server = public_bytes(operator.keys.signing)
+    servers = operator.keys.public_keys()
     quoted, confirmed = Signed(quote.document, quote.signature), Signed(row.confirmation, row.proof)
     keys = _keys(connection, row.terminal_id)
-    checks = [_signed("Quote, signed by the operator", [server], Quote.PURPOSE, quoted)]
+    checks = [_signed("Quote, signed by the operator", servers, Quote.PURPOSE, quoted)]
     if row.evidence_kind == "operator":
         told = "a standing agreement, which the operator keeps: nobody confirms it"
         checks.append(Checked("Confirmation", None, told))
