@@ -61,6 +61,22 @@ def ledger() -> Iterator[Engine]:
         engine.dispose()
 
 
+@contextmanager
+def raw_ledger() -> Iterator[tuple[sqlite3.Connection, dict[str, int], int]]:
+    """The same without SQLAlchemy: a connection, the customers' unbilled accounts, and one of revenue."""
+    with ledger() as engine, engine.connect() as borrowed:
+        connection = borrowed.connection.driver_connection
+        assert isinstance(connection, sqlite3.Connection)
+        connection.execute("PRAGMA foreign_keys = OFF")
+        ids = dict(connection.execute("SELECT owner, id FROM ledger_account WHERE kind = 'unbilled'"))
+        connection.execute(
+            "INSERT INTO ledger_account (owner, kind, currency, balance, reserved)"
+            " VALUES ('(operator)', 'revenue', 'EUR', 0, 0)"
+        )
+        revenue = connection.execute("SELECT max(id) FROM ledger_account").fetchone()[0]
+        yield connection, ids, revenue
+
+
 def _charges(count: int, seed: int) -> list[Charge]:
     chance = random.Random(seed)
     made: list[Charge] = []
@@ -139,16 +155,7 @@ def charged(in_flight: int, notes: dict[str, list[float]]) -> float:
 
 def written_raw() -> float:
     """Charges per second that raw sqlite3 writes, checking nothing."""
-    with ledger() as engine, engine.connect() as borrowed:
-        connection = borrowed.connection.driver_connection
-        assert isinstance(connection, sqlite3.Connection)
-        connection.execute("PRAGMA foreign_keys = OFF")
-        ids = dict(connection.execute("SELECT owner, id FROM ledger_account WHERE kind = 'unbilled'"))
-        connection.execute(
-            "INSERT INTO ledger_account (owner, kind, currency, balance, reserved)"
-            " VALUES ('(operator)', 'revenue', 'EUR', 0, 0)"
-        )
-        revenue = connection.execute("SELECT max(id) FROM ledger_account").fetchone()[0]
+    with raw_ledger() as (connection, ids, revenue):
         commits = _raw_rows(ids, revenue)
         start = time.perf_counter()
         for number, (transfer_rows, posting_rows, balance_rows) in enumerate(commits, 1):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import queue
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from bench.charges import CUSTOMERS, furnish, ledger
+from bench.charges import CUSTOMERS, furnish, ledger, raw_ledger
 from bench.measure import medians, percentile, result, show
 from bench.report import Target
 from charging.ledger.book import Book
@@ -126,16 +125,7 @@ def paired(in_flight: int, notes: dict[str, list[float]]) -> float:
 
 def written_raw() -> float:
     """Pairs per second that raw sqlite3 writes, checking nothing."""
-    with ledger() as engine, engine.connect() as borrowed:
-        connection = borrowed.connection.driver_connection
-        assert isinstance(connection, sqlite3.Connection)
-        connection.execute("PRAGMA foreign_keys = OFF")
-        ids = dict(connection.execute("SELECT owner, id FROM ledger_account WHERE kind = 'unbilled'"))
-        connection.execute(
-            "INSERT INTO ledger_account (owner, kind, currency, balance, reserved)"
-            " VALUES ('(operator)', 'revenue', 'EUR', 0, 0)"
-        )
-        revenue = connection.execute("SELECT max(id) FROM ledger_account").fetchone()[0]
+    with raw_ledger() as (connection, ids, revenue):
         commits = _raw_rows(ids, revenue)
         start = time.perf_counter()
         for number, (transfers, postings, reservations, closed, balances) in enumerate(commits, 1):

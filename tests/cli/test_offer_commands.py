@@ -6,24 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from operator_samples import TARIFF, House
+from operator_samples import MAPS, TARIFF, House
 
 from operator_server.audit import entries
 from operator_server.offering.loading import load
-
-MAPS = """id = "maps"
-product = "maps"
-kind = "service"
-text.en = { title = "Maps" }
-target = { model = ["aurora-*"] }
-
-[[mode]]
-id = "free"
-kind = "free"
-label = { en = "Free" }
-currency = "EUR"
-tax_category = "S"
-"""
 
 
 def told(tollgate: Any, *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -77,34 +77,35 @@ def test_charging(tmp_path: Path) -> None:
 
 
 def test_an_import(tmp_path: Path) -> None:
-    chosen = random.Random(KILLS)
-    kills = rounds = 0
-    while kills < KILLS:
-        folder = tmp_path / str(rounds)
-        folder.mkdir()
-        rounds += 1
-        prepare_import(folder)
-        was_killed = True
-        while was_killed:
-            was_killed, told = killed(partial(take, folder), chosen.uniform(0.02, 0.5))
-            kills += was_killed
+    for folder, told in killed_and_taken_up(tmp_path, prepare_import, take, longest=0.5):
         assert told == [f"{RECORDS} taken"]
         assert taken(database(folder)) == RECORDS
         assert findings(database(folder)) == []
 
 
 def test_a_bill_run(tmp_path: Path) -> None:
+    for folder, told in killed_and_taken_up(tmp_path, prepare_bills, bill, longest=0.3):
+        assert told == [f"{ACCOUNTS} invoices"]
+        assert numbers(database(folder)) == list(range(1, ACCOUNTS + 1)), "numbers have no gap"
+        assert findings(database(folder)) == []
+
+
+def killed_and_taken_up(
+    tmp_path: Path, prepare: Callable[[Path], None], work: Callable[[Path, Acknowledge], None], *, longest: float
+) -> Iterator[tuple[Path, list[str]]]:
+    """Kill the work and take it up again until it is done, in as many folders as it takes to kill it often enough.
+
+    Gives each folder with what the work told at its end. ``longest``: seconds until a kill.
+    """
     chosen = random.Random(KILLS)
     kills = rounds = 0
     while kills < KILLS:
         folder = tmp_path / str(rounds)
         folder.mkdir()
         rounds += 1
-        prepare_bills(folder)
-        was_killed = True
+        prepare(folder)
+        was_killed, told = True, [""]
         while was_killed:
-            was_killed, told = killed(partial(bill, folder), chosen.uniform(0.02, 0.3))
+            was_killed, told = killed(partial(work, folder), chosen.uniform(0.02, longest))
             kills += was_killed
-        assert told == [f"{ACCOUNTS} invoices"]
-        assert numbers(database(folder)) == list(range(1, ACCOUNTS + 1)), "numbers have no gap"
-        assert findings(database(folder)) == []
+        yield folder, told

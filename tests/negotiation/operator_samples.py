@@ -203,6 +203,21 @@ currency = "JPY"
 tax_category = "S"
 """
 
+MAPS = """id = "maps"
+product = "maps"
+kind = "service"
+text.en = { title = "Maps" }
+target = { model = ["aurora-*"] }
+
+[[mode]]
+id = "free"
+kind = "free"
+label = { en = "Free" }
+currency = "EUR"
+tax_category = "S"
+"""
+"""An offer for itself, in the form that is published; it fits the terminals of the samples."""
+
 M = TypeVar("M", bound=SQLModel)
 
 

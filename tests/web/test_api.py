@@ -8,28 +8,13 @@ from html import escape
 from typing import Any
 
 import pytest
-from operator_samples import House
+from operator_samples import MAPS, House
 from starlette.testclient import TestClient
 from web_dealings import deal
 from web_samples import Site, problem
 
 from operator_server.audit import entries
 from operator_server.offering.why import explain_terminal, verify_audit
-
-NEW_OFFER = """
-id = "maps"
-product = "maps"
-kind = "service"
-text.en = { title = "Maps" }
-target = { model = ["aurora-*"] }
-
-[[mode]]
-id = "free"
-kind = "free"
-label = { en = "Free" }
-currency = "EUR"
-tax_category = "S"
-"""
 
 
 @pytest.fixture
@@ -135,11 +120,11 @@ def test_support_undoes_a_rejection_once_and_with_a_reason(dealt: Site) -> None:
 
 def test_an_offer_is_previewed_published_scheduled_and_withdrawn(site: Site) -> None:
     client, folder = site.by("operator"), site.house.operator.settings.config_dir / "offers"
-    seen = client.post("/api/v1/offers/preview", json={"toml": NEW_OFFER}).json()
+    seen = client.post("/api/v1/offers/preview", json={"toml": MAPS}).json()
     assert (seen["terminals"], seen["matching"], seen["models"]) == (3, 3, {"aurora-3": 3})
     assert not (folder / "maps.toml").exists()
-    made = client.put("/api/v1/offers/maps", json={"toml": NEW_OFFER}, headers={"If-Match": "*"})
-    assert (made.status_code, (folder / "maps.toml").read_text()) == (200, NEW_OFFER)
+    made = client.put("/api/v1/offers/maps", json={"toml": MAPS}, headers={"If-Match": "*"})
+    assert (made.status_code, (folder / "maps.toml").read_text()) == (200, MAPS)
     when = {"valid_from": "2026-12-01T00:00:00+00:00"}
     problem(client.put("/api/v1/offers/maps/schedule", json=when), 428)
     stale = {"If-Match": '"stale"'}
@@ -153,7 +138,7 @@ def test_an_offer_is_previewed_published_scheduled_and_withdrawn(site: Site) -> 
     assert [entry.action for entry in trail(site, "offer/maps")] == [
         "offer.withdraw", "offer.schedule", "offer.schedule", "offer.publish",
     ]  # fmt: skip
-    assert trail(site, "offer/maps")[-1].after == {"toml": NEW_OFFER, "version": made.json()["version"]}
+    assert trail(site, "offer/maps")[-1].after == {"toml": MAPS, "version": made.json()["version"]}
 
 
 def test_an_offer_out_of_a_file_of_several_is_cut_out_and_nothing_else_changes(site: Site) -> None:
@@ -169,11 +154,11 @@ def test_an_offer_out_of_a_file_of_several_is_cut_out_and_nothing_else_changes(s
 
 def test_faults_of_an_offer_are_all_told_and_nothing_is_published(site: Site) -> None:
     client = site.by("operator")
-    bad = NEW_OFFER.replace('"service"', '"serivce"') + 'colour = "red"\n'
+    bad = MAPS.replace('"service"', '"serivce"') + 'colour = "red"\n'
     answer = client.put("/api/v1/offers/maps", json={"toml": bad}, headers={"If-Match": "*"})
     problem(answer, 422)
     assert {fault["where"] for fault in answer.json()["errors"]} == {"kind", "mode[0].colour"}
-    problem(client.put("/api/v1/offers/map", json={"toml": NEW_OFFER}, headers={"If-Match": "*"}), 422)
+    problem(client.put("/api/v1/offers/map", json={"toml": MAPS}, headers={"If-Match": "*"}), 422)
     problem(client.get("/api/v1/offers/maps"), 404)
 
 

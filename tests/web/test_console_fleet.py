@@ -18,6 +18,7 @@ import pytest
 from browsing import IN_BROWSER, faults
 from chromium import Tab
 from console_browsing import logged_on
+from operator_samples import MAPS
 from sqlalchemy import func, select
 from web_samples import furnish_people
 
@@ -31,19 +32,6 @@ pytestmark = [*IN_BROWSER, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SERVER_SECONDS = 40
-MAPS = """id = "maps"
-product = "maps"
-kind = "service"
-text.en = { title = "Maps" }
-target = { model = ["aurora-*"] }
-
-[[mode]]
-id = "free"
-kind = "free"
-label = { en = "Free" }
-currency = "EUR"
-tax_category = "S"
-"""
 PROFILE = """name = "{model}"
 share = 1
 hardware = {{ model = "{model}" }}
