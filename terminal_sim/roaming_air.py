@@ -46,6 +46,10 @@ class HttpAir:
         """See :class:`terminal_sim.roaming.Air`."""
         return self._ask("POST", m.encode_signed(signed))
 
+    def close(self) -> None:
+        """Let the connection go; another message makes a new one."""
+        self._pool.clear()
+
     def _ask(self, method: str, body: bytes) -> list[m.Heard]:
         try:
             answer = self._pool.request(

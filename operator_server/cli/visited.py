@@ -353,6 +353,8 @@ def reconcile(
     with opened(config) as operator:
         named = month or period_of(operator.clock.now(), UTC)
         found = reconciling.reconcile(operator, network, named)
+        after = {"month": named} | {each.direction: len(each.differences) for each in found}
+        changed(operator, "settlement.reconcile", f"roaming_partner/{network}", lambda c: None, after)
     if as_json:
         told = [
             {"direction": each.direction, "alike": each.alike, "differences": [vars(d) for d in each.differences]}

@@ -24,6 +24,7 @@ from operator_server.demo.gateway import Gateway
 from operator_server.demo.gateway_journal import Agreed
 from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning.journals import Run
+from operator_server.demo.roamer import Roamer
 from operator_server.demo.sim_phones import DemoPhone, SimPhones
 from operator_server.demo.timeline import Step, timeline
 from operator_server.demo.world import World
@@ -37,6 +38,7 @@ from signalling.clock import to_micros
 from signalling.ids import new_id
 from terminal_sim.client import LinkLost
 from terminal_sim.delivery import DeliveryPaused
+from terminal_sim.roaming import RoamingError
 from terminal_sim.simulated import SimulatedTerminal
 
 Steps = Generator[Deferred[Any], Any, None]
@@ -116,13 +118,14 @@ class Driver:
         fleet: Sequence[SimulatedTerminal],
         device: Gateway,
         phones: SimPhones,
+        roamer: Roamer,
         seed: int,
         kills: int,
         reactor: Any,
         tell: Callable[[Step, int, int], None],
     ) -> None:
         self.course = Course()
-        self._device, self._phones = device, phones
+        self._device, self._phones, self._roamer = device, phones, roamer
         self._world, self._server, self._fleet, self._reactor, self._tell = world, server, fleet, reactor, tell
         self._chance = random.Random(f"{seed} course")
         self._steps = timeline(world.operator.settings.operator.zone, seed)
@@ -318,6 +321,17 @@ class Driver:
             yield deferLater(self._reactor, 0.03)
             if count() != last:
                 last, still_since = count(), seconds()
+
+    # The roamer.
+
+    @inlineCallbacks
+    def _roam(self, number: int, step: Step) -> Steps:
+        """The user travels: the terminal logs on at home before, and its mobile registers in the network there."""
+        yield self._session(self._roamer.terminal)
+        try:
+            yield deferToThread(self._roamer.visit)
+        except RoamingError as trouble:
+            raise DemoFailed(str(trouble)) from None
 
     # The gateway and its user.
 

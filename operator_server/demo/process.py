@@ -23,7 +23,7 @@ class ServerFailed(RuntimeError):
     """The server process did not start; the text says where its log lies."""
 
 
-ROLES = (("link", "worker"), ("web",), ("snmp",), ("sms",))
+ROLES = (("link", "worker"), ("web",), ("snmp",), ("sms", "roaming"))
 """Which roles share a process. Downloads and dialogues hold each other up where they share an interpreter."""
 
 

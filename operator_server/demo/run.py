@@ -42,9 +42,11 @@ from operator_server.demo.reckoning import ReckoningError
 from operator_server.demo.reckoning.bills import differences, read_invoice
 from operator_server.demo.reckoning.journals import lost_uses, reckon
 from operator_server.demo.reckoning.prices import Prices
+from operator_server.demo.roamer import Roamer
 from operator_server.demo.sim_phones import SimPhones
 from operator_server.demo.summary import Verdict, gather, sections_fetched, show
 from operator_server.demo.timeline import Step
+from operator_server.demo.visited_network import VisitedNetwork
 from operator_server.demo.world import GATEWAY_USER, Customers, World, draw_customers
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.configurations import Section
@@ -98,18 +100,29 @@ def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdic
     began = time.monotonic()
     world = World(options.config, options.folder, START)
     _log_to(world.folder / "fleet.log")
+    visited = VisitedNetwork(world)
+    try:
+        return _run(options, world, visited, began, console)
+    finally:
+        visited.stop()
+
+
+def _run(
+    options: Options, world: World, visited: VisitedNetwork, began: float, console: Console
+) -> tuple[dict[str, Any], Verdict]:
     customers = draw_customers(options.terminals, options.seed)
     world.settle(customers, options.terminals, options.seed)
     world.publish_all()
+    visited.settle()
     with gateway.running(world, simulated=options.simulated_device) as device:
-        fleet, phones, course = _walk(options, world, device, console)
-    journals = _dump(fleet, world.folder / "journals")
+        fleet, phones, roamer, course = _walk(options, world, visited, device, console)
+    journals = _dump(fleet, world.folder / "journals") | {roamer.id: roamer.journal()}
     invoices = world.folder / "invoices"
     with world.operator.engine.connect() as connection:
         export_invoices(connection, each_invoice(connection), invoices, "pdf")
         export_invoices(connection, each_invoice(connection), invoices, "json")
-        verdict = _check(connection, world, customers, fleet, device, phones, course, journals, invoices)
-        figures = gather(connection, world, fleet, device, phones, course, verdict)
+        verdict = _check(connection, world, customers, fleet, device, phones, roamer, course, journals, invoices)
+        figures = gather(connection, world, fleet, device, phones, roamer, course, verdict)
     if options.kills:
         figures |= {"kills": options.kills, "kills_under_load": course.kills_under_load}
     world.operator.engine.dispose()
@@ -130,8 +143,8 @@ def _log_to(path: Path) -> None:
 
 
 def _walk(
-    options: Options, world: World, device: Gateway, console: Console
-) -> tuple[list[SimulatedTerminal], SimPhones, Course]:
+    options: Options, world: World, visited: VisitedNetwork, device: Gateway, console: Console
+) -> tuple[list[SimulatedTerminal], SimPhones, Roamer, Course]:
     from twisted.internet import reactor
 
     loop: Any = reactor
@@ -151,9 +164,10 @@ def _walk(
             terminal.faults = ScriptedFaults(WILD, random.Random(f"{options.seed} wild {number}"))
     server = ServerProcess(world.config, world.environment, world.ports, world.folder / "server.log", loop)
     phones = SimPhones(world, fleet, loop)
+    roamer = Roamer(world, visited, options.terminals + 1, options.seed, trust, loop)
     failures: list[Failure] = []
     with Teller(console, fleet) as teller:
-        driver = Driver(world, server, fleet, device, phones, options.seed, options.kills, loop, teller.tell)
+        driver = Driver(world, server, fleet, device, phones, roamer, options.seed, options.kills, loop, teller.tell)
 
         def start() -> None:
             driver.run().addErrback(failures.append).addBoth(lambda _: loop.stop())
@@ -169,7 +183,7 @@ def _walk(
         while isinstance(cause.value, FirstError):
             cause = cause.value.subFailure
         cause.raiseException()
-    return fleet, phones, driver.course
+    return fleet, phones, roamer, driver.course
 
 
 class Teller:
@@ -230,12 +244,15 @@ def _check(
     fleet: list[SimulatedTerminal],
     device: Gateway,
     phones: SimPhones,
+    roamer: Roamer,
     course: Course,
     journals: dict[str, list[AnyEntry]],
     invoices: Path,
 ) -> Verdict:
     subscriber_of = {
-        fleet[number - 1].terminal: person.subscriber for person in customers.people for number in person.terminals
+        [*fleet, roamer.terminal][number - 1].terminal: person.subscriber
+        for person in customers.people
+        for number in person.terminals
     }
     subscriber_of |= {each.terminal: each.subscriber for each in phones.phones}
     journals = journals | phones.journals(connection)
@@ -246,9 +263,10 @@ def _check(
         lost=audit(connection, journals, subscriber_of, [] if course.agreed is None else [course.agreed.agreement]),
         gateway=faults,
         sim_phones=phones.faults(connection),
+        visited_network=roamer.faults(connection),
         ledger=[f"{each.where}: {each.what}" for each in (*verify_ledger(connection), *verify_billing(connection))],
     )
-    sent = sections_fetched(connection, fleet, phones)
+    sent = sections_fetched(connection, fleet, phones, roamer)
     distinct = connection.execute(select(func.count()).select_from(table(Section))).scalar_one()
     if sent - course.sections_in_kills > distinct:
         verdict.sections.append(f"{sent} sections were fetched, {distinct} are distinct")

@@ -16,6 +16,7 @@ from operator_server.delivery.publishing import valid_releases
 from operator_server.demo.driver import Course
 from operator_server.demo.gateway import GATEWAY, Gateway
 from operator_server.demo.gateway_journal import OFFER
+from operator_server.demo.roamer import Roamer
 from operator_server.demo.sim_phones import SimPhones
 from operator_server.demo.world import World
 from operator_server.offering.live import read_configurations
@@ -43,6 +44,7 @@ class Verdict:
     sections: list[str] = field(default_factory=list)
     gateway: list[str] = field(default_factory=list)
     sim_phones: list[str] = field(default_factory=list)
+    visited_network: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -60,6 +62,7 @@ def gather(
     fleet: Sequence[SimulatedTerminal],
     device: Gateway,
     phones: SimPhones,
+    roamer: Roamer,
     course: Course,
     verdict: Verdict,
 ) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def gather(
         "terminals": len(fleet),
         "distinct_codes": _count(connection, ConfigurationRow),
         "offer_classes": _classes(connection, world),
-        "sections_fetched": sections_fetched(connection, fleet, phones),
+        "sections_fetched": sections_fetched(connection, fleet, phones, roamer),
         "distinct_sections": _count(connection, Section),
         "interrogations": _interrogations(connection),
         "offers_shown": counts.offers_shown,
@@ -95,6 +98,7 @@ def gather(
         "notices": counts.notices,
         "snmp_device": _gateway(connection, device),
         "SIM_phones": phones.figures(connection),
+        "visited_network": roamer.figures(connection),
         "sessions": course.sessions,
         "links_lost": counts.links_lost,
         "reconciled": not verdict.differences,
@@ -107,12 +111,14 @@ def _count(connection: Connection, model: Any) -> int:
     return connection.execute(select(func.count()).select_from(table(model))).scalar_one()
 
 
-def sections_fetched(connection: Connection, fleet: Sequence[SimulatedTerminal], phones: SimPhones) -> int:
-    """Sections that terminals sent, and those first brought by the gateway or by cards, which send all four."""
+def sections_fetched(
+    connection: Connection, fleet: Sequence[SimulatedTerminal], phones: SimPhones, roamer: Roamer
+) -> int:
+    """Sections that terminals sent, and those first brought by the gateway, or by cards, which send all four."""
     section = table(Section)
     others = [GATEWAY, *phones.terminals()]
     first = select(func.count()).select_from(section).where(section.c.first_terminal.in_(others))
-    return total(fleet).sections_sent.total() + connection.execute(first).scalar_one()
+    return total([*fleet, roamer.terminal]).sections_sent.total() + connection.execute(first).scalar_one()
 
 
 def _gateway(connection: Connection, device: Gateway) -> dict[str, Any]:

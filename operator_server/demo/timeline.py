@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-Work = Literal["sessions", "stay", "asked", "order", "leave", "publish", "revoke", "bill", "month_end"]
+Work = Literal["sessions", "stay", "asked", "order", "leave", "publish", "revoke", "bill", "month_end", "roam"]
 
 MONTHS = ("2026-09", "2026-10")
 FIRST_DAY = date(2026, 9, 1)
@@ -42,6 +42,8 @@ def timeline(zone: ZoneInfo, seed: int) -> list[Step]:
             if night < nights:
                 steps.append(Step(at(day, 12), "order"))
         steps.append(Step(at(evening + timedelta(days=nights), 4), "leave"))
+    # One user is in another network for a day of each month.
+    steps += [Step(at(day, 11), "roam") for day in (date(2026, 9, 20), date(2026, 10, 20))]
     # The gateway's counter is read when a month ends.
     steps += [Step(at(day, 0), "month_end") for day in (date(2026, 10, 1), date(2026, 11, 1))]
     steps += [

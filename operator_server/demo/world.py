@@ -8,7 +8,7 @@ import shutil
 import socket
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -113,10 +113,16 @@ SIM_USERS = tuple(
 )
 """Who has the SIM phones."""
 
+ROAMING_ACCOUNT = NewAccount(
+    "A-90004", "Fähre & Fracht Kappeln OHG", ["Mühlenstraße 36", "24376 Kappeln"], "DE", language="en"
+)
+ROAMING_USER = Person("A-90004", "A-90004", ("roaming",), ())
+"""Who visits another network, with one terminal more than the fleet has."""
+
 
 def draw_customers(terminals: int, seed: int) -> Customers:
-    """People and firms that share ``terminals`` terminals, and the users of the gateway and of the SIM phones; the same
-    for the same seed."""
+    """People and firms that share ``terminals`` terminals, the users of the gateway and of the SIM phones, and the
+    roamer; the same for the same seed."""
     chance = random.Random(f"{seed} customers")
     accounts: list[NewAccount] = []
     people: list[Person] = []
@@ -135,7 +141,10 @@ def draw_customers(terminals: int, seed: int) -> Customers:
             number += held
             if number > terminals:
                 break
-    return Customers([*accounts, GATEWAY_ACCOUNT, *SIM_ACCOUNTS], [*people, GATEWAY_USER, *SIM_USERS])
+    roamer = replace(ROAMING_USER, terminals=(terminals + 1,))
+    return Customers(
+        [*accounts, GATEWAY_ACCOUNT, *SIM_ACCOUNTS, ROAMING_ACCOUNT], [*people, GATEWAY_USER, *SIM_USERS, roamer]
+    )
 
 
 def _account(account: str, firm: bool, chance: random.Random) -> NewAccount:
@@ -160,8 +169,8 @@ class World:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clock = SharedClock(self.folder / "clock", start)
-        port, web, self.centre = free_ports(3)
-        self.ports = [port, web]
+        port, web, roaming, self.centre = free_ports(4)
+        self.ports = [port, web, roaming]
         self.environment = {
             "TOLLGATE_STORE__DATA": str(self.folder / "server"),
             "TOLLGATE_STORE__URL": "",
@@ -169,6 +178,7 @@ class World:
             "TOLLGATE_LINK__PORT": str(port),
             "TOLLGATE_LINK__PUBLIC_HOST": "localhost",
             "TOLLGATE_WEB__PORT": str(web),
+            "TOLLGATE_ROAMING__PORT": str(roaming),
             "TOLLGATE_SMS__HOST": "127.0.0.1",
             "TOLLGATE_SMS__PORT": str(self.centre),
             "TOLLGATE_SMS__TLS": "false",
@@ -181,8 +191,8 @@ class World:
         self.operator: Operator = open_operator(self.config)
 
     def settle(self, customers: Customers, terminals: int, seed: int) -> None:
-        """Open the accounts and enrol the fleet."""
-        keys = dict(enumerate(enrolment(terminals, seed), 1))
+        """Open the accounts and enrol the fleet, and one terminal more: the roamer's."""
+        keys = dict(enumerate(enrolment(terminals + 1, seed), 1))
         now, settings = self.clock.now(), self.operator.settings.operator
 
         def settle(connection: Connection) -> None:

@@ -100,8 +100,9 @@ class PeerRequest(Request):
         self._stop()
         body = refusal("too_large", f"a body has at most {MOST_BODY} bytes").body
         head = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        self.channel.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        self.channel.loseConnection()
+        channel: Any = self.channel
+        channel.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        channel.loseConnection()
 
 
 class PeerSite(Site):
@@ -114,7 +115,7 @@ class PeerSite(Site):
 class PeerFactory(TLSMemoryBIOFactory):
     """Connections over TLS: at most ``most`` at a time, each for a bounded time."""
 
-    def __init__(self, tls: PeerTls, site: Site, most: int, reactor: Any) -> None:
+    def __init__(self, tls: Any, site: Any, most: int, reactor: Any) -> None:
         super().__init__(tls, False, site)
         self._most, self._reactor = most, reactor
         self._ends: dict[Any, Any] = {}

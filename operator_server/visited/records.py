@@ -185,7 +185,7 @@ def sums_of(connection: Connection, begin: datetime, end: datetime, network: str
     if network:
         query = query.where(rows.c.network == network)
     found = connection.execute(query.group_by(*by).order_by(*by))
-    return [Sum(*row[:5], int(row[5])) for row in found]
+    return [Sum(row[0], row[1], row[2], row[3], int(row[4]), int(row[5])) for row in found]
 
 
 def write_file(lines: Sequence[Line]) -> str:

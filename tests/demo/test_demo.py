@@ -63,6 +63,22 @@ def test_sim_phones_take_part_by_short_messages_and_over_links_up_to_the_invoice
     assert net == Decimal(phones["net"]) >= 2 * 49
 
 
+@pytest.mark.requirement("H1", "H9", "H18", "H19", "H20", "H23")
+def test_a_roamer_visits_a_second_instance_and_is_billed_for_what_was_accepted_there(demo: Ran) -> None:
+    abroad = demo.figures["visited_network"]
+    assert (abroad["asked"], abroad["accepted"], abroad["records alike"]) == (2, 1, 1)
+    assert (abroad["net"], abroad["owed to the network"]) == ("2.50", "1.25")
+    invoices = [json.loads(path.read_text()) for path in (demo.folder / "invoices").glob("*.json")]
+    lines = [
+        line
+        for each in invoices
+        if each["customer"]["name"] == "Fähre & Fracht Kappeln OHG"
+        for line in each["lines"]
+        if Decimal(line["net"])
+    ]
+    assert [line["net"] for line in lines] == ["2.50"]
+
+
 def test_our_own_agent_takes_the_place_of_snmpd(tmp_path: Path) -> None:
     ran = run_demo(tmp_path / "out", "--terminals", "4", "--simulated-device")
     assert ran.code == 0, ran.progress

@@ -58,10 +58,14 @@ def test_the_base_station_learns_what_the_mobile_supports(lands: Lands) -> None:
 @pytest.mark.requirement("H5", "H6")
 def test_codes_come_with_the_registration_by_paging_and_on_the_traffic_channel(lands: Lands) -> None:
     mobile = lands.here()
-    lands.local_codes(msgspec.structs.replace(LOCAL, feature=LOCAL_CODES[:6]))
+    assert mobile.local().codes[CW].activate == "*55#"
+    changed = [FeatureCode(CW, "Call waiting", "*57#", "*58#"), *LOCAL_CODES[1:6]]
+    lands.local_codes(msgspec.structs.replace(LOCAL, feature=changed))
     mobile.page(lands.station.overhead())
+    assert mobile.local().codes[CW].activate == "*57#"
     lands.answers = [True]
     mobile.dial("*50#")
+    assert mobile.local().codes["conference"].activate == "*60#"
     came = air_of(mobile).heard_of(m.FeatureCodes)
     assert [each.channel for each in came] == ["access", "paging"]
     [key] = air_of(mobile).heard_of(m.FeatureKey)
@@ -91,6 +95,9 @@ def test_home_codes_and_menu_send_the_local_ones_and_are_acknowledged(lands: Lan
     mobile.menu("6-5")
     mobile.menu("6-5", "deactivate")
     assert mobile.sent == ["*55#", "*56#", "*72*555-4444#", "*55#", "*56#"]
+    # What is on the air says the same.
+    wanted = [each for each in air_of(mobile).messages if isinstance(each, m.Origination)]
+    assert [(each.digits, each.local) for each in wanted] == [(digits, True) for digits in mobile.sent]
     told = air_of(mobile).heard_of(m.Acknowledged)
     assert [(each.feature, each.active) for each in told] == [
         (CW, True), (CW, False), ("call-forwarding", True), (CW, True), (CW, False)
@@ -108,7 +115,7 @@ def test_on_demand_codes_come_only_when_a_feature_is_wanted_and_the_mobile_goes_
     [came] = air_of(mobile).heard_of(m.FeatureCodes)
     assert ([each.feature for each in came.codes], came.channel) == ([CW], "paging")
     assert mobile.sent == ["*66#", "*55#"]
-    assert isinstance(air_of(mobile).messages[-1], m.OriginationContinuation)
+    assert air_of(mobile).messages[-2:] == [m.Origination("*66#", local=False), m.OriginationContinuation("*55#")]
     assert mobile.active == {CW}
     # It knows the code by now; a number behind a code is kept on the way.
     mobile.menu("6-5", "deactivate")
@@ -117,6 +124,7 @@ def test_on_demand_codes_come_only_when_a_feature_is_wanted_and_the_mobile_goes_
     # A code that is the same here is switched at once.
     mobile.dial("*31#")
     assert mobile.sent[5:] == ["*31#"]
+    assert len(air_of(mobile).heard_of(m.FeatureCodes)) == 2
 
 
 @pytest.mark.requirement("H15")

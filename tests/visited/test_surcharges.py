@@ -42,8 +42,18 @@ def wanting(lands: Lands, *answers: bool, **changes: Any) -> Mobile:
 @pytest.mark.requirement("H18", "H20")
 def test_a_surcharge_is_shown_confirmed_and_then_the_number_and_the_code_come_and_are_activated(lands: Lands) -> None:
     mobile = wanting(lands, True)
+    before: list[Any] = []
+
+    def asked(text: str, quote: Quote) -> bool:
+        # While the user thinks, the notice is on the display, and nothing was unlocked, agreed or owed.
+        before.append((mobile.said[-1], air_of(mobile).heard_of(m.FeatureKey), lands.records()))
+        lands.asked.append((text, quote))
+        return True
+
+    mobile._accept = asked
     mobile.dial("*50#")
     [(text, quote)] = lands.asked
+    assert before == [(text, [], ([], []))]
     assert text.startswith("Toll for Conference: ")
     assert "2.38" in text
     assert (quote.server, quote.terminal, quote.amount) == (HOME, "T-1", 200 * CENT)
