@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from charging.invoices.totals import round_to_unit, without_tax
 from charging.ledger.operations import Pays
 from signalling.messages import ModeTerms
+
+_BASIS_POINTS = 10_000
 
 
 class ModeError(ValueError):
@@ -113,19 +116,47 @@ def payment_of(name: str) -> Payment:
         raise ModeError(f"payment {name!r} is not one of {', '.join(PAYMENTS)}") from None
 
 
-def tax_micros(net: int, basis_points: int) -> int:
-    """Tax on ``net`` micros, to the nearest micro, halves away from zero."""
-    product = abs(net) * basis_points
-    tax = (product * 2 + 10_000) // 20_000
-    return tax if net >= 0 else -tax
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a price comes to: micros net and of tax."""
+
+    net: int
+    tax: int
+
+    @property
+    def total(self) -> int:
+        """What the customer pays."""
+        return self.net + self.tax
 
 
-def with_tax(net: int, basis_points: int) -> int:
-    """Micros that a customer pays who pays tax at once, as from prepaid money."""
-    return net + tax_micros(net, basis_points)
+def owed(price: int, tax_rate: int, tax_included: int = 0, unit: int = 1) -> Owed:
+    """What a price of so many micros comes to for a customer who bears ``tax_rate`` basis points.
+
+    ``tax_included``: the basis points that the price contains, 0 where tax comes on top; a customer who bears none pays
+    it without them. ``unit``: what amounts are rounded to, as on an invoice with this line alone; a price that is no
+    whole number of units keeps its micros.
+    """
+    unit = unit if price % unit == 0 else 1
+    if not tax_included:
+        return Owed(price, round_to_unit(price * tax_rate, _BASIS_POINTS, unit))
+    net = without_tax(price, tax_included, unit)
+    if not tax_rate:
+        return Owed(net, 0)
+    # Of the nets beside the nearest one may lead to the price exactly.
+    step = -unit if price < 0 else unit
+    tried = (net, net + step, net - step)
+    exact = [each for each in tried if each + round_to_unit(each * tax_rate, _BASIS_POINTS, unit) == price]
+    net = exact[0] if exact else net
+    return Owed(net, price - net)
 
 
-def net_affordable(gross: int, basis_points: int) -> int:
-    """The most micros net that can be paid with ``gross`` when tax is paid with it."""
-    net = gross * 10_000 // (10_000 + basis_points)
-    return net if with_tax(net, basis_points) <= gross else net - 1
+def affordable(money: int, tax_rate: int, tax_included: int = 0, unit: int = 1) -> int:
+    """The highest price, in whole ``unit`` micros, that can be paid with ``money`` when tax is paid with it."""
+    if tax_included:
+        price = money if tax_rate else money * (_BASIS_POINTS + tax_included) // _BASIS_POINTS
+    else:
+        price = money * _BASIS_POINTS // (_BASIS_POINTS + tax_rate)
+    price = price if unit == 1 else (price // unit + 2) * unit
+    while owed(price, tax_rate, tax_included, unit).total > money:
+        price -= unit
+    return price

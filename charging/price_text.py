@@ -9,8 +9,9 @@ from typing import Any
 from babel.core import Locale, UnknownLocaleError
 from babel.numbers import format_currency, format_decimal, format_percent
 
-from charging.modes import mode_kind
+from charging.modes import mode_kind, owed
 from signalling.messages import ModeTerms
+from signalling.money import minor_unit
 
 _TEXTS: dict[str, dict[str, Any]] = {
     "en": {
@@ -20,6 +21,8 @@ _TEXTS: dict[str, dict[str, Any]] = {
         "at_most": "up to {price} per {unit}",
         "included": "{count} included per {per}",
         "tax": "plus {rate} tax",
+        "tax_included": "including {rate} tax",
+        "tax_excluded": "without tax",
         "day": "day",
         "week": "week",
         "month": "month",
@@ -53,6 +56,8 @@ _TEXTS: dict[str, dict[str, Any]] = {
         "at_most": "bis zu {price} je {unit}",
         "included": "{count} inklusive je {per}",
         "tax": "zzgl. {rate} MwSt.",
+        "tax_included": "inkl. {rate} MwSt.",
+        "tax_excluded": "ohne MwSt.",
         "day": "Tag",
         "week": "Woche",
         "month": "Monat",
@@ -113,7 +118,11 @@ def price_text(terms: ModeTerms, language: str, *, exact: bool = True) -> str:
 def _price(terms: ModeTerms, texts: dict[str, Any], language: str, exact: bool) -> Iterator[str]:
     locale = locale_of(language)
     kind = mode_kind(terms.kind)
-    price = money_text(terms.amount, terms.currency, language)
+    amount = terms.amount
+    if terms.tax_included and not terms.tax_rate:
+        whole = kind.periodic or kind.once
+        amount = owed(amount, 0, terms.tax_included, minor_unit(terms.currency) if whole else 1).net
+    price = money_text(amount, terms.currency, language)
     if kind.periodic:
         yield texts["each"].format(price=price, per=texts[terms.period], charged=texts[terms.charged or "advance"])
         if terms.pro_rata:
@@ -129,7 +138,9 @@ def _price(terms: ModeTerms, texts: dict[str, Any], language: str, exact: bool) 
         yield texts["included"].format(count=count, unit=terms.unit, per=per)
     if terms.tax_rate:
         rate = format_percent(Decimal(terms.tax_rate).scaleb(-4), locale=locale, decimal_quantization=False)
-        yield texts["tax"].format(rate=rate)
+        yield texts["tax_included" if terms.tax_included else "tax"].format(rate=rate)
+    elif terms.tax_included:
+        yield texts["tax_excluded"]
     if terms.payment in texts:
         yield texts[terms.payment]
 

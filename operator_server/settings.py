@@ -63,6 +63,10 @@ class OperatorSettings(Section):
         str,
         Field(description="Bills below this are left to the next one, in each bill's currency; 0: every bill is made"),
     ] = "0"
+    negative_bills: Annotated[
+        Literal["credit_note", "carry"],
+        Field(description="A bill that gives money back: a credit note at once, or carried forward to the next bill"),
+    ] = "credit_note"
     bill_approval: Annotated[
         bool, Field(description="Bill runs make drafts, which somebody approves before they are final")
     ] = False
@@ -367,6 +371,16 @@ class ReminderLevel(Section):
         return _not_below_zero(value)
 
 
+class BadDebtRule(Section):
+    """What becomes of the tax of debts that are written off, in one country."""
+
+    method: Annotated[
+        Literal["keep", "posting", "document"],
+        Field(description="keep: it stays owed; posting: corrected; document: that, with a notice to the customer"),
+    ]
+    days: Annotated[int, Field(ge=0, le=3650, description="Days after the due day; 0: with the write-off")] = 0
+
+
 def _not_below_zero(value: str) -> str:
     if decimal_micros(value) < 0:
         raise ValueError(f"{value!r} is below zero")
@@ -388,6 +402,24 @@ class ReceivablesSettings(Section):
     return_fee: Annotated[str, Field(description="Charged when a direct debit comes back")] = "0.00"
     fee_days: Annotated[int, Field(ge=0, le=365, description="Days to pay that a reminder leaves")] = 7
     approve_own: Annotated[bool, Field(description="Whoever asks for a write-off may approve it too")] = False
+    bad_debt_tax: Annotated[
+        dict[str, BadDebtRule],
+        Field(description="Country of the tax to what becomes of it with a write-off; adds to docs/receivables.md"),
+    ] = {}
+    bad_debt_series: Annotated[
+        str, Field(pattern=r"^[A-Z0-9-]{1,16}$", description="Prefix of the numbers of notices of corrected tax")
+    ] = "B"
+    reminders_at: Annotated[
+        str,
+        Field(
+            pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$",
+            description="Local time, such as 09:00, from which the worker reminds each day; empty: only by command",
+        ),
+    ] = ""
+    reminder_days: Annotated[
+        list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]],
+        Field(description="Weekdays on which the worker reminds"),
+    ] = ["mon", "tue", "wed", "thu", "fri"]
     reminders: Annotated[
         list[ReminderLevel], Field(description="Levels, each a [[receivables.reminders]]; none: nobody is reminded")
     ] = [
@@ -411,6 +443,9 @@ class FinanceSettings(Section):
             description="Code of the chart of accounts by kind of ledger account; adds to the ones of docs/finance.md"
         ),
     ] = {}
+    post_deferred: Annotated[
+        bool, Field(description="Post revenue for a time to come to deferred revenue at each month's end")
+    ] = True
 
 
 class StoreSettings(Section):

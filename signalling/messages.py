@@ -67,13 +67,17 @@ class Logon(Message, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """Server: the proof holds. Times in seconds; ``rate`` is how many messages a second the terminal may send."""
+    """Server: the proof holds. Times in seconds; ``rate`` is how many messages a second the terminal may send.
+
+    ``key_changes``: each a signed :class:`signalling.documents.KeyChange`, oldest first.
+    """
 
     TYPE = "welcome"
     session: Id
     time: Instant
     idle_timeout: int
     rate: int
+    key_changes: Annotated[list[Signed], Meta(max_length=16)] = []
 
 
 class Logoff(Message, frozen=True):
@@ -152,9 +156,10 @@ class ModeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """A charging mode of an offer with its price, as the terminal shows it (claim 4).
 
     ``kind``: free, one_off, per_use, subscription, ... ``amount``: micros net of tax, for one unit of ``unit_size``
-    ``unit`` (per_use), once (one_off) or for each ``period`` (subscription). ``tax_rate``: basis points. ``included``:
-    units a period that cost nothing. ``price_text``: the price in the user's language, for terminals that compute
-    nothing.
+    ``unit`` (per_use), once (one_off) or for each ``period`` (subscription). ``tax_rate``: basis points.
+    ``tax_included``: the basis points that ``amount`` contains, 0 where tax comes on top; where it contains tax and
+    ``tax_rate`` is 0, the user owes none and pays ``amount`` without it. ``included``: units a period that cost
+    nothing. ``price_text``: the price in the user's language, for terminals that compute nothing.
 
     ``payment``: postpaid, prepaid, pseudo_prepaid or rated_only. ``period``: day, week, month or year, which is
     ``charged`` in advance or in arrears; with ``pro_rata`` the first one ends with the calendar's and costs its share.
@@ -185,6 +190,7 @@ class ModeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     trial_days: Count = 0
     trial_warning_days: Count = 0
     price_change_days: Count = 0
+    tax_included: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 class OfferEntry(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from signalling.clock import from_micros
-from signalling.documents import Confirmation, Quote, decode_document, document_digest
+from signalling.documents import Confirmation, Quote, document_digest
 from signalling.messages import CounterProposal, ModeTerms, OfferEntry, QuoteMessage, Request, Signed
 from signalling.money import format_micros, minor_unit
-from signalling.proof import check, sign
+from signalling.proof import sign
 from terminal_sim.menu import mode_of
 from terminal_sim.trust import Identity, Trust
 
@@ -67,7 +67,7 @@ def check_quote(
 
     A server that counters may name another mode and limit than was ``asked``; else they must be the same.
     """
-    quote = decode_document(Quote, check(trust.server_public_key, Quote.PURPOSE, message.quote))
+    quote = trust.document(Quote, message.quote)
     if quote.server != trust.server or quote.terminal != terminal:
         raise BadQuote(f"quote {quote.quote} is from {quote.server} for {quote.terminal}, not from and for us")
     if (quote.offer, quote.product, quote.release) != (entry.offer, entry.product, entry.release):
@@ -108,8 +108,12 @@ def _check_not_worse(quote: Quote, shown: ModeTerms) -> None:
         raise BadQuote(f"quote {quote.quote} asks {money(quote.amount, quote.currency)} at once for a mode by use")
     if terms.included < shown.included:
         raise BadQuote(f"quote {quote.quote} includes {terms.included} units, shown were {shown.included}")
-    # A tax amount may be rounded up to what can be paid.
+    # A tax amount may be rounded up to what can be paid; a price that contains its tax is all that is to be paid.
     most = quote.amount * shown.tax_rate // BASIS_POINTS + minor_unit(quote.currency)
+    if shown.tax_included and not terms.counter:
+        most = shown.amount - quote.amount
+        if terms.tax_rate and not terms.tax_included:
+            raise BadQuote(f"quote {quote.quote} adds tax to a price that was shown with it")
     if terms.tax_rate > shown.tax_rate or quote.tax > most:
         raise BadQuote(f"quote {quote.quote} asks {money(quote.tax, quote.currency)} tax, more than was shown")
 

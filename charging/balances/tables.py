@@ -124,7 +124,9 @@ class BalanceMovement(SQLModel, table=True):
 class UsageReservation(SQLModel, table=True):
     """Use reserved ahead; ``id`` names the operation that reserved it. ``state``: open, committed, released, expired.
 
-    ``use``: what was asked for; ``money_id``: the ledger's reservation of what is not covered by units.
+    ``use``: what was asked for; ``money_id``: the ledger's reservation of what is not covered by units. ``used``: units
+    that were committed so far, ``captured``: what of ``money`` is charged or given back by now. ``session``: where the
+    rating of its session stands after the commits so far.
     """
 
     __tablename__ = "usage_reservation"
@@ -145,6 +147,9 @@ class UsageReservation(SQLModel, table=True):
     share_id: str | None = Field(default=None, sa_type=Identifier)
     expires_at: datetime = Field(sa_type=Instant)
     state: str = Field(default=OPEN, max_length=16)
+    used: int = Field(default=0, sa_type=Micros, sa_column_kwargs={"server_default": "0"})
+    captured: int = Field(default=0, sa_type=Micros, sa_column_kwargs={"server_default": "0"})
+    session: dict[str, Any] | None = Field(default=None, sa_column=Column(Json, nullable=True))
 
 
 class UnitHold(SQLModel, table=True):

@@ -16,7 +16,7 @@ from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, pa
 
 from signalling.money import exponent
 
-from .units import measured, name_of_many, singular_word
+from .units import measured, name_of_many, short, singular_word
 
 FALLBACK = "en"
 
@@ -72,6 +72,12 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item_what: str
     item_by: str
     untaxed_line: str
+    line_reversal: str
+    line_withdrawal: str
+    by_tariff: str
+    counter_ranges: str
+    counter_range: str
+    counter_reset: str
     untaxed: dict[str, str]
     modes: dict[str, str]
     units: dict[str, dict[str, str]]
@@ -140,6 +146,11 @@ class Formats:
             forms = words[unit]
             return f"{self.number(quantity)} {forms.get(self._locale.plural_form(quantity), forms['other'])}"
         return measured(quantity, unit, self._locale) or f"{self.number(quantity)} {unit}".rstrip()
+
+    def price_for(self, price: str, quantity: int, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
+        """A plain decimal for so many units: ``0,03 / 60 Sek.``"""
+        many = short(quantity, unit, self._locale) or self.measured(quantity, unit, words)
+        return f"{format_decimal(Decimal(price), locale=self._locale, decimal_quantization=False)} / {many}"
 
     def unit_name(self, unit: str, words: Mapping[str, Mapping[str, str]]) -> str:
         """A unit's name for many, without a quantity."""

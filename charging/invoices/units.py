@@ -66,6 +66,13 @@ def measured(quantity: int, unit: str, locale: Locale) -> str | None:
     return None if cldr is None else format_unit(quantity, cldr, length="long", locale=locale)
 
 
+@lru_cache(maxsize=1024)
+def short(quantity: int, unit: str, locale: Locale) -> str | None:
+    """``60 Sek.``: a quantity with its unit abbreviated by CLDR; None where CLDR has no such unit."""
+    cldr = _CLDR.get(singular(unit))
+    return None if cldr is None else format_unit(quantity, cldr, length="short", locale=locale)
+
+
 def name_of_many(unit: str, locale: Locale) -> str:
     """A unit's name without a quantity (``Sekunden``); the unit itself where CLDR has no such unit."""
     cldr = _CLDR.get(singular(unit))

@@ -74,6 +74,20 @@ class RatingState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
             return RatingState(carried=self.total, total=self.total, cost=self.cost, used=self.used, due=self.due)
         return RatingState(used=self.used, due=self.due)
 
+    def resumed(self, session: RatingState) -> RatingState:
+        """The state in which ``session`` goes on after others of its period, the last of which left this state."""
+        if not self.total and not session.total:
+            return RatingState(
+                quantity=session.quantity, units=session.units, exact=session.exact, cost=session.cost, used=self.used,
+                due=self.due,
+            )  # fmt: skip
+        # Rounding is by line: the line has by now what the others added to it.
+        return RatingState(
+            quantity=session.quantity, units=session.units, exact=session.exact,
+            carried=self.total - (session.total - session.carried), total=self.total, cost=self.cost, used=self.used,
+            due=self.due,
+        )  # fmt: skip
+
     def next_period(self) -> RatingState:
         """The state in which the running session goes on in a new period: included units and tiers start again."""
         if self.total:

@@ -19,7 +19,8 @@ from charging.tariffs.version import TariffVersion
 class Use:
     """``quantity`` units used at ``at`` (aware UTC), rated by ``version``.
 
-    ``session``: it is a session of its own, such as a call; otherwise it goes on with the session before.
+    ``session``: it is a session of its own, such as a call; otherwise it goes on with the session before. ``resumes``:
+    it goes on with the session that the use of this reference began, whatever came between.
     """
 
     reference: str
@@ -28,6 +29,7 @@ class Use:
     at: datetime
     destination: str | None = None
     session: bool = False
+    resumes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +53,39 @@ def carry(state: RatingState, last_version: str | None, version: TariffVersion, 
     return state.next_session() if session else state
 
 
-def rate_next(state: RatingState, last: Use | None, use: Use, steps: list[Step] | None = None) -> Rated:
-    """Rate ``use``, which follows ``last`` in its period. Raises :class:`charging.rating.RatingError`."""
-    before = carry(state, last.version.version_id if last else None, use.version, session=use.session)
-    return rate_usage(use.version, use.quantity, before, at=use.at, destination=use.destination, steps=steps)
+class Course:
+    """The uses of a period rated one after another. ``state`` is the one that the last use left."""
+
+    def __init__(self, uses: Sequence[Use] = ()) -> None:
+        self.state = RatingState()
+        self._last: Use | None = None
+        self._resumed = {use.resumes for use in uses}
+        self._sessions: dict[str, tuple[str, RatingState]] = {}
+
+    def before(self, use: Use) -> RatingState:
+        """The state in which a use is rated."""
+        version = use.version.version_id
+        carried = carry(
+            self.state, self._last.version.version_id if self._last else None, use.version, session=use.session
+        )
+        began, session = self._sessions.get(use.resumes, ("", carried))
+        return carried.resumed(session) if began == version else carried
+
+    def rate(self, use: Use, steps: list[Step] | None = None) -> Rated:
+        """Rate the next use. Raises :class:`charging.rating.RatingError`."""
+        before = self.before(use)
+        rated = rate_usage(use.version, use.quantity, before, at=use.at, destination=use.destination, steps=steps)
+        self.state, self._last = rated.state, use
+        began = use.resumes or use.reference
+        if began in self._resumed:
+            self._sessions[began] = use.version.version_id, rated.state
+        return rated
 
 
 def costs(uses: Sequence[Use]) -> list[int]:
     """Micros that each use of a period costs, in the order of the uses. Raises ``RatingError``."""
-    state = RatingState()
-    last: Use | None = None
-    result = []
-    for use in uses:
-        rated = rate_next(state, last, use)
-        state, last = rated.state, use
-        result.append(rated.cost_micros)
-    return result
+    course = Course(uses)
+    return [course.rate(use).cost_micros for use in uses]
 
 
 def explain(uses: Sequence[Use]) -> Explanation:
@@ -76,12 +95,10 @@ def explain(uses: Sequence[Use]) -> Explanation:
     """
     if not uses:
         raise ValueError("there is no use to explain")
-    state = RatingState()
-    last: Use | None = None
+    course = Course(uses)
     for use in uses[:-1]:
-        state, last = rate_next(state, last, use).state, use
+        course.rate(use)
     use = uses[-1]
-    before = carry(state, last.version.version_id if last else None, use.version, session=use.session)
-    steps: list[Step] = []
-    rated = rate_next(state, last, use, steps)
+    before, steps = course.before(use), list[Step]()
+    rated = course.rate(use, steps)
     return Explanation(use, len(uses) - 1, before, rated.cost_micros, tuple(steps))

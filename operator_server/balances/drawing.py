@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from charging.balances.drawing import Bucket, Drawn
 from charging.balances.tables import OPEN, BalanceShare, UnitBucket, UnitHold
@@ -75,6 +75,30 @@ def held(connection: Connection, reservation: str) -> list[Drawn]:
     buckets = select(_buckets.c.id).where(_buckets.c.id.in_({each.bucket for each in drawn}))
     connection.execute(buckets.order_by(_buckets.c.id).with_for_update()).all()
     return drawn
+
+
+def take_held(connection: Connection, reservation: str, quantity: int, usage: str, now: datetime) -> list[Drawn]:
+    """Take ``quantity`` units of what is held, as far as it goes, and go on holding the rest; what was taken."""
+    held(connection, reservation)
+    rows = connection.execute(select(_holds).where(_holds.c.reservation_id == reservation).order_by(_holds.c.place))
+    taken: list[Drawn] = []
+    left = quantity
+    for row in rows.all():
+        amount = min(left, row.amount)
+        left -= amount
+        if not amount:
+            break
+        change_bucket(connection, row.bucket_id, remaining=-amount, reserved=-amount)
+        if row.share_id is not None:
+            change_share(connection, row.share_id, reserved=-amount)
+        taken.append(Drawn(row.bucket_id, row.share_id, amount))
+        _moved(connection, taken[-1], usage, now)
+        mine = (_holds.c.reservation_id == reservation) & (_holds.c.place == row.place)
+        if amount == row.amount:
+            connection.execute(delete(_holds).where(mine))
+        else:
+            connection.execute(update(_holds).where(mine).values(amount=row.amount - amount))
+    return taken
 
 
 def settle_holds(

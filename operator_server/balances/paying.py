@@ -37,8 +37,8 @@ class Paid:
 
 
 def due(rest: Rest, pays: Pays) -> int:
-    """Micros to pay: net where tax comes with the invoice, else with tax."""
-    return rest.net if pays == UNBILLED else rest.net + rest.tax
+    """Micros to pay: the price where tax comes with the invoice, else net and tax."""
+    return rest.price if pays == UNBILLED else rest.net + rest.tax
 
 
 def charge(connection: Connection, id: str, rest: Rest, pays: Pays, now: datetime) -> Paid:

@@ -98,7 +98,7 @@ def _share_sums(connection: Connection) -> Iterator[Finding]:
     units = _sums(_holds.c.share_id, _holds.c.amount, _holds.c.share_id.is_not(None))
     money = _sums(
         _reservations.c.share_id,
-        _reservations.c.money,
+        _reservations.c.money - _reservations.c.captured,
         _reservations.c.share_id.is_not(None),
         _reservations.c.state == OPEN,
     )

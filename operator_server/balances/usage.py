@@ -22,10 +22,10 @@ from charging.ledger.tables import PREPAID, PSEUDO_PREPAID, UNBILLED, Reservatio
 from charging.tariffs import TariffBook
 from operator_server.balances.barring import barred
 from operator_server.balances.buckets import change_share, move
-from operator_server.balances.drawing import drawable, held, hold, settle_holds, take
+from operator_server.balances.drawing import drawable, held, hold, settle_holds, take, take_held
 from operator_server.balances.once import BalanceError, lock, once, post
 from operator_server.balances.paying import GIVEN_BACK, SOURCE, Paid, book_tax, charge, could_pay, due, set_aside
-from operator_server.balances.rating import Rest, RestRater
+from operator_server.balances.rating import Rest, RestRater, session_of
 from operator_server.settings import Settings
 from operator_server.store.rows import add, table
 from operator_server.usage.standing import Customer, StandingError, customer_of
@@ -112,33 +112,53 @@ class UsageDesk:
         return once(connection, id, "reserve", content, now, do)
 
     def commit_usage(
-        self, connection: Connection, id: str, reservation: str, quantity: int | None, now: datetime
+        self,
+        connection: Connection,
+        id: str,
+        reservation: str,
+        quantity: int | None,
+        now: datetime,
+        *,
+        more: bool = False,
     ) -> dict[str, Any]:
-        """Take all (``None``) or part of what was reserved, and give the rest back. ``id`` names the commit.
+        """Take all that is left (``None``) or part of what was reserved, and give the rest back; with ``more`` the rest
+        stays reserved for further commits, until it is used up, released or expired. ``id`` names the commit.
 
-        More than was reserved can only be committed where ``pseudo_prepaid`` pays. What it costs is rated now; should
-        that be more than was set aside, because other use came between, the rest must be available.
+        More than was reserved can only be committed where ``pseudo_prepaid`` pays. All commits are one session of the
+        tariff: together they cost what they would at once. What a commit costs is rated now; should that be more than
+        is left of what was set aside, because other use came between, the rest must be available.
         """
         row = _reservation(connection, reservation)
 
         def do() -> dict[str, Any]:
             kept = _opened(connection, reservation, now)
             use = msgspec.convert(kept.use, Use)
-            used = kept.quantity if quantity is None else quantity
-            if used < 0 or (used > kept.quantity and use.pays != PSEUDO_PREPAID):
+            left = max(0, kept.quantity - kept.used)
+            used = left if quantity is None else quantity
+            if used < 0 or (used > left and use.pays != PSEUDO_PREPAID):
                 raise BalanceError(
-                    "exceeds_reservation",
-                    f"reservation {reservation}: {used} {use.unit} asked, {kept.quantity} reserved",
+                    "exceeds_reservation", f"reservation {reservation}: {used} {use.unit} asked, {left} reserved"
                 )
+            stays = more and used < left
             customer = self._customer(connection, use.subscriber)
-            drawn = settle_holds(connection, held(connection, reservation), reservation, used, reservation, now)
-            rest = self._rest(connection, customer, use, used - sum(each.amount for each in drawn), now)
-            paid = self._settle_money(connection, id, kept, rest, use.pays, now)
-            _close(connection, reservation, "committed")
-            return self._answer(connection, id, use, drawn, rest, paid, now, reservation)
+            if stays:
+                drawn = take_held(connection, reservation, used, reservation, now)
+            else:
+                drawn = settle_holds(connection, held(connection, reservation), reservation, used, reservation, now)
+            rated = used - sum(each.amount for each in drawn)
+            rest = self._rest(connection, customer, use, rated, now, session=kept.session)
+            paid, captured = self._settle_money(connection, id, kept, rest, use.pays, now, stays=stays)
+            record = reservation if kept.session is None else id
+            if stays:
+                _go_on(connection, kept, used, captured, rest, record)
+            else:
+                _close(connection, reservation, "committed")
+            answer = self._answer(connection, id, use, drawn, rest, paid, now, reservation, record, kept.session)
+            return answer | {"left": left - used} if stays else answer
 
         lock(connection, [row.account_id])
-        return once(connection, id, "commit", {"reservation": reservation, "quantity": quantity}, now, do)
+        content = {"reservation": reservation, "quantity": quantity, **({"more": True} if more else {})}
+        return once(connection, id, "commit", content, now, do)
 
     def release_usage(self, connection: Connection, id: str, reservation: str, now: datetime) -> dict[str, Any]:
         """Give back all that was reserved. ``id`` names the release."""
@@ -147,7 +167,7 @@ class UsageDesk:
         def do() -> dict[str, Any]:
             kept = _opened(connection, reservation, now)
             _give_back(connection, kept, "released", now)
-            if kept.money_id is not None:
+            if kept.money_id is not None and kept.money > kept.captured:
                 post(connection, Release(source=SOURCE, op_id=id, reservation_id=kept.money_id), now)
             return {"id": id, "reservation": reservation}
 
@@ -193,32 +213,60 @@ class UsageDesk:
             raise BalanceError("barred", why)
 
     def _rest(
-        self, connection: Connection, customer: Customer, use: Use, left: int, now: datetime, *, highest: bool = False
+        self,
+        connection: Connection,
+        customer: Customer,
+        use: Use,
+        left: int,
+        now: datetime,
+        *,
+        highest: bool = False,
+        session: dict[str, Any] | None = None,
     ) -> Rest | None:
         if not left:
             return None
         if not use.tariff:
             raise BalanceError("limit", f"{left} {use.unit} are in no bucket of {customer.subscriber}; name a tariff")
         self._rater.agree(connection, customer, use.tariff, _at(use), now, use.pays)
-        return self._rater.rate(connection, customer, use.tariff, left, _at(use), use.destination, highest=highest)
+        return self._rater.rate(
+            connection, customer, use.tariff, left, _at(use), use.destination, highest=highest, session=session
+        )
 
     def _settle_money(
-        self, connection: Connection, id: str, kept: Row[Any], rest: Rest | None, pays: Pays, now: datetime
-    ) -> Paid | None:
-        """Charge out of what was set aside; where that does not do, give it back and charge afresh."""
-        if kept.share_id is not None:
-            change_share(connection, kept.share_id, reserved=-kept.money)
-        if kept.money_id is not None and rest is not None and 0 <= (amount := due(rest, pays)) <= kept.money:
+        self,
+        connection: Connection,
+        id: str,
+        kept: Row[Any],
+        rest: Rest | None,
+        pays: Pays,
+        now: datetime,
+        *,
+        stays: bool,
+    ) -> tuple[Paid | None, int]:
+        """Charge out of what is still set aside; where that does not do, give it back and charge afresh.
+
+        Also what is charged or given back by then of all that was set aside. With ``stays`` the rest is kept.
+        """
+        left = kept.money - kept.captured
+        held_back = kept.money_id is not None and left > 0
+        amount = 0 if rest is None else due(rest, pays)
+        fits = held_back and 0 <= amount <= left
+        # What was made cheaper is a credit of its own, and what costs nothing yet leaves what is set aside.
+        freed = left if not stays or amount > left else max(0, amount)
+        if kept.share_id is not None and freed:
+            change_share(connection, kept.share_id, reserved=-freed)
+        if fits and rest is not None:
             capture = Capture(
                 source=SOURCE, op_id=id, reservation_id=kept.money_id, amount=amount, effective_at=rest.at,
-                tariff_version_id=rest.version.version_id, release_rest=True,
+                tariff_version_id=rest.version.version_id, release_rest=not stays,
             )  # fmt: skip
             transfer = post(connection, capture, now)
             owner = select(_ledger_reservations.c.owner).where(_ledger_reservations.c.id == kept.money_id)
-            return Paid(connection.execute(owner).scalar_one(), kept.share_id, transfer, amount)
-        if kept.money_id is not None:
+            paid = Paid(connection.execute(owner).scalar_one(), kept.share_id, transfer, amount)
+            return paid, kept.captured + freed
+        if held_back and freed == left:
             post(connection, Release(source=GIVEN_BACK, op_id=id, reservation_id=kept.money_id), now)
-        return None if rest is None else charge(connection, id, rest, pays, now)
+        return None if rest is None else charge(connection, id, rest, pays, now), kept.captured + freed
 
     def _answer(
         self,
@@ -230,13 +278,16 @@ class UsageDesk:
         paid: Paid | None,
         now: datetime,
         reservation: str | None = None,
+        record: str = "",
+        session: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        usage, charged = reservation or id, None
+        usage, charged = record or id, None
+        goes_on = None if session is None else session["record"]
         if rest is not None and paid is not None:
             pays = UNBILLED if use.pays == UNBILLED else PREPAID
             if pays == PREPAID:
                 book_tax(connection, id, rest, now)
-            charged = self._rater.keep(connection, usage, rest, paid.owner, pays, paid.transfer, now)
+            charged = self._rater.keep(connection, usage, rest, paid.owner, pays, paid.transfer, now, goes_on)
             if paid.share is not None:
                 change_share(connection, paid.share, used=paid.amount)
                 move(
@@ -288,8 +339,17 @@ def _opened(connection: Connection, reservation: str, now: datetime) -> Row[Any]
 def _give_back(connection: Connection, row: Row[Any], state: str, now: datetime) -> None:
     settle_holds(connection, held(connection, row.id), row.id, 0, row.id, now)
     if row.share_id is not None:
-        change_share(connection, row.share_id, reserved=-row.money)
+        change_share(connection, row.share_id, reserved=row.captured - row.money)
     _close(connection, row.id, state)
+
+
+def _go_on(connection: Connection, row: Row[Any], used: int, captured: int, rest: Rest | None, record: str) -> None:
+    """Keep a reservation open after a commit of a part."""
+    values: dict[str, Any] = {"used": row.used + used, "captured": captured}
+    if rest is not None:
+        began = record if row.session is None else row.session["record"]
+        values["session"] = session_of(rest, began)
+    connection.execute(update(_reservations).where(_reservations.c.id == row.id).values(**values))
 
 
 def _close(connection: Connection, reservation: str, state: str) -> None:

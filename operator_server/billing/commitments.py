@@ -1,22 +1,27 @@
-"""Commitments: what an account promised to spend in a cycle and did not is charged when the cycle is billed."""
+"""Commitments: what an account promised to spend in a cycle and did not is charged when it is billed next.
+
+Every cycle owes its commitment, also one in which nothing was used or no bill was made: a run settles each cycle from
+where the last one stopped up to the one that it bills.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from charging.billing.commitment import true_up
+from charging.billing.cycle import cycle_of
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Duplicate
 from charging.ledger.operations import Charge as LedgerCharge
 from charging.periods import Period
 from operator_server.billing.making import CLOSED, Run, billed_cycle, zone_of
 from operator_server.billing.writing import SOURCE, lock_numbers
-from operator_server.parties import PartyError, exists
+from operator_server.parties import PartyError, exists, require_open
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge
 from operator_server.store.billing import Commitment
@@ -29,6 +34,15 @@ from signalling.money import MAX_MICROS, MoneyError, checked_currency
 
 KIND = "commitment"
 _PORTION = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a commitment is settled at once: ``begin`` to ``end`` (exclusive) of a cycle."""
+
+    cycle: Period
+    begin: datetime
+    end: datetime
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ def add_commitment(connection: Connection, new: NewCommitment, operator: Operato
     where = f"commitment of account {new.account}"
     if not exists(connection, Account, new.account):
         raise PartyError(f"account {new.account}: there is none; `tollgate account list` shows all")
+    require_open(connection, new.account)
     try:
         checked_currency(new.currency)
     except MoneyError as error:
@@ -95,7 +110,7 @@ def commitments(connection: Connection, account: str | None = None) -> Sequence[
 
 
 def true_up_commitments(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
-    """Charge what is missing to each commitment in the cycle that ``run`` bills, once, however often it is called."""
+    """Charge what is missing to each commitment up to the cycle that ``run`` bills, once however often it is called."""
     rows, account, last = table(Commitment), table(Account), ""
     while True:
         with writing(engine).begin() as connection:
@@ -119,22 +134,44 @@ def _true_up(
 ) -> None:
     lock_numbers(connection)
     charged: list[Charge] = []
+    rows = table(Commitment)
     for row in portion:
-        cycle = billed_cycle(row, run, operator, now)
+        billed = billed_cycle(row, run, operator, now)
+        if billed is None:
+            continue
+        zone, until = zone_of(row, operator), None
+        for part in _parts(row, billed, zone):
+            until = part.end
+            if not _charged(connection, row.id, part):
+                due = true_up(row.amount, _spent(connection, row, part), part.cycle, part.begin, part.end, zone)
+                if due:
+                    charged.append(_charge(row, part, billed, due, operator, now))
+        if until is not None:
+            # Who gets a last bill promises nothing any more.
+            ended = {"ends_at": until} if row.status == CLOSED else {}
+            connection.execute(update(rows).where(rows.c.id == row.id).values(settled_until=until, **ended))
+    _book(connection, charged, now)
+
+
+def _parts(row: Row[Any], billed: Period, zone: tzinfo) -> Iterator[_Part]:
+    """The cycles of a commitment that are not settled yet, up to the one that is billed."""
+    begin = max(row.starts_at, row.settled_until or row.starts_at)
+    ends = billed.end if row.ends_at is None else min(billed.end, row.ends_at)
+    while begin < ends:
+        cycle = cycle_of(begin, row.cycle_day, zone)
+        end = min(cycle.end, ends)
         # A part of a cycle is no reason to charge what may yet be spent; the last bill is.
-        if cycle is None or (cycle.end == run.until_at and run.partial and row.status != CLOSED):
-            continue
-        if _charged(connection, row.id, cycle):
-            continue
-        due = true_up(
-            row.amount, _spent(connection, row, cycle), cycle, row.starts_at, row.ends_at, zone_of(row, operator)
-        )
-        if due:
-            charged.append(_charge(row, cycle, due, operator, now))
+        if cycle.end > billed.end and row.status != CLOSED:
+            return
+        yield _Part(cycle, begin, end)
+        begin = end
+
+
+def _book(connection: Connection, charged: Sequence[Charge], now: datetime) -> None:
     operations = [
         LedgerCharge(
             source=SOURCE,
-            op_id=f"{each.agreement_id}:{each.period}",
+            op_id=f"{each.agreement_id}:{to_micros(each.service_to or each.effective_at)}",
             owner=each.account_id,
             amount=each.net,
             currency=each.currency,
@@ -156,21 +193,23 @@ def _true_up(
     add_many(connection, kept)
 
 
-def _charged(connection: Connection, commitment: str, cycle: Period) -> bool:
+def _charged(connection: Connection, commitment: str, part: _Part) -> bool:
     charge = table(Charge)
-    statement = select(charge.c.id).where(charge.c.agreement_id == commitment, charge.c.period == cycle.name)
+    statement = select(charge.c.id).where(
+        charge.c.agreement_id == commitment, charge.c.service_from < part.end, charge.c.service_to > part.begin
+    )
     return connection.execute(statement).first() is not None
 
 
-def _spent(connection: Connection, row: Row[Any], cycle: Period) -> int:
+def _spent(connection: Connection, row: Row[Any], part: _Part) -> int:
     charge = table(Charge)
     return int(
         connection.execute(
             select(func.coalesce(func.sum(charge.c.net), 0)).where(
                 charge.c.account_id == row.account_id,
                 charge.c.currency == row.currency,
-                charge.c.effective_at >= cycle.start,
-                charge.c.effective_at < cycle.end,
+                charge.c.effective_at >= max(part.cycle.start, row.settled_until or part.cycle.start),
+                charge.c.effective_at < part.cycle.end,
                 charge.c.kind != KIND,
                 charge.c.pays != "none",
             )
@@ -178,22 +217,22 @@ def _spent(connection: Connection, row: Row[Any], cycle: Period) -> int:
     )
 
 
-def _charge(row: Row[Any], cycle: Period, due: int, operator: OperatorSettings, now: datetime) -> Charge:
-    start, end = max(row.starts_at, cycle.start), min(row.ends_at or cycle.end, cycle.end)
+def _charge(row: Row[Any], part: _Part, billed: Period, due: int, operator: OperatorSettings, now: datetime) -> Charge:
     return Charge(
         id=new_id(to_micros(now)),
         kind=KIND,
         agreement_id=row.id,
         account_id=row.account_id,
         subscriber_id=row.account_id,
-        period=cycle.name,
-        effective_at=from_micros(to_micros(cycle.end) - 1),
+        period=part.cycle.name,
+        # Cycles before the one that is billed stay as they were.
+        effective_at=from_micros(to_micros(billed.end) - 1),
         recorded_at=now,
         net=due,
         currency=row.currency,
         tax_category=row.tax_category,
         tax_rate=operator.tax_basis_points()[row.tax_category],
         transfer_id="",
-        service_from=start,
-        service_to=end,
+        service_from=part.begin,
+        service_to=part.end,
     )

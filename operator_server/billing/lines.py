@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, tzinfo
-from decimal import Decimal
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from babel.numbers import format_decimal
-
+from charging.invoices.labels import formats_for, labels_for
 from charging.invoices.model import InvoiceError, InvoiceLine
 from charging.invoices.totals import round_to_unit, without_tax
 from charging.periods import Period, days, period, period_of
-from charging.price_text import locale_of
 from operator_server.billing.facts import AgreementFacts, TariffFacts
 from signalling.clock import from_micros
 from signalling.money import format_micros, minor_unit
@@ -56,26 +53,6 @@ class LineTax(NamedTuple):
     contained_bp: int
 
 
-_TEXTS = {
-    "en": {
-        "reversal": "{label}: delivery failed, charge taken back",
-        "withdrawal": "{label}: withdrawn, charge taken back",
-        "by_tariff": "by tariff",
-        "ranges": "{label}; counter {name}: {ranges}",
-        "range": "{first} to {last}",
-        "reset": "reset",
-    },
-    "de": {
-        "reversal": "{label}: Lieferung fehlgeschlagen, Belastung zurückgenommen",
-        "withdrawal": "{label}: widerrufen, Belastung zurückgenommen",
-        "by_tariff": "nach Tarif",
-        "ranges": "{label}; Zähler {name}: {ranges}",
-        "range": "{first} bis {last}",
-        "reset": "zurückgesetzt",
-    },
-}
-
-
 class Lines:
     """Makes the lines of one invoice."""
 
@@ -93,7 +70,8 @@ class Lines:
         self._zone = zone
         self._currency = currency
         self._language = language
-        self._texts = _TEXTS.get(language, _TEXTS["en"])
+        self._labels = labels_for(language)
+        self._formats = formats_for(language)
         self._agreements = agreements
         self._tariff = tariff
         self._tax = tax
@@ -156,7 +134,7 @@ class Lines:
         )
 
     def _taken_back(self, charge: ChargeRow) -> str:
-        return self._texts["withdrawal" if charge.kind == "withdrawal" else "reversal"]
+        return self._labels.line_withdrawal if charge.kind == "withdrawal" else self._labels.line_reversal
 
     def _use(
         self, facts: AgreementFacts, charges: list[ChargeRow], tariff: TariffFacts | None, common: dict[str, Any]
@@ -175,7 +153,7 @@ class Lines:
             quantity=sum(charge.quantity for charge in charges),
             included=sum(charge.included for charge in charges),
             unit=facts.terms.unit,
-            unit_price=self._unit_price(tariff),
+            unit_price=self._unit_price(tariff, facts.terms.unit),
             counter_name=first.counter if single else "",
             counter_from=shown[1],
             counter_to=shown[2],
@@ -186,19 +164,19 @@ class Lines:
         epoch = ranges[0][0]
         for of_epoch, start, end in ranges:
             if of_epoch != epoch:
-                parts.append(self._texts["reset"])
+                parts.append(self._labels.counter_reset)
                 epoch = of_epoch
-            parts.append(self._texts["range"].format(first=start, last=end))
-        return self._texts["ranges"].format(label=label, name=name, ranges=", ".join(parts))
+            first, last = self._formats.number(start), self._formats.number(end)
+            parts.append(self._labels.counter_range.format(first=first, last=last))
+        return self._labels.counter_ranges.format(label=label, name=name, ranges=", ".join(parts))
 
-    def _unit_price(self, tariff: TariffFacts | None) -> str:
+    def _unit_price(self, tariff: TariffFacts | None, unit: str) -> str:
         if tariff is None or not tariff.exact:
-            return self._texts["by_tariff"]
+            return self._labels.by_tariff
         price = format_micros(tariff.amount, self._currency)
         if tariff.size == 1:
             return price
-        locale = locale_of(self._language)
-        return f"{format_decimal(Decimal(price), locale=locale)} / {format_decimal(tariff.size, locale=locale)}"
+        return self._formats.price_for(price, tariff.size, unit, self._labels.units)
 
     def _amounts(self, amount: int, tax: LineTax) -> dict[str, Any]:
         """The exact amounts of a line whose charges sum to ``amount`` micros; without tax, who owes none pays less."""

@@ -14,6 +14,8 @@ from sqlalchemy import BigInteger, Connection, Row, select, type_coerce
 from charging.billing.commitment import carried_forward
 from charging.billing.cycle import cycle, cycle_of, last_end
 from charging.billing.tax import Tax, Taxpayer, TaxTable
+from charging.invoices.labels import labels_for
+from charging.invoices.mirror import as_credit_note
 from charging.invoices.model import BankAccount, Invoice, InvoiceError, Party
 from charging.invoices.totals import totals
 from charging.periods import Period, days, period, period_of
@@ -30,12 +32,6 @@ from signalling.money import MoneyError, decimal_micros
 CLOSED = "closed"
 """The status of an account that gets a last bill, whatever it comes to and wherever its cycle stands."""
 
-_TAX_TEXTS = {
-    "AE": {"en": "Reverse charge", "de": "Steuerschuldnerschaft des Leistungsempfängers", "fr": "Autoliquidation"},
-    "G": {"en": "Export outside the EU", "de": "Leistung außerhalb der EU, nicht steuerbar", "fr": "Export hors UE"},
-    "O": {"en": "Outside the scope of tax", "de": "Nicht steuerbar", "fr": "Hors du champ de la TVA"},
-    "E": {"en": "Exempt from tax", "de": "Steuerfrei", "fr": "Exonéré de TVA"},
-}
 _BY_NAME = {column.name: column for column in table(Charge).c}
 _CHARGES = [
     type_coerce(_BY_NAME[name], BigInteger).label(name)
@@ -115,6 +111,7 @@ class Maker:
 
     def __init__(self, operator: OperatorSettings, taxes: TaxTable, run: Run, now: datetime) -> None:
         self._operator = operator
+        self._own_rates = operator.tax_basis_points()
         self._taxes = taxes
         self._run = run
         self._now = now
@@ -232,14 +229,18 @@ class Maker:
         least = customer.minimum_amount
         if least is None:
             least = decimal_micros(self._operator.minimum_amount)
+        gives_back = sums.payable_micros < 0
+        carried = carried_forward(sums.payable_micros, least, final=final)
+        if gives_back and self._operator.negative_bills == "carry" and not final:
+            carried = True
         return Bill(
             id="",
             account=customer.id,
             period=span.name,
-            invoice=invoice,
+            invoice=as_credit_note(invoice) if gives_back else invoice,
             unbilled=exact,
             taxed=maker.contained,
-            carried=carried_forward(sums.payable_micros, least, final=final),
+            carried=carried,
         )
 
     def _taxing(
@@ -264,7 +265,9 @@ class Maker:
                 contained = 0
                 if charge.tax_category in self._taxes.inclusive:
                     own = self._taxes.rate(self._operator.country, charge.tax_category, day)
-                    contained = told.rate_bp or (charge.tax_rate if own is None else own)
+                    # Of who owes none the charge has no rate.
+                    usual = charge.tax_rate or self._own_rates.get(charge.tax_category, 0)
+                    contained = told.rate_bp or (usual if own is None else own)
                 found = known[case] = LineTax(told.category, told.rate_bp, _reason(told, customer), contained)
             return found
 
@@ -306,5 +309,4 @@ def _reason(tax: Tax, customer: Row[Any]) -> str:
     """Why no tax is charged, in the customer's language."""
     if customer.tax_reason and tax.category in ("E", "AE") and customer.tax_status:
         return str(customer.tax_reason)
-    texts = _TAX_TEXTS.get(tax.category, {})
-    return texts.get(customer.language) or texts.get("en", "")
+    return labels_for(customer.language).untaxed[tax.category] if tax.category in ("AE", "G", "O", "E") else ""

@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from charging.invoices.mirror import booked
 from charging.invoices.model import Invoice
 from charging.ledger.tables import PREPAID, RECEIVABLE, UNBILLED, LedgerAccount, Posting
 from charging.ledger.verify import Finding
@@ -122,7 +123,7 @@ def _documents(connection: Connection) -> Iterator[Finding]:
         except msgspec.DecodeError as error:
             yield Finding(f"its document cannot be read: {error}", where)
             continue
-        sums = document.totals
+        sums = booked(document)
         said = (
             document.number,
             document.series,

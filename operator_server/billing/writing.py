@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
+from charging.invoices.mirror import booked
 from charging.invoices.model import Invoice
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Leg, Post
@@ -61,7 +62,7 @@ def write_drafts(connection: Connection, run: str, bills: Sequence[Bill], now: d
     _mark(connection, bills)
     rows = []
     for bill in bills:
-        document = msgspec.json.encode(bill.invoice)
+        document, sums = msgspec.json.encode(bill.invoice), booked(bill.invoice)
         rows.append(
             {
                 "id": bill.id,
@@ -69,9 +70,9 @@ def write_drafts(connection: Connection, run: str, bills: Sequence[Bill], now: d
                 "account_id": bill.account,
                 "period": bill.period,
                 "currency": bill.invoice.currency,
-                "net": bill.invoice.totals.net_micros,
-                "tax": bill.invoice.totals.tax_micros,
-                "total": bill.invoice.totals.payable_micros,
+                "net": sums.net_micros,
+                "tax": sums.tax_micros,
+                "total": sums.payable_micros,
                 "unbilled": bill.unbilled,
                 "taxed": bill.taxed,
                 "document": document,
@@ -130,7 +131,7 @@ def note_outcomes(
     rows = [
         {
             "bill_run_id": run, "account_id": bill.account, "currency": bill.invoice.currency, "kind": "carried",
-            "amount": bill.invoice.totals.payable_micros, "reason": "",
+            "amount": booked(bill.invoice).payable_micros, "reason": "",
         }
         for bill in carried
     ] + [
@@ -167,7 +168,7 @@ def _post(
 
 def _posting(bill: Bill, now: datetime) -> Post:
     """Move what is billed from unbilled to receivable, with its tax and what rounding made of it."""
-    sums, currency = bill.invoice.totals, bill.invoice.currency
+    sums, currency = booked(bill.invoice), bill.invoice.currency
     tax: dict[str, int] = {}
     for each in sums.taxes:
         tax[each.category] = tax.get(each.category, 0) + each.tax_micros
@@ -195,7 +196,7 @@ def _next_number(connection: Connection, operator: OperatorSettings, now: dateti
 
 
 def _row(run: str, bill: Bill, invoice: Invoice, number: int, transfer: str, now: datetime) -> dict[str, Any]:
-    document = msgspec.json.encode(invoice)
+    document, sums = msgspec.json.encode(invoice), booked(invoice)
     return {
         "id": bill.id,
         "number": invoice.number,
@@ -205,9 +206,9 @@ def _row(run: str, bill: Bill, invoice: Invoice, number: int, transfer: str, now
         "account_id": bill.account,
         "period": bill.period,
         "currency": invoice.currency,
-        "net": invoice.totals.net_micros,
-        "tax": invoice.totals.tax_micros,
-        "total": invoice.totals.payable_micros,
+        "net": sums.net_micros,
+        "tax": sums.tax_micros,
+        "total": sums.payable_micros,
         "issued_at": now,
         "document": document,
         "transfer_id": transfer,
@@ -222,7 +223,7 @@ def _event(bill: Bill, invoice: Invoice, now: datetime) -> dict[str, Any]:
         "kind": "invoiced",
         "account_id": bill.account,
         "reference": invoice.number,
-        "data": {"period": bill.period, "currency": invoice.currency, "total": invoice.totals.payable_micros},
+        "data": {"period": bill.period, "currency": invoice.currency, "total": booked(invoice).payable_micros},
     }
 
 

@@ -11,8 +11,19 @@ from charging.ledger.operations import Pays
 from operator_server.balances.once import BalanceError
 from operator_server.balances.refunds import refund as refund_charge
 from operator_server.balances.usage import UsageDesk, Use
-from operator_server.cli.balance import IdOption, ReasonOption, instant, named, told
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, opened, out, says_errors, show_json
+from operator_server.cli.balance import IdOption, ReasonOption, instant, named
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    arguments,
+    changed,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    told,
+)
 from operator_server.context import Operator
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
 from operator_server.store.store import transact
@@ -99,7 +110,10 @@ def consume(
         now = operator.clock.now()
         desk, use = _desk(operator, now), _use(operator, subscriber, unit, quantity, tariff, destination, pays, at)
         name = named(id, now)
-        answer = transact(operator.engine, lambda c: desk.consume(c, name, use, now))
+        answer = changed(
+            operator, "charge.consume", f"subscriber/{subscriber}", lambda c: desk.consume(c, name, use, now),
+            arguments() | {"id": name},
+        )  # fmt: skip
     _told_taken(answer, as_json)
 
 
@@ -126,7 +140,10 @@ def reserve(
         now = operator.clock.now()
         desk, use = _desk(operator, now), _use(operator, subscriber, unit, quantity, tariff, destination, pays, at)
         name, held_for = named(id, now), timedelta(seconds=seconds)
-        answer = transact(operator.engine, lambda c: desk.reserve_usage(c, name, use, held_for, now))
+        answer = changed(
+            operator, "charge.reserve", f"subscriber/{subscriber}",
+            lambda c: desk.reserve_usage(c, name, use, held_for, now), arguments() | {"id": name},
+        )  # fmt: skip
     shown = _shown(answer, "money")
     if as_json:
         show_json(shown)
@@ -141,18 +158,22 @@ def reserve(
 def commit(
     reservation: ReservationArgument,
     quantity: Annotated[int | None, typer.Option(min=0, help="Units used; all that is reserved if not said.")] = None,
+    more: Annotated[bool, typer.Option("--more", help="Keep the rest reserved for further commits.")] = False,
     id: IdOption = "",
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Take all or part of what was reserved and give back the rest.
+    """Take all or part of what was reserved; give back the rest, or with --more keep it for further commits.
 
-    Example: tollgate charge commit call-1 --quantity 75 --id call-1-end
+    Example: tollgate charge commit call-1 --quantity 60 --more --id call-1-minute-1
     """
     with opened(config) as operator:
         now = operator.clock.now()
         desk, name = _desk(operator, now), named(id, now)
-        answer = transact(operator.engine, lambda c: desk.commit_usage(c, name, reservation, quantity, now))
+        answer = changed(
+            operator, "charge.commit", f"usage_reservation/{reservation}",
+            lambda c: desk.commit_usage(c, name, reservation, quantity, now, more=more), arguments() | {"id": name},
+        )  # fmt: skip
     _told_taken(answer, as_json)
 
 
@@ -171,7 +192,10 @@ def release(
     with opened(config) as operator:
         now = operator.clock.now()
         desk, name = _desk(operator, now), named(id, now)
-        answer = transact(operator.engine, lambda c: desk.release_usage(c, name, reservation, now))
+        answer = changed(
+            operator, "charge.release", f"usage_reservation/{reservation}",
+            lambda c: desk.release_usage(c, name, reservation, now), arguments() | {"id": name},
+        )  # fmt: skip
     told(answer, as_json, f"Reservation {reservation} is released.")
 
 
@@ -192,9 +216,11 @@ def refund(
     with opened(config) as operator:
         now = operator.clock.now()
         micros, name = decimal_micros(amount) if amount else None, named(id, now)
-        answer = transact(
-            operator.engine, lambda c: refund_charge(c, charge, id=name, amount=micros, reason=reason, now=now)
-        )
+        answer = changed(
+            operator, "charge.refund", f"charge/{charge}",
+            lambda c: refund_charge(c, charge, id=name, amount=micros, reason=reason, now=now),
+            arguments() | {"id": name},
+        )  # fmt: skip
     shown = _shown(answer, "amount", "net", "tax")
     told(shown, as_json, f"{shown['amount']} {shown['currency']} of charge {charge} given back ({name}).")
 

@@ -11,6 +11,7 @@ import typer
 from charging.periods import PeriodError, period
 from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
 from operator_server.receivables.finance_files import export_finance
+from operator_server.receivables.recognition import recognise
 from signalling.money import format_micros
 
 app = typer.Typer(no_args_is_help=True, help="The hand-off to finance.")
@@ -60,3 +61,33 @@ def export(
         out.print(fault)
     if made.faults:
         raise fail(f"{len(made.faults)} sum(s) do not tie to the ledger; run `tollgate ledger verify`")
+
+
+@app.command("recognise")
+@says_errors(PeriodError)
+def recognise_(
+    name: Annotated[str, typer.Argument(metavar="PERIOD", help="Last month to post, such as 2026-10.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Post deferred revenue at the end of each month up to one that is over; the worker does it by itself.
+
+    Example: tollgate finance recognise 2026-10
+    """
+    with opened(config) as operator:
+        span, now = period(name, operator.settings.operator.zone), operator.clock.now()
+        if span.end > now:
+            raise PeriodError(f"period {name} is open until {span.end:%Y-%m-%d %H:%M} UTC; its revenue is posted then")
+        done = recognise(operator.engine, operator.settings, span, now)
+    told = [
+        (each, {currency: format_micros(micros, currency) for currency, micros in each.standing.items()})
+        for each in done
+    ]  # fmt: skip
+    if as_json:
+        show_json([{"period": each.period, "agreements": each.moved, "deferred": amounts} for each, amounts in told])
+        return
+    for each, amounts in told:
+        left = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
+        out.print(f"{each.period}: {each.moved} agreements moved; deferred at its end: {left or 'nothing'}.")
+    if not told:
+        out.print(f"The deferred revenue of {name} and before is posted, or there was none.")

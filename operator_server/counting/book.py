@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, select, update
 
 from charging.counters import CounterState, Known
-from charging.modes import PAYMENTS, Payment, mode_kind, payment_of
+from charging.modes import PAYMENTS, Owed, Payment, mode_kind, owed, payment_of
 from operator_server.store.accounting import CounterGap, CounterReportRow, UsageGrantRow
 from operator_server.store.accounting import CounterState as CounterStateRow
 from operator_server.store.dealings import Agreement, Installation, QuoteRow
@@ -72,6 +72,11 @@ class Counted:
     trial_until: datetime | None = None
     until: datetime | None = None
     prices: tuple[tuple[datetime, str], ...] = ()
+    tax_included: int = 0
+
+    def owed(self, price: int) -> Owed:
+        """What a price comes to where tax is paid with it."""
+        return owed(price, self.tax_rate, self.tax_included)
 
     def version_at(self, at: datetime) -> str:
         """The tariff version that rates use of an instant."""
@@ -145,6 +150,7 @@ def _counted(row: Row[Any], prices: tuple[tuple[datetime, str], ...]) -> Counted
         trial_until=row.trial_ends_at,
         until=row.ends_at,
         prices=prices,
+        tax_included=row.tax_included,
     )
 
 

@@ -14,7 +14,7 @@ from charging.balances.drawing import Drawn
 from charging.counters import CounterState
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Operation, Release, Reserve
-from charging.modes import net_affordable, with_tax
+from charging.modes import affordable
 from charging.periods import period, period_of
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, units_affordable
@@ -107,7 +107,7 @@ class _Purse:
             return MAX_MICROS
         if not item.payment.secured:
             return MAX_MICROS if left > 0 else 0
-        return max(0, net_affordable(left, item.tax_rate) if item.payment.ahead else left)
+        return max(0, affordable(left, item.tax_rate, item.tax_included) if item.payment.ahead else left)
 
     def limit(self, item: Counted) -> int:
         """Micros net that the subscriber's own limit leaves."""
@@ -120,7 +120,7 @@ class _Purse:
             self._limits[key] -= budget.cost
         if item.payment.pays is None or not item.payment.secured:
             return
-        cost = with_tax(budget.cost, item.tax_rate) if item.payment.ahead else budget.cost
+        cost = item.owed(budget.cost).total if item.payment.ahead else budget.cost
         left, ahead = (self._money[item.account, item.currency, way] for way in (False, True))
         assert ahead is not None
         ahead -= cost if item.payment.ahead else 0
@@ -274,7 +274,7 @@ class UsageGrants:
             source=SOURCE,
             op_id=grant.grant,
             owner=item.account,
-            amount=with_tax(budget.cost, item.tax_rate) if item.payment.ahead else budget.cost,
+            amount=item.owed(budget.cost).total if item.payment.ahead else budget.cost,
             currency=item.currency,
             expires_at=valid_until,
             agreement_id=item.agreement,

@@ -16,7 +16,7 @@ from charging.counters import Piece
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Declined, Duplicate, Operation
 from charging.ledger.tables import UNBILLED
-from charging.modes import PAYMENTS, Payment, tax_micros
+from charging.modes import PAYMENTS, Payment
 from charging.rating import RatingError, RatingState
 from charging.tariffs import TariffVersion, rate_usage
 from operator_server.billing.open_period import billed_until
@@ -70,6 +70,7 @@ class Meter:
         self._carried: dict[str, dict[str, _Carried]] = {}
         self._charges: list[dict[str, Any]] = []
         self._payments: dict[str, Payment] = {}
+        self._prices: dict[str, int] = {}
         self._drawn: list[tuple[str, list[Drawn]]] = []
         self._taken: dict[str, int] = {}
         self._freed: set[str] = set()
@@ -134,21 +135,22 @@ class Meter:
             self._drawn.append((charge, drawn))
         quantity = piece.quantity - units_of(drawn)
         covered = bool(drawn) and not quantity
-        net = included = paid_tax = 0
+        net = cost = included = paid_tax = 0
         if not covered:
             carried, before = self._state(item, period, piece.at)
             rated = rate_usage(version, quantity, before, at=piece.at)
             carried.state, carried.changed = rated.state, True
             carried.version = version.version_id if item.prices else ""
             included = (rated.state.used - before.used) - (rated.state.units - before.units)
-            net = rated.cost_micros
+            net = cost = rated.cost_micros
         if paying and not covered:
             month = self._row(item.agreement, period)
             if item.payment.ahead:
                 # Pieces pay together the tax on the whole.
-                rate = item.tax_rate
-                paid_tax = tax_micros(month.spent + net, rate) - tax_micros(month.spent, rate)
-            month.spent += net
+                before_it, with_it = item.owed(month.spent), item.owed(month.spent + cost)
+                net, paid_tax = with_it.net - before_it.net, with_it.tax - before_it.tax
+                self._prices[charge] = cost
+            month.spent += cost
             month.changed = True
         self._charges.append(
             {
@@ -201,7 +203,8 @@ class Meter:
         """
         charges, self._charges = self._charges, []
         post_charges(
-            self._connection, SOURCE, [(each, self._operation(each)) for each in charges], self._now, also
+            self._connection, SOURCE, [(each, self._operation(each)) for each in charges], self._now, also,
+            self._prices,
         )  # fmt: skip
         if charges:
             self._connection.execute(insert(table(Charge)), charges)
@@ -256,11 +259,12 @@ def post_charges(
     charges: Sequence[tuple[dict[str, Any], Operation | None]],
     now: datetime,
     also: Sequence[Operation] = (),
+    prices: Mapping[str, int] | None = None,
 ) -> None:
     """Post charges, each with its operation, after ``also`` other operations whose outcome does not matter.
 
-    What money paid ahead does not cover is owed: it goes onto the next invoice, and the money stays as it is. Each
-    charge gets its ``transfer_id``. Raises :class:`NotCharged`.
+    What money paid ahead does not cover is owed: it goes onto the next invoice, and the money stays as it is; there it
+    stands with its price in ``prices``, by charge. Each charge gets its ``transfer_id``. Raises :class:`NotCharged`.
     """
     asked = [(charge, operation) for charge, operation in charges if operation is not None]
     operations = [*also, *(operation for _, operation in asked)]
@@ -275,6 +279,7 @@ def post_charges(
                 further.append((charge, tax))
         elif isinstance(outcome, Declined) and charge["pays"] == "prepaid":
             charge["pays"], charge["paid_tax"] = UNBILLED, 0
+            charge["net"] = charge["net"] if prices is None else prices.get(charge["id"], charge["net"])
             owed = charge_operation(source, operation.op_id, charge, PAYMENTS["postpaid"])
             assert owed is not None
             further.append((charge, owed))

@@ -16,7 +16,7 @@ from charging.balances.tables import Barring
 from charging.ledger.book import available
 from charging.ledger.operations import Charge, Leg, Operation, Post
 from charging.ledger.tables import CUSTOMER_KINDS, OPERATOR, PREPAID, REVENUE, UNBILLED, LedgerAccount, tax_kind
-from charging.modes import Payment, net_affordable
+from charging.modes import Payment, affordable
 from charging.periods import period_of
 from operator_server.counting.book import portions
 from operator_server.store.accounting import Charge as ChargeRow
@@ -55,8 +55,16 @@ def money_left(connection: Connection, accounts: Collection[str]) -> Money:
     return found
 
 
-def spendable(connection: Connection, account: str, currency: str, payment: Payment, tax_rate: int) -> int | None:
-    """Micros net that an account can spend in this way of paying; ``None`` where nothing limits it.
+def spendable(
+    connection: Connection,
+    account: str,
+    currency: str,
+    payment: Payment,
+    tax_rate: int,
+    tax_included: int = 0,
+    unit: int = 1,
+) -> int | None:
+    """The highest price, in whole ``unit`` micros, that an account can pay in this way; ``None`` where nothing limits it.
 
     Raises ``LookupError`` when the account is not kept in the currency.
     """
@@ -67,7 +75,7 @@ def spendable(connection: Connection, account: str, currency: str, payment: Paym
         return left
     ahead = money_left(connection, [account])[account, currency, True]
     assert ahead is not None
-    return net_affordable(ahead, tax_rate) if ahead > 0 else ahead
+    return affordable(ahead, tax_rate, tax_included, unit) if ahead > 0 else ahead
 
 
 def limits_left(

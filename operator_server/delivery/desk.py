@@ -258,7 +258,7 @@ class Deliveries:
                     source="delivery",
                     op_id=agreement.id,
                     kind="delivery",
-                    net=agreement.amount,
+                    price=agreement.amount,
                     at=now,
                     installation=installation,
                     reservation=agreement.reservation_id,

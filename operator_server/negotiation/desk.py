@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from charging.agreements import (
 )
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Declined, Duplicate, Release, Reserve
-from charging.modes import first_due, mode_kind, payment_of, tax_micros, with_tax
+from charging.modes import first_due, mode_kind, owed, payment_of
 from offers.index import Current
 from offers.versions import compare
 from operator_server.balances.barring import barred
@@ -51,7 +52,7 @@ from signalling.messages import (
     Request,
     Signed,
 )
-from signalling.money import format_micros
+from signalling.money import format_micros, minor_unit
 from signalling.proof import check, sign
 
 EvidenceKind = Literal["ed25519", "web_token", "card_mac"]
@@ -76,7 +77,7 @@ class Negotiation:
         if missing:
             raise NotAgreed("needs", f"take first what this offer needs: {', '.join(missing)}")
         self._check_need(connection, visitor, offer.offer.product, offer.release, now)
-        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language, visitor.currency)
+        modes = self._modes(connection, visitor, offer, message.mode, now)
         chosen = choose_mode(modes, message.mode, _money(connection, visitor, modes.get(message.mode)))
         self._check_terms(connection, visitor, offer.offer.product, chosen.terms, now)
         return self._quote(connection, visitor, offer, ModeDecision(chosen, None, "quoted"), None, now)
@@ -89,7 +90,7 @@ class Negotiation:
         if row.round >= self._settings.negotiation.max_rounds:
             raise NotAgreed("too_many_rounds", "no further counter-proposal; confirm the last quote or decline")
         offer = self._open_offer(connection, visitor, row.offer_id, row.offer_version, now)
-        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language, visitor.currency)
+        modes = self._modes(connection, visitor, offer, message.mode, now)
         money = _money(connection, visitor, modes.get(message.mode))
         decision = answer_counter_proposal(modes, message.mode, message.spending_limit, money)
         self._check_terms(connection, visitor, offer.offer.product, decision.mode.terms, now)
@@ -144,9 +145,10 @@ class Negotiation:
                 mode=quote.mode.mode,
                 mode_kind=quote.mode.kind,
                 currency=quote.currency,
-                amount=quote.amount,
+                amount=mode_kind(quote.mode.kind).due_on_delivery(quote.mode),
                 tax_category=quote.mode.tax_category,
                 tax_rate=quote.mode.tax_rate,
+                tax_included=quote.mode.tax_included,
                 spending_limit=quote.spending_limit,
                 tariff_version=quote.tariff_version,
                 evidence_kind=evidence,
@@ -242,6 +244,18 @@ class Negotiation:
             raise NotAgreed("not_offered", f"offer {offer} is not in this user's menu on this terminal")
         return opened
 
+    def _modes(
+        self, connection: Connection, visitor: Visitor, offer: OpenOffer, named: str, now: datetime
+    ) -> dict[str, AllowedMode]:
+        """The modes that are open to the visitor; the named one with the tax that its account bears."""
+        modes = self._offers.allowed_modes(offer.offer, visitor.groups, visitor.language, visitor.currency)
+        found = dict(modes)
+        if named in found:
+            mode = found[named]
+            terms = taxed(connection, self._settings, visitor.account, mode.terms, visitor.language, now)
+            found[named] = replace(mode, terms=terms)
+        return found
+
     def _missing(self, connection: Connection, visitor: Visitor, offer: OpenOffer) -> list[str]:
         if not offer.needs:
             return []
@@ -316,7 +330,7 @@ class Negotiation:
         if not due or payment.pays is None:
             return None
         if payment.ahead:
-            due = with_tax(due, quote.mode.tax_rate)
+            due = quote.amount + quote.tax
         expires = now + timedelta(seconds=self._settings.delivery.grant_validity)
         operation = Reserve(
             source="agreement",
@@ -345,8 +359,9 @@ class Negotiation:
         now: datetime,
     ) -> QuoteMessage:
         """Sign and keep the quote of what was decided, in place of the one ``before``."""
-        terms = taxed(connection, self._settings, visitor.account, decision.mode.terms, now)
-        due = mode_kind(terms.kind).due_on_delivery(terms)
+        terms = decision.mode.terms
+        price = mode_kind(terms.kind).due_on_delivery(terms)
+        due = owed(price, terms.tax_rate, terms.tax_included, minor_unit(terms.currency))
         issued, expires = now, now + timedelta(seconds=self._settings.negotiation.quote_validity)
         in_place_of = None if before is None else before.id
         release = book.release_row(connection, offer.offer.product, offer.release)
@@ -362,8 +377,8 @@ class Negotiation:
             digest=b"" if release is None else release.digest,
             length=0 if release is None else release.length,
             mode=terms,
-            amount=due,
-            tax=tax_micros(due, terms.tax_rate),
+            amount=due.net,
+            tax=due.tax,
             currency=terms.currency,
             tariff_version=terms.tariff_version,
             terms=decision.mode.text,
@@ -429,8 +444,12 @@ def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -
     if mode is None or not mode_kind(mode.terms.kind).paid:
         return None
     terms = mode.terms
+    unit = 1 if mode_kind(terms.kind).by_use else minor_unit(terms.currency)
     try:
-        return spendable(connection, visitor.account, terms.currency, payment_of(terms.payment), terms.tax_rate)
+        return spendable(
+            connection, visitor.account, terms.currency, payment_of(terms.payment), terms.tax_rate,
+            terms.tax_included, unit,
+        )  # fmt: skip
     except LookupError:
         raise NotAgreed(
             "mode_not_allowed", f"mode {mode.terms.mode!r} is priced in {mode.terms.currency}, the account is not"

@@ -124,6 +124,7 @@ class LiveOffers:
     def __init__(self, loaded: Loaded, supply: Supply, clock: Clock) -> None:
         self._memory = OfferMemory(loaded.catalogue, supply.releases)
         self._tariffs = loaded.tariffs
+        self._inclusive = loaded.inclusive
         self._supply = supply
         self._clock = clock
         self._items: dict[bytes, Mapping[str, str]] = {}
@@ -148,7 +149,7 @@ class LiveOffers:
         """Put changed offers, tariffs and releases in force. May run on another thread than the look-ups."""
         for _ in self._memory.rebuild(loaded.catalogue, supply.releases, self._with_items(configurations)):
             pass
-        self._tariffs, self._supply = loaded.tariffs, supply
+        self._tariffs, self._supply, self._inclusive = loaded.tariffs, supply, loaded.inclusive
         self._forget_menus()
 
     def knows(self, code: bytes) -> bool:
@@ -335,6 +336,7 @@ class LiveOffers:
             trial_days=mode.trial_days,
             trial_warning_days=mode.trial_warning_days,
             price_change_days=mode.price_change_days,
+            tax_included=mode.tax_rate if mode.tax_category in self._inclusive else 0,
         )
         exact = True
         if mode_kind(mode.kind).by_use:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from charging.billing.tax import TaxError, load_taxes
 from charging.tariffs import Problem, TariffBook
 from offers.catalogue import Catalogue, load_catalogue
 from offers.modes import tariff_prices
@@ -28,10 +29,11 @@ class BrokenCatalogue(ValueError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """The tariffs and offers of a configuration folder."""
+    """Tariffs and offers of a configuration folder. ``inclusive``: tax categories whose prices contain their tax."""
 
     tariffs: TariffBook
     catalogue: Catalogue
+    inclusive: frozenset[str] = frozenset()
 
 
 def load(settings: Settings) -> Loaded:
@@ -52,10 +54,19 @@ def load(settings: Settings) -> Loaded:
     problems += faults
     if problems or tariffs is None:
         raise BrokenCatalogue(problems)
-    loaded = Loaded(tariffs, catalogue)
+    loaded = Loaded(tariffs, catalogue, _inclusive(settings))
     if problems := _uncountable(loaded, folder / "tariffs"):
         raise BrokenCatalogue(problems)
     return loaded
+
+
+def _inclusive(settings: Settings) -> frozenset[str]:
+    """Tax categories whose prices contain their tax. Raises :class:`BrokenCatalogue`."""
+    path = settings.config_dir / "tax.toml"
+    try:
+        return load_taxes(path).inclusive
+    except TaxError as error:
+        raise BrokenCatalogue([Problem(str(path), "", "", str(error).removeprefix(f"{path}: "))]) from None
 
 
 def _uncountable(loaded: Loaded, folder: Path) -> list[Problem]:

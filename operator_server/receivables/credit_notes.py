@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, func, select
 from charging.invoices.model import Invoice
 from charging.ledger.operations import Leg
 from charging.ledger.tables import OPERATOR, RECEIVABLE, REVENUE, ROUNDING, tax_kind
-from charging.receivables.credit import Credited, credit_note, left_of
+from charging.receivables.credit import credit_note, left_of
 from operator_server.receivables.books import (
     ReceivablesError,
     add_item,
@@ -24,6 +24,8 @@ from operator_server.receivables.books import (
     settle_item,
     take_in_invoices,
 )
+from operator_server.receivables.credited import credited_of
+from operator_server.receivables.write_offs import reopen_written_off
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.feed import record
@@ -75,6 +77,8 @@ def make_credit_note(connection: Connection, settings: Settings, request: Credit
         raise ReceivablesError(f"invoice {request.invoice!r}: there is none; `tollgate invoice list` shows all")
     take_in_invoices(connection, settings, now, row.account_id)
     invoice = decode(row.document)
+    if invoice.kind == "credit_note":
+        raise ReceivablesError(f"{request.invoice}: it is a credit note itself, so nothing of it can be credited")
     number, series = _next_number(connection, settings, now)
     document = credit_note(
         invoice,
@@ -98,28 +102,21 @@ def make_credit_note(connection: Connection, settings: Settings, request: Credit
         ),
     )  # fmt: skip
     if sums.payable_micros:
+        # What was given up is owed again before it is taken back, so that nothing of it comes back twice.
+        numbers = reopen_written_off(
+            connection, settings, row.account_id, invoice.currency, sums.payable_micros, [invoice.number],
+            document.number, now, named_only=True,
+        )  # fmt: skip
         item = add_item(
             connection, kind="credit_note", number=document.number, account=row.account_id, currency=invoice.currency,
             amount=-sums.payable_micros, transfer=transfer, now=now, about=invoice.number,
         )  # fmt: skip
-        settle_item(connection, item, now, [invoice.number])
+        settle_item(connection, item, now, numbers)
     record(
         connection, now, "credited", account=row.account_id, reference=document.number, invoice=invoice.number,
         currency=invoice.currency, total=sums.payable_micros, reason=request.reason, by=request.by,
     )  # fmt: skip
     return document
-
-
-def credited_of(connection: Connection, invoice: str) -> Credited:
-    """What the credit notes of an invoice took back so far."""
-    credited = Credited.nothing()
-    rows = connection.execute(
-        select(_note.c.document).where(_note.c.invoice_number == invoice).order_by(_note.c.issued_at, _note.c.id)
-    )
-    for document in rows.scalars():
-        note = decode(document)
-        credited = credited.with_note(note.totals, note.lines)
-    return credited
 
 
 def left_to_credit(connection: Connection, invoice: Invoice) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """The hand-off to finance: journal by account codes, balances, tax summary, deferred revenue and ageing of a period.
 
-What belongs to a period is what was recorded in it, so the export of a period that is over never changes. Amounts
-are micros here. :attr:`Handover.faults` names sums that do not tie to the ledger.
+What belongs to a period is what was recorded in it, and the posting of the revenue that is deferred at its end; so the
+export of a period that is over never changes. Amounts are micros here. :attr:`Handover.faults` names sums that do not
+tie to the ledger.
 """
 
 from __future__ import annotations
@@ -11,29 +12,34 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, func, select, type_coerce, union_all
+from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce, union_all
 
+from charging.billing.tax import load_taxes
+from charging.invoices.mirror import booked
 from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting, Transfer
 from charging.periods import Period, days
 from charging.receivables.ageing import Ageing
-from charging.receivables.chart import code_of, deferred
+from charging.receivables.chart import code_of
 from operator_server.receivables.books import decode
+from operator_server.receivables.recognition import DEFERRED, KIND, deferred_of, deferring, is_posted
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.parties import Account
-from operator_server.store.receivables import CreditNoteRow, ItemAllocation, ReceivableItem
+from operator_server.store.receivables import BadDebtTax, CreditNoteRow, ItemAllocation, ReceivableItem
 from operator_server.store.rows import table
-from signalling.clock import to_micros
 
 BUCKETS = tuple(each.name for each in fields(Ageing))
 
 _transfer, _posting, _ledger = table(Transfer), table(Posting), table(LedgerAccount)
+_belongs = case((_transfer.c.kind == KIND, _transfer.c.effective_at), else_=_transfer.c.recorded_at)
+"""The instant whose period a transfer belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """One leg of a transfer; ``amount`` is positive where it is a debit."""
+    """One leg of a transfer; ``amount`` is positive where it is a debit. ``belongs_at``: in the period of its books."""
 
+    belongs_at: datetime
     recorded_at: datetime
     effective_at: datetime
     transfer: str
@@ -65,7 +71,7 @@ class BalanceRow:
 
 @dataclass(slots=True)
 class TaxRow:
-    """Base and tax of what was invoiced or paid ahead, less what was credited."""
+    """Base and tax of what was invoiced or paid ahead, less what was credited or written off with its tax."""
 
     country: str
     category: str
@@ -109,10 +115,12 @@ def handover(connection: Connection, settings: Settings, span: Period, now: date
         span.name,
         balances=_balances(connection, codes, span.start, end),
         taxes=_taxes(connection, span.start, end),
-        deferred=_deferred(connection, end),
+        deferred=_deferred(connection, settings, end),
         ageing=_ageing(connection, settings, span._replace(end=end)),
     )
     made.faults = [*_untied_journal(made), *_untied_taxes(made), *_untied_ageing(made)]
+    if span.end <= now and is_posted(connection, span.name):
+        made.faults += _untied_deferred(made)
     return made
 
 
@@ -121,21 +129,21 @@ def journal(connection: Connection, settings: Settings, span: Period, now: datet
     codes = settings.finance.accounts
     rows = connection.execute(
         select(
-            _transfer.c.recorded_at, _transfer.c.effective_at, _transfer.c.id, _transfer.c.kind, _transfer.c.source,
-            _transfer.c.op_id, _ledger.c.kind.label("account"), _ledger.c.owner, _posting.c.currency,
-            _posting.c.amount,
+            _belongs.label("belongs_at"), _transfer.c.recorded_at, _transfer.c.effective_at, _transfer.c.id,
+            _transfer.c.kind, _transfer.c.source, _transfer.c.op_id, _ledger.c.kind.label("account"), _ledger.c.owner,
+            _posting.c.currency, _posting.c.amount,
         )
         .join_from(_transfer, _posting, _posting.c.transfer_id == _transfer.c.id)
         .join(_ledger, _ledger.c.id == _posting.c.ledger_account_id)
         .where(
-            _transfer.c.recorded_at >= span.start, _transfer.c.recorded_at < _end(span, now), _posting.c.amount != 0
+            _belongs >= span.start, _belongs < _end(span, now), _posting.c.amount != 0
         )
         .order_by(_transfer.c.id, _posting.c.leg),
         execution_options={"yield_per": 5_000},
     )  # fmt: skip
     for row in rows:
         yield JournalRow(
-            row.recorded_at, row.effective_at, row.id, row.kind, f"{row.source} {row.op_id}",
+            row.belongs_at, row.recorded_at, row.effective_at, row.id, row.kind, f"{row.source} {row.op_id}",
             code_of(row.account, codes), row.account, row.owner, row.currency, row.amount,
         )  # fmt: skip
 
@@ -155,13 +163,13 @@ def _balances(connection: Connection, codes: dict[str, str], start: datetime, en
             .group_by(_ledger.c.kind, _posting.c.currency)
         )
 
-    within = (_transfer.c.recorded_at >= start, _transfer.c.recorded_at < end)
+    within = (_belongs >= start, _belongs < end)
     found: dict[tuple[str, str], BalanceRow] = {}
 
     def row(kind: str, currency: str) -> BalanceRow:
         return found.setdefault((kind, currency), BalanceRow(code_of(kind, codes), kind, currency))
 
-    for kind, currency, amount in sums(_posting.c.amount, _transfer.c.recorded_at < start):
+    for kind, currency, amount in sums(_posting.c.amount, _belongs < start):
         row(kind, currency).opening = int(amount)
     for kind, currency, amount in sums(_posting.c.amount, *within, _posting.c.amount > 0):
         row(kind, currency).debit = int(amount)
@@ -180,7 +188,7 @@ def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRo
         row.tax += tax
 
     invoice, note = table(InvoiceRow), table(CreditNoteRow)
-    for documents, sign in ((invoice, 1), (note, -1)):
+    for documents in (invoice, note):
         rows = connection.execute(
             select(documents.c.document)
             .join(_transfer, _transfer.c.id == documents.c.transfer_id)
@@ -190,10 +198,18 @@ def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRo
         for document in rows.scalars():
             made = decode(document)
             country = made.tax_country or made.customer.country
-            for each in made.totals.taxes:
-                add(
-                    country, each.category, each.rate_bp, made.currency, sign * each.net_micros, sign * each.tax_micros
-                )  # fmt: skip
+            for each in booked(made).taxes:
+                add(country, each.category, each.rate_bp, made.currency, each.net_micros, each.tax_micros)
+    bad = table(BadDebtTax)
+    corrected = connection.execute(
+        select(
+            bad.c.country, bad.c.category, bad.c.rate_bp, bad.c.currency, func.sum(bad.c.base), func.sum(bad.c.tax)
+        )
+        .where(bad.c.booked_at >= start, bad.c.booked_at < end)
+        .group_by(bad.c.country, bad.c.category, bad.c.rate_bp, bad.c.currency)
+    )  # fmt: skip
+    for country, category, rate, currency, base, tax in corrected:
+        add(country, category, rate, currency, int(base), int(tax))
     charge, account = table(Charge), table(Account)
     paid = connection.execute(
         select(
@@ -209,17 +225,13 @@ def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRo
     return [found[key] for key in sorted(found)]
 
 
-def _deferred(connection: Connection, end: datetime) -> list[DeferredRow]:
-    charge = table(Charge)
-    rows = connection.execute(
-        select(charge)
-        .where(charge.c.service_to > end, charge.c.recorded_at < end, charge.c.net != 0, charge.c.pays != "none")
-        .order_by(charge.c.account_id, charge.c.id)
-    )
+def _deferred(connection: Connection, settings: Settings, end: datetime) -> list[DeferredRow]:
+    charge, taxes = table(Charge), load_taxes(settings.config_dir / "tax.toml")
+    rows = connection.execute(select(charge).where(deferring(end)).order_by(charge.c.account_id, charge.c.id))
     return [
         DeferredRow(
             row.id, row.account_id, row.agreement_id, row.currency, row.service_from, row.service_to, row.net,
-            deferred(row.net, to_micros(row.service_from), to_micros(row.service_to), to_micros(end)),
+            deferred_of(row, taxes, end),
         )
         for row in rows
     ]  # fmt: skip
@@ -275,3 +287,16 @@ def _untied_ageing(made: Handover) -> Iterator[str]:
             aged = sum(ageing.total for _, currency, ageing in made.ageing if currency == row.currency)
             if aged != row.closing:
                 yield f"ageing in {row.currency}: it sums to {aged} micros, the receivable balance is {row.closing}"
+
+
+def _untied_deferred(made: Handover) -> Iterator[str]:
+    booked = {row.currency: -row.closing for row in made.balances if row.account == DEFERRED}
+    told: dict[str, int] = {}
+    for row in made.deferred:
+        told[row.currency] = told.get(row.currency, 0) + row.deferred
+    for currency in sorted(booked.keys() | told.keys()):
+        if booked.get(currency, 0) != told.get(currency, 0):
+            yield (
+                f"deferred revenue in {currency}: the ledger has {booked.get(currency, 0)} micros, the charges leave"
+                f" {told.get(currency, 0)}"
+            )

@@ -15,6 +15,7 @@ from charging.periods import Period
 from charging.receivables.chart import code_of
 from operator_server.receivables.books import take_in_invoices
 from operator_server.receivables.finance import BUCKETS, Handover, JournalRow, handover, journal
+from operator_server.receivables.recognition import recognise
 from operator_server.settings import Settings
 from operator_server.store.engine import writing
 from signalling.money import format_micros
@@ -44,6 +45,8 @@ def export_finance(
     """Write the files of a period to ``folder``, each whole or not at all; the figures and the files."""
     with writing(engine).begin() as connection:
         take_in_invoices(connection, settings, now)
+    if settings.finance.post_deferred:
+        recognise(engine, settings, span, now)
     folder.mkdir(parents=True, exist_ok=True)
     write = _write_csv if form == "csv" else _write_json
     with engine.connect() as connection:
@@ -86,7 +89,7 @@ def _write_json(file: TextIO, columns: tuple[str, ...], rows: Iterable[Record]) 
 
 def _journal_record(row: JournalRow, settings: Settings) -> Record:
     return {
-        "day": row.recorded_at.astimezone(settings.operator.zone).date().isoformat(),
+        "day": row.belongs_at.astimezone(settings.operator.zone).date().isoformat(),
         "recorded_at": row.recorded_at.isoformat(),
         "effective_at": row.effective_at.isoformat(),
         "transfer": row.transfer,

@@ -309,7 +309,7 @@ def _credit(
     named: tuple[str, ...],
     now: datetime,
 ) -> None:
-    named = reopen_written_off(connection, account, currency, amount, named, payment, now)
+    named = reopen_written_off(connection, settings, account, currency, amount, named, payment, now)
     item = add_item(
         connection, kind="payment", number=f"payment {payment}", account=account, currency=currency, amount=-amount,
         transfer=transfer, now=now, about=", ".join(named),

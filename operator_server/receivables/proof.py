@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, and_, func, or_, select, union_all
 
-from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting
+from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting, Transfer
 from charging.ledger.verify import Finding
-from operator_server.receivables.books import decode
+from operator_server.receivables.books import BAD_DEBT, decode
+from operator_server.receivables.recognition import DEFERRED
 from operator_server.store.accounting import InvoiceRow
-from operator_server.store.receivables import CreditNoteRow, ItemAllocation, ReceivableItem
+from operator_server.store.receivables import BadDebtTax, CreditNoteRow, ItemAllocation, ReceivableItem, RevenueDeferral
 from operator_server.store.rows import table
 
 _item, _allocation = table(ReceivableItem), table(ItemAllocation)
@@ -21,7 +22,51 @@ def verify_receivables(connection: Connection) -> list[Finding]:
 
     Invoices that no item was made for yet are counted as they stand.
     """
-    return [*_balances(connection), *_left(connection), *_credited(connection), *_notes(connection)]
+    return [
+        *_balances(connection),
+        *_left(connection),
+        *_credited(connection),
+        *_notes(connection),
+        *_bad_debt_taxes(connection),
+        *_deferred(connection),
+    ]
+
+
+def _bad_debt_taxes(connection: Connection) -> Iterator[Finding]:
+    """Tax that was corrected for bad debts, against the postings of its transfers."""
+    row, transfer, posting, ledger = table(BadDebtTax), table(Transfer), table(Posting), table(LedgerAccount)
+    told = select(row.c.transfer_id, func.sum(row.c.tax).label("tax")).group_by(row.c.transfer_id).subquery()
+    booked = (
+        select(transfer.c.id, func.sum(posting.c.amount).label("tax"))
+        .join(posting, posting.c.transfer_id == transfer.c.id)
+        .join(ledger, ledger.c.id == posting.c.ledger_account_id)
+        .where(transfer.c.kind == "bad_debt_tax", ledger.c.kind == BAD_DEBT)
+        .group_by(transfer.c.id)
+        .subquery()
+    )
+    for id, said, posted in connection.execute(
+        select(booked.c.id, told.c.tax, booked.c.tax)
+        .outerjoin(told, told.c.transfer_id == booked.c.id)
+        .where(func.coalesce(told.c.tax, 0) != booked.c.tax)
+    ):
+        yield Finding(
+            f"it books {posted} micros of tax of bad debts, the corrections say {said or 0}", f"transfer {id}"
+        )
+
+
+def _deferred(connection: Connection) -> Iterator[Finding]:
+    """What months moved to deferred revenue, against the ledger's account."""
+    row, ledger = table(RevenueDeferral), table(LedgerAccount)
+    told = dict(connection.execute(select(row.c.currency, func.sum(row.c.moved)).group_by(row.c.currency)).all())
+    booked = dict(
+        connection.execute(select(ledger.c.currency, -ledger.c.balance).where(ledger.c.kind == DEFERRED)).all()
+    )
+    for currency in sorted(told.keys() | booked.keys()):
+        said, posted = int(told.get(currency, 0)), int(booked.get(currency, 0))
+        if said != posted:
+            yield Finding(
+                f"months moved {said} micros there, the ledger has {posted}", f"deferred revenue in {currency}"
+            )
 
 
 def _balances(connection: Connection) -> Iterator[Finding]:

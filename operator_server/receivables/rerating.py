@@ -23,15 +23,16 @@ from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Duplicate, Leg, Operation, Post
 from charging.ledger.operations import Charge as LedgerCharge
 from charging.ledger.tables import OPERATOR, REVENUE, UNBILLED
-from charging.rating import RatingError, RatingState
+from charging.rating import RatingError
 from charging.tariffs import Tariff, TariffVersion
-from charging.tariffs.explain import Use, rate_next
+from charging.tariffs.explain import Course, Use
 from charging.tariffs.headline import headline
 from operator_server.billing.making import Bill
 from operator_server.billing.writing import write_invoices
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.receivables.books import SOURCE, ReceivablesError, decode, lock, take_in_invoices
-from operator_server.receivables.credit_notes import CreditRequest, credited_of, make_credit_note
+from operator_server.receivables.credit_notes import CreditRequest, make_credit_note
+from operator_server.receivables.credited import credited_of
 from operator_server.settings import Settings
 from operator_server.store.accounting import BillRun, Charge, InvoiceRow
 from operator_server.store.dealings import TariffVersionRow
@@ -181,20 +182,17 @@ def _rated(
     uses = charged_uses(connection, tariffs, agreement, tariff.tariff_id, None if life else periods)
     found: dict[str, tuple[TariffVersion, int, int]] = {}
     for period in ["all"] if life else sorted(periods):
-        state = RatingState()
-        last: Use | None = None
-        for row, use in uses:
-            if not life and row.period != period:
-                continue
+        of_period = [(row, use) for row, use in uses if life or row.period == period]
+        course = Course([use for _, use in of_period])
+        for row, use in of_period:
             corrected = replace(use, version=_corrected(tariff, use))
-            before = state
+            before = course.state
             try:
-                rated = rate_next(state, last, corrected)
+                rated = course.rate(corrected)
             except RatingError as error:
                 raise ReceivablesError(f"charge {row.id}: {error}") from None
             included = (rated.state.used - before.used) - (rated.state.units - before.units)
             found[row.id] = (corrected.version, rated.cost_micros, max(0, included))
-            state, last = rated.state, corrected
     return found
 
 

@@ -1,6 +1,7 @@
 """Debts that are given up: asked for with a reason, approved by another person, posted as bad debt.
 
-Money that comes after all takes its part of the write-off back first.
+Their tax is corrected by the country's rule (:mod:`operator_server.receivables.bad_debt_tax`). Money that comes after
+all, or a credit note, takes its part of the write-off and of its tax back first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from charging.ledger.operations import Leg
 from charging.ledger.tables import OPERATOR, RECEIVABLE
 from charging.receivables.items import Allocation
+from operator_server.receivables.bad_debt_tax import begin_correction, restore
 from operator_server.receivables.books import (
     BAD_DEBT,
     ReceivablesError,
@@ -94,6 +96,7 @@ def approve_write_off(connection: Connection, settings: Settings, id: str, now: 
     )  # fmt: skip
     allocate(connection, Allocation(item.id, credit, item.open), now)
     _decide(connection, id, "approved", by, now, amount=item.open, transfer_id=transfer)
+    begin_correction(connection, settings, _asked(connection, id), now)
     record(
         connection, now, "written_off", account=item.account_id, reference=row.number, currency=item.currency,
         amount=item.open, reason=row.reason, by=by,
@@ -115,12 +118,22 @@ def find_write_offs(connection: Connection, state: str | None = None) -> list[Ro
 
 
 def reopen_written_off(
-    connection: Connection, account: str, currency: str, amount: int, named: Sequence[str], payment: str, now: datetime
+    connection: Connection,
+    settings: Settings,
+    account: str,
+    currency: str,
+    amount: int,
+    named: Sequence[str],
+    payment: str,
+    now: datetime,
+    *,
+    named_only: bool = False,
 ) -> tuple[str, ...]:
-    """Take back of write-offs what a payment of ``amount`` micros pays after all.
+    """Take back of write-offs what a payment of ``amount`` micros pays after all, and owe its tax again.
 
-    Written-off debts that it names come first; others get what is left once everything open is paid. Returns the
-    numbers that the payment is for, a debt that was written off replaced by what is owed of it again.
+    Written-off debts that it names come first; others get what is left once everything open is paid, or nothing with
+    ``named_only``. Returns the numbers that the payment is for, a debt that was written off replaced by what is owed of
+    it again.
     """
     owed = connection.execute(
         select(func.sum(_item.c.open)).where(
@@ -138,7 +151,7 @@ def reopen_written_off(
         .order_by(_write_off.c.decided_at, _write_off.c.id)
     ).all()
     spare, numbers = amount, list(named)
-    beyond = amount - int(owed or 0)
+    beyond = 0 if named_only else amount - int(owed or 0)
     for row in sorted(rows, key=lambda row: row.number not in named):
         is_named = row.number in named
         part = min(row.amount - row.recovered, spare, spare if is_named else beyond)
@@ -154,6 +167,7 @@ def reopen_written_off(
         connection.execute(
             update(_write_off).where(_write_off.c.id == row.id).values(recovered=_write_off.c.recovered + part)
         )
+        restore(connection, settings, row, part, payment, now)
         spare, beyond = spare - part, beyond - part
         numbers = [number if each == row.number else each for each in numbers]
         if number not in numbers:

@@ -12,10 +12,13 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from operator_server.balances.expiry import expire_balances
+from operator_server.balances.mails import check_balance_templates, send_balance_mails
 from operator_server.billing.dispatch import send_due_invoices
 from operator_server.context import Operator
 from operator_server.devices.messages import check_templates
 from operator_server.devices.outbox import send_due
+from operator_server.receivables.daily import DailyDesk
+from operator_server.receivables.letters import check_reminder_templates
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
 from operator_server.subscriptions.running import advance_due
@@ -29,6 +32,7 @@ REPOSITORY_SECONDS = 5.0
 OUTBOX_SECONDS = 2.0
 AGREEMENT_SECONDS = 5.0
 SETTLEMENT_SECONDS = 10.0
+DAILY_SECONDS = 60.0
 
 
 class WorkerRole:
@@ -38,16 +42,21 @@ class WorkerRole:
         self._operator = operator
         self._reactor = reactor
         self._loops: list[LoopingCall] = []
+        self._daily = DailyDesk(operator.engine, operator.settings)
 
     def start(self) -> None:
         """Begin. Raises :class:`operator_server.mail.TemplateError` for a template with a fault."""
         check_templates(self._operator.settings)
+        check_balance_templates(self._operator.settings)
+        if self._operator.settings.receivables.reminders_at:
+            check_reminder_templates(self._operator.settings)
         self._every(FEED_SECONDS, self._sequence)
         self._every(EXPIRY_SECONDS, self._expire)
         self._every(REPOSITORY_SECONDS, self._sign)
         self._every(OUTBOX_SECONDS, self._send)
         self._every(AGREEMENT_SECONDS, self._advance)
         self._every(SETTLEMENT_SECONDS, self._settle)
+        self._every(DAILY_SECONDS, self._day)
 
     def _every(self, seconds: float, work: Any) -> None:
         def run() -> Deferred[Any]:
@@ -82,6 +91,10 @@ class WorkerRole:
         if count:
             log.info("{count} agreements had a trial, a period or their end due", count=count)
 
+    def _day(self) -> None:
+        for done in self._daily.work(self._operator.clock.now()):
+            log.info("{done}", done=done)
+
     def _settle(self) -> None:
         for state, count in settle_due(self._operator).items():
             log.info("{count} settlement records are {state}", count=count, state=state)
@@ -91,6 +104,8 @@ class WorkerRole:
         operator = self._operator
         for fault in send_due_invoices(operator.engine, operator.settings, operator.clock.now(), most=50).faults:
             log.warn("invoice {fault}", fault=fault)
+        for fault in send_balance_mails(operator.engine, operator.settings, operator.clock.now()):
+            log.warn("balance mail {fault}", fault=fault)
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:

@@ -55,7 +55,10 @@ class BillOutcome(SQLModel, table=True):
 
 
 class Commitment(SQLModel, table=True):
-    """A least spend that an account promised for each cycle: ``amount`` micros net; what is missing is billed."""
+    """A least spend that an account promised for each cycle: ``amount`` micros net; what is missing is billed.
+
+    ``settled_until``: the end of the last cycle that was looked at.
+    """
 
     __tablename__ = "commitment"
     id: str = Field(primary_key=True, sa_type=Identifier)
@@ -66,6 +69,7 @@ class Commitment(SQLModel, table=True):
     tax_category: str
     starts_at: datetime = Field(sa_type=Instant)
     ends_at: datetime | None = Field(default=None, sa_type=Instant)
+    settled_until: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class PeriodLock(SQLModel, table=True):

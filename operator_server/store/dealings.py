@@ -101,7 +101,8 @@ class Agreement(SQLModel, table=True):
 
     ``evidence_kind``: ed25519 (a terminal's signature), card_mac, web_token, operator (a standing agreement);
     ``confirmation`` and ``proof`` are the bytes as received. ``reservation_id``: the ledger's reservation that
-    backs it, until it is captured.
+    backs it, until it is captured. ``amount`` is the price as quoted, which contains the tax where ``tax_included``
+    says so (basis points).
     """
 
     __tablename__ = "agreement"
@@ -120,6 +121,7 @@ class Agreement(SQLModel, table=True):
     amount: int = Field(sa_type=Micros)
     tax_category: str = ""
     tax_rate: int = 0
+    tax_included: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     spending_limit: int | None = Field(default=None, sa_type=Micros)
     tariff_version: str = ""
     evidence_kind: str

@@ -1,4 +1,4 @@
-"""Invoices on their way to customers by e-mail."""
+"""Invoices, and news of balances, on their way to customers by e-mail."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ class InvoiceDispatch(SQLModel, table=True):
     reason: str = ""
     sent_at: datetime | None = Field(default=None, sa_type=Instant)
     bounced_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class BalanceMail(SQLModel, table=True):
+    """An e-mail that tells a customer of a threshold. ``state``: waiting, sent, refused or failed, as of invoices."""
+
+    __tablename__ = "balance_mail"
+    __table_args__ = (Index("balance_mail_due", "state", "due_at"),)
+    id: str = Field(primary_key=True, sa_type=Identifier)
+    account_id: str = Field(foreign_key="account.id", index=True, sa_type=Identifier)
+    threshold: str
+    recipient: str
+    language: str
+    text: str
+    created_at: datetime = Field(sa_type=Instant)
+    due_at: datetime = Field(sa_type=Instant)
+    attempts: int = 0
+    state: str = Field(default="waiting", max_length=16)
+    reason: str = ""
+    sent_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 # Customers are found by what they say of themselves.

@@ -218,7 +218,10 @@ class DisputeHold(SQLModel, table=True):
 
 
 class WriteOff(SQLModel, table=True):
-    """A debt that is given up. ``state``: asked, approved, refused; only then ``transfer_id`` and ``amount`` stand."""
+    """A debt that is given up. ``state``: asked, approved, refused; only then ``transfer_id`` and ``amount`` stand.
+
+    ``tax``: kept (it stays owed), waiting (until ``tax_from``) or corrected; empty before the approval.
+    """
 
     __tablename__ = "write_off"
     id: str = Field(primary_key=True, sa_type=Identifier)
@@ -234,6 +237,31 @@ class WriteOff(SQLModel, table=True):
     decided_by: str = ""
     decided_at: datetime | None = Field(default=None, sa_type=Instant)
     transfer_id: str | None = Field(default=None, sa_type=Identifier)
+    tax: str = Field(default="", max_length=16, sa_column_kwargs={"server_default": ""})
+    tax_from: date | None = None
+
+
+class BadDebtTax(SQLModel, table=True):
+    """Base and tax that a written-off debt took back (below zero), or that its payment brought back (above zero).
+
+    ``part``: the micros of the debt, with tax, that are concerned, of the same sign. ``number``: the invoice whose tax
+    it is; ``notice``: the number of the notice to the customer, where there is one.
+    """
+
+    __tablename__ = "bad_debt_tax"
+    id: str = Field(primary_key=True, sa_type=Identifier)
+    write_off_id: str = Field(foreign_key="write_off.id", index=True, sa_type=Identifier)
+    number: str
+    country: str = Field(max_length=2)
+    category: str
+    rate_bp: int
+    currency: str = Field(max_length=3)
+    base: int = Field(sa_type=Micros)
+    tax: int = Field(sa_type=Micros)
+    part: int = Field(sa_type=Micros)
+    transfer_id: str | None = Field(default=None, index=True, sa_type=Identifier)
+    notice: str = Field(default="", index=True)
+    booked_at: datetime = Field(sa_type=Instant)
 
 
 class Rerating(SQLModel, table=True):
@@ -248,3 +276,34 @@ class Rerating(SQLModel, table=True):
     credit_note: str
     new_invoice: str
     at: datetime = Field(sa_type=Instant)
+
+
+class RevenueDeferral(SQLModel, table=True):
+    """What an agreement has deferred at the end of a month, and by how much that month's posting changed it.
+
+    ``standing`` and ``moved`` in micros; without a ``transfer_id`` nothing moved.
+    """
+
+    __tablename__ = "revenue_deferral"
+    period: str = Field(primary_key=True, max_length=16)
+    agreement_id: str = Field(primary_key=True, sa_type=Identifier)
+    currency: str = Field(primary_key=True, max_length=3)
+    standing: int = Field(sa_type=Micros)
+    moved: int = Field(sa_type=Micros)
+    transfer_id: str | None = Field(default=None, sa_type=Identifier)
+
+
+class RevenueClose(SQLModel, table=True):
+    """A month whose deferred revenue is posted."""
+
+    __tablename__ = "revenue_close"
+    period: str = Field(primary_key=True, max_length=16)
+    closed_at: datetime = Field(sa_type=Instant)
+
+
+class DailyWork(SQLModel, table=True):
+    """The last day on which the worker did something that is done once a day."""
+
+    __tablename__ = "daily_work"
+    name: str = Field(primary_key=True, max_length=32)
+    done_on: date

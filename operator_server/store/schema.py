@@ -43,7 +43,7 @@ from operator_server.store.devices import (
     DeviceSample,
     WebToken,
 )
-from operator_server.store.dispatch import InvoiceDispatch
+from operator_server.store.dispatch import BalanceMail, InvoiceDispatch
 from operator_server.store.invitations import Invitation, OutgoingMessage, WebSession
 from operator_server.store.parties import (
     Account,
@@ -57,10 +57,12 @@ from operator_server.store.parties import (
 )
 from operator_server.store.people import AnsweredRequest, ApiToken, AuditEntry, Person, PersonSession
 from operator_server.store.receivables import (
+    BadDebtTax,
     BankStatement,
     CollectedItem,
     Collection,
     CreditNoteRow,
+    DailyWork,
     DisputeHold,
     ItemAllocation,
     Mandate,
@@ -68,6 +70,8 @@ from operator_server.store.receivables import (
     ReceivableItem,
     Reminder,
     Rerating,
+    RevenueClose,
+    RevenueDeferral,
     WriteOff,
 )
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
@@ -94,6 +98,8 @@ __all__ = [
     "AnsweredRequest",
     "ApiToken",
     "AuditEntry",
+    "BadDebtTax",
+    "BalanceMail",
     "BankStatement",
     "BillOutcome",
     "BillRun",
@@ -112,6 +118,7 @@ __all__ = [
     "CounterReportRow",
     "CounterState",
     "CreditNoteRow",
+    "DailyWork",
     "Delivery",
     "Device",
     "DeviceCounterReading",
@@ -147,6 +154,8 @@ __all__ = [
     "Release",
     "Reminder",
     "Rerating",
+    "RevenueClose",
+    "RevenueDeferral",
     "Roamer",
     "RoamingPartner",
     "RoamingQuote",

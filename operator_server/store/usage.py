@@ -15,7 +15,8 @@ class UsageRecord(SQLModel, table=True):
     """A usage record as it was taken, once for each ``(source, id)``; ``digest`` is of its content.
 
     ``at`` is when the use was, ``charge_id`` the charge that it became, whose quantity and tariff version are its.
-    ``position``: it was the how manieth to be rated by its agreement in its rating period.
+    ``position``: it was the how manieth to be rated by its agreement in its rating period. ``session``: the record of
+    the same source that began the session with which this one goes on; without it is one of its own.
     """
 
     __tablename__ = "usage_record"
@@ -31,6 +32,7 @@ class UsageRecord(SQLModel, table=True):
     position: int = Field(sa_type=Micros)
     charge_id: str = Field(unique=True, sa_type=Identifier)
     imported_at: datetime = Field(sa_type=Instant)
+    session: str | None = Field(default=None, sa_type=Identifier)
 
 
 class UsageState(SQLModel, table=True):

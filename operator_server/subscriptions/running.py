@@ -302,7 +302,7 @@ class _Run:
             source=SOURCE,
             op_id=f"{self.agreement.id}:{name}",
             kind="period" if service is not None else "delivery",
-            net=net,
+            price=net,
             at=at,
             installation=self._installation(),
             service=service,

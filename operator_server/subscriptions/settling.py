@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from charging.ledger.book import apply
 from charging.ledger.operations import Applied, Capture, Conflict, Declined, Duplicate, Operation, Outcome, Reverse
-from charging.modes import PAYMENTS, Payment, payment_of, tax_micros
+from charging.modes import PAYMENTS, Owed, Payment, owed, payment_of
 from charging.periods import period_of
 from operator_server.billing.open_period import effective_at
 from operator_server.counting.money import charge_operation, tax_operation
@@ -19,6 +19,7 @@ from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 from signalling.messages import ModeTerms
+from signalling.money import minor_unit
 
 
 class NotSettled(Exception):
@@ -27,7 +28,8 @@ class NotSettled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What an agreement owes: ``net`` micros at ``at``, under a name that is used once. ``kind``: as on a charge.
+    """What an agreement owes: a price of ``price`` micros at ``at``, under a name that is used once. ``kind``: as on a
+    charge.
 
     ``service``: the time that it is for, from and to (exclusive). ``reservation``: what it is captured from.
     """
@@ -35,7 +37,7 @@ class Due:
     source: str
     op_id: str
     kind: str
-    net: int
+    price: int
     at: datetime
     installation: str | None = None
     service: tuple[datetime, datetime] | None = None
@@ -47,10 +49,13 @@ def settle(
 ) -> Charge:
     """Charge what is due in the agreement's way of paying. Raises :class:`NotSettled`.
 
-    From money paid ahead tax is paid at once; it goes to the tax account in the same transaction.
+    From money paid ahead tax is paid at once, as the quote has it; it goes to the tax account in the same transaction.
+    What an invoice will bill keeps its price, of which the invoice makes net and tax.
     """
     payment = payment_of(terms.payment)
-    tax = tax_micros(due.net, terms.tax_rate) if payment.ahead else 0
+    paid = Owed(due.price, 0)
+    if payment.ahead:
+        paid = owed(due.price, terms.tax_rate, terms.tax_included, minor_unit(agreement.currency))
     row = Charge(
         id=new_id(to_micros(now)),
         kind=due.kind,
@@ -62,14 +67,14 @@ def settle(
         period=period_of(due.at, zone),
         effective_at=effective_at(connection, due.at),
         recorded_at=now,
-        net=due.net,
+        net=paid.net,
         currency=agreement.currency,
         tax_category=agreement.tax_category,
         tax_rate=agreement.tax_rate,
         tariff_version=agreement.tariff_version,
         transfer_id="",
         pays=payment.settled,
-        paid_tax=tax,
+        paid_tax=paid.tax,
         service_from=None if due.service is None else due.service[0],
         service_to=None if due.service is None else due.service[1],
     )
@@ -91,7 +96,7 @@ def _operation(due: Due, values: dict[str, Any], payment: Payment) -> Operation 
         source=due.source,
         op_id=due.op_id,
         reservation_id=due.reservation,
-        amount=due.net + values["paid_tax"],
+        amount=values["net"] + values["paid_tax"],
         tariff_version_id=values["tariff_version"] or None,
         effective_at=values["effective_at"],
         release_rest=True,

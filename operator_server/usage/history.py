@@ -34,10 +34,15 @@ class UnknownUse(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class ChargedUse:
-    """A charge for use with those of its agreement and rating period that were rated before it; it is the last."""
+    """A charge for use with those of its agreement and rating period that were rated before it; it is the last.
+
+    ``price``: what of it the tariff is to make, micros; ``None`` where that is not kept, for who pays at once and owes
+    none of the tax that the price contains.
+    """
 
     charge: Row[Any]
     uses: Sequence[Use]
+    price: int | None
 
 
 def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> ChargedUse:
@@ -60,7 +65,17 @@ def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> Char
         uses.append(replace(use, version=version) if again else use)
         if earlier.id == last:
             break
-    return ChargedUse(row, uses)
+    return ChargedUse(row, uses, _price(connection, row))
+
+
+def _price(connection: Connection, row: Row[Any]) -> int | None:
+    if row.pays != "prepaid":
+        return int(row.net)
+    agreement = table(Agreement)
+    contained = connection.execute(select(agreement.c.tax_included).where(agreement.c.id == row.agreement_id)).scalar()
+    if not contained:
+        return int(row.net)
+    return int(row.net + row.paid_tax) if row.tax_rate else None
 
 
 def histories(connection: Connection, tariffs: TariffVersions, tariff: str, period: str) -> Iterator[History]:
@@ -107,7 +122,9 @@ def _group(row: Row[Any]) -> str:
 def _uses() -> Select[Any]:
     charge, record = table(Charge), table(UsageRecord)
     return (
-        select(charge, record.c.id.label("record"), record.c.at, record.c.destination, record.c.position)
+        select(
+            charge, record.c.id.label("record"), record.c.at, record.c.destination, record.c.position, record.c.session
+        )
         .outerjoin(record, record.c.charge_id == charge.c.id)
         .where(charge.c.kind == "use")
     )
@@ -132,7 +149,9 @@ def _named(connection: Connection, name: str) -> Row[Any]:
 
 def _use(connection: Connection, row: Row[Any], version: TariffVersion) -> Use:
     if row.record is not None:
-        return Use(row.record, version, row.quantity, row.at, row.destination or None, session=True)
+        return Use(
+            row.record, version, row.quantity, row.at, row.destination or None, session=True, resumes=row.session or ""
+        )
     at = _counted_at(connection, row) if version.timed else row.effective_at
     return Use(row.id, version, row.quantity, at)
 

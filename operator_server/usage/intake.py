@@ -24,13 +24,14 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from charging.balances.drawing import Drawn
 from charging.ledger.operations import Operation
 from charging.ledger.tables import UNBILLED
-from charging.modes import Payment, tax_micros
+from charging.modes import Payment
 from charging.periods import period_of
 from charging.rating import RatingError, RatingState
 from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, rate_usage
 from charging.tariffs.explain import carry
 from operator_server.balances.once import lock
 from operator_server.billing.open_period import billed_until
+from operator_server.billing.taxpayers import PaidTaxes, inclusive_of
 from operator_server.counting.book import portions
 from operator_server.counting.metering import LIFE, post_charges
 from operator_server.counting.money import charge_operation
@@ -46,7 +47,7 @@ from operator_server.store.usage import UsageRecord, UsageState
 from operator_server.usage.reading import Line, open_source
 from operator_server.usage.records import BadRecord, Record, read_record
 from operator_server.usage.rejects import Rejects
-from operator_server.usage.standing import Customer, agreement_id, keep_agreements, payments
+from operator_server.usage.standing import CUSTOMER, Customer, agreement_id, customer_from, keep_agreements, payments
 from signalling.clock import Clock, to_micros
 from signalling.ids import new_id
 
@@ -118,8 +119,10 @@ class Importer:
         default_source: str = "",
     ) -> None:
         self._book = book
+        self._settings = settings
         self._server = settings.operator.server_id
         self._tax_rates = settings.operator.tax_basis_points()
+        self._taxes = PaidTaxes(settings)
         self._zone: tzinfo = settings.operator.zone
         self._key = key
         self._clock = clock
@@ -170,9 +173,10 @@ class Importer:
         lock(connection, [user[1] for user in users if units.has(user)])
         wanted = {each.agreement: (each.customer, each.tariff, each.version) for each in placed}
         keep_agreements(
-            connection, wanted, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now
+            connection, wanted, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now,
+            inclusive=inclusive_of(self._settings),
         )  # fmt: skip
-        _Batch(connection, placed, units, self._tax_rates, now).write(outcome)
+        _Batch(connection, placed, units, self._tax_rates, self._taxes, now).write(outcome)
         if outcome.taken:
             record_event(
                 connection, now, "usage_imported", reference=reference, taken=outcome.taken, late=outcome.late
@@ -206,13 +210,11 @@ class Importer:
     def _learn(self, connection: Connection, records: Sequence[Record]) -> None:
         """Who the subscribers of these records are."""
         subscriber, account = table(Subscriber), table(Account)
-        statement = select(subscriber.c.id, account.c.id, account.c.currency, account.c.language).join(
-            account, account.c.id == subscriber.c.account_id
-        )
+        statement = select(*CUSTOMER).join(account, account.c.id == subscriber.c.account_id)
         unknown = sorted({record.subscriber for record in records} - self._customers.keys())
         for ids in portions(unknown):
             for row in connection.execute(statement.where(subscriber.c.id.in_(ids))):
-                self._customers[row[0]] = Customer(*row)
+                self._customers[row[0]] = customer_from(row)
 
     def _place(self, line: Line, record: Record, now: datetime, outcome: Outcome) -> _Placed | None:
         customer = self._customers.get(record.subscriber)
@@ -246,11 +248,14 @@ class _Batch:
         placed: Sequence[_Placed],
         units: Units,
         tax_rates: Mapping[str, int],
+        taxes: PaidTaxes,
         now: datetime,
     ) -> None:
         self._connection = connection
         self._placed = placed
         self._tax_rates = tax_rates
+        self._taxes = taxes
+        self._prices: dict[str, int] = {}
         self._now = now
         self._billed_until = billed_until(connection)
         self._units = units
@@ -282,7 +287,9 @@ class _Batch:
                 taken.append((charge["id"], drawn))
         if not charges:
             return
-        post_charges(self._connection, SOURCE, list(zip(charges, operations, strict=True)), self._now)
+        post_charges(
+            self._connection, SOURCE, list(zip(charges, operations, strict=True)), self._now, prices=self._prices
+        )
         self._connection.execute(insert(table(Charge)), charges)
         self._connection.execute(insert(table(UsageRecord)), records)
         self._write_states()
@@ -314,6 +321,12 @@ class _Batch:
             net = rated.cost_micros
             included = (rated.state.used - before.used) - (rated.state.units - before.units)
         charge, tax_rate = new_id(to_micros(self._now)), self._tax_rates[version.tax_category]
+        paid_tax = 0
+        if payment.ahead and not covered:
+            self._prices[charge] = net
+            paid = self._taxes.owed(each.customer.taxpayer, version.tax_category, record.at, net)
+            net, paid_tax = paid.net, paid.tax
+            tax_rate, _ = self._taxes.rates(each.customer.taxpayer, version.tax_category, record.at)
         return {
             "id": charge,
             "kind": COVERED if covered else "use",
@@ -332,7 +345,7 @@ class _Batch:
             "tariff_version": version.version_id,
             "transfer_id": "",
             "pays": "none" if covered else payment.settled,
-            "paid_tax": tax_micros(net, tax_rate) if payment.ahead and not covered else 0,
+            "paid_tax": paid_tax,
         }, {
             "source": record.source,
             "id": record.id,

@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from charging.billing.tax import Taxpayer
 from charging.modes import Payment, payment_of
 from charging.tariffs import Tariff, TariffBook, TariffVersion
 from charging.tariffs.headline import headline
@@ -48,6 +50,15 @@ class Customer:
     account: str
     currency: str
     language: str
+    taxpayer: Taxpayer
+
+
+_subscribers, _accounts = table(Subscriber), table(Account)
+CUSTOMER = (
+    _subscribers.c.id, _accounts.c.id, _accounts.c.currency, _accounts.c.language, _accounts.c.country,
+    _accounts.c.tax_country, _accounts.c.vat_id, _accounts.c.tax_status,
+)  # fmt: skip
+"""The columns of a customer, of subscribers joined with their accounts."""
 
 
 @lru_cache(maxsize=100_000)
@@ -65,11 +76,13 @@ def keep_agreements(
     tax_rates: Mapping[str, int],
     now: datetime,
     payment: str = "",
+    inclusive: frozenset[str] = frozenset(),
 ) -> None:
     """Write those of the agreements, by id, that are not there yet; somebody else may write them at the same time.
 
     ``payment``: one of :data:`charging.modes.PAYMENTS`; empty is how the subscriber pays for use by the tariff in the
-    newest agreement that a terminal made and that runs, and ``postpaid`` where there is none.
+    newest agreement that a terminal made and that runs, and ``postpaid`` where there is none. ``inclusive``: the tax
+    categories whose prices contain their tax.
     """
     missing = set(wanted) - _known(connection, wanted)
     agreed = {} if payment or not missing else _agreed_payments(connection, [wanted[each][0] for each in missing])
@@ -77,7 +90,9 @@ def keep_agreements(
     for agreement in sorted(missing):
         customer, tariff, version = wanted[agreement]
         pays = payment or agreed.get((customer.subscriber, tariff.tariff_id), "postpaid")
-        quote = _quote(agreement, customer, tariff, version, server, tax_rates[version.tax_category], now, pays)
+        tax_rate = tax_rates[version.tax_category]
+        included = tax_rate if version.tax_category in inclusive else 0
+        quote = _quote(agreement, customer, tariff, version, server, tax_rate, included, now, pays)
         signed = sign(key, Quote.PURPOSE, quote.encode())
         quotes.append(_row(quote, signed, now))
         agreements.append(
@@ -85,9 +100,9 @@ def keep_agreements(
                 id=agreement, quote_id=quote.quote, subscriber_id=customer.subscriber, account_id=customer.account,
                 terminal_id=NOTHING, offer_id=tariff.tariff_id, offer_version=tariff.tariff_id, product=PRODUCT,
                 release=NOTHING, mode=MODE, mode_kind=quote.mode.kind, currency=version.currency, amount=0,
-                tax_category=version.tax_category, tax_rate=quote.mode.tax_rate, tariff_version=version.version_id,
-                evidence_kind=EVIDENCE, confirmation=signed.document, proof=signed.signature,
-                digest=document_digest(signed.document), agreed_at=now, state=STATE,
+                tax_category=version.tax_category, tax_rate=tax_rate, tax_included=included,
+                tariff_version=version.version_id, evidence_kind=EVIDENCE, confirmation=signed.document,
+                proof=signed.signature, digest=document_digest(signed.document), agreed_at=now, state=STATE,
             )
         )  # fmt: skip
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -106,6 +121,8 @@ def set_payment(
     tariff_id: str,
     payment: str,
     now: datetime,
+    *,
+    inclusive: frozenset[str] = frozenset(),
 ) -> str:
     """Say how a subscriber pays from now on for use by a tariff that other systems count; the standing agreement's id.
 
@@ -122,7 +139,7 @@ def set_payment(
     name, rates = agreement_id(subscriber, tariff_id), operator.tax_basis_points()
     keep_agreements(
         connection, {name: (customer, tariff, version)}, server=operator.server_id, key=key, tax_rates=rates, now=now,
-        payment=payment,
+        payment=payment, inclusive=inclusive,
     )  # fmt: skip
     agreement, quotes = table(Agreement), table(QuoteRow)
     row = connection.execute(select(agreement).where(agreement.c.id == name).with_for_update()).one()
@@ -132,7 +149,8 @@ def set_payment(
     count = select(func.count()).where(quotes.c.subscriber_id == subscriber, earlier)
     number = connection.execute(count).scalar_one() + 2
     tax_rate = rates[version.tax_category]
-    quote = _quote(f"{name}.{number}", customer, tariff, version, operator.server_id, tax_rate, now, payment)
+    included = row.tax_included
+    quote = _quote(f"{name}.{number}", customer, tariff, version, operator.server_id, tax_rate, included, now, payment)
     signed = sign(key, Quote.PURPOSE, quote.encode())
     connection.execute(update(quotes).where(quotes.c.id == row.quote_id).values(state="superseded"))
     add(connection, _row(quote, signed, now))
@@ -155,13 +173,19 @@ def customer_of(connection: Connection, subscriber: str) -> Customer:
     """A subscriber with the account that pays. Raises :class:`StandingError`."""
     subscribers, accounts = table(Subscriber), table(Account)
     row = connection.execute(
-        select(subscribers.c.id, accounts.c.id, accounts.c.currency, accounts.c.language)
+        select(*CUSTOMER)
         .join(accounts, accounts.c.id == subscribers.c.account_id)
         .where(subscribers.c.id == subscriber)
     ).first()
     if row is None:
         raise StandingError(f"subscriber {subscriber}: there is none; `tollgate account create` makes one")
-    return Customer(*row)
+    return customer_from(row)
+
+
+def customer_from(row: Row[Any]) -> Customer:
+    """The customer of a row of :data:`CUSTOMER`."""
+    subscriber, account, currency, language, country, tax_country, vat_id, status = row
+    return Customer(subscriber, account, currency, language, Taxpayer(tax_country or country, vat_id, status))
 
 
 def payments(connection: Connection, ids: Collection[str]) -> dict[str, Payment]:
@@ -220,6 +244,7 @@ def _quote(
     version: TariffVersion,
     server: str,
     tax_rate: int,
+    tax_included: int,
     now: datetime,
     payment: str,
 ) -> Quote:
@@ -229,7 +254,7 @@ def _quote(
         mode=MODE, kind="per_use", label=label, price_text="", currency=version.currency, amount=price.amount,
         tax_category=version.tax_category, tax_rate=tax_rate, unit=version.unit, unit_size=price.size,
         included=version.included, included_per=version.included_per if version.included else "",
-        tariff_version=version.version_id, payment=payment,
+        tariff_version=version.version_id, payment=payment, tax_included=tax_included,
     )  # fmt: skip
     return Quote(
         quote=agreement, server=server, subscriber=customer.subscriber, terminal=NOTHING, offer=tariff.tariff_id,

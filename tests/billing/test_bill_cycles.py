@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -198,3 +199,67 @@ def test_new_customers_of_another_zone_do_not_change_what_was_billed() -> None:
     charge(made, datetime(2026, 10, 6, tzinfo=UTC), account="acc-2")
     bill(made)
     assert invoices(made) == before
+
+
+def commit(made: House, amount: int, start: datetime, account: str = "acc-1") -> str:
+    with made.writing() as connection:
+        new = NewCommitment(account, amount, "EUR", start.astimezone(UTC), label="Least spend")
+        return add_commitment(connection, new, SETTINGS.operator, start)
+
+
+def owed(made: House) -> list[tuple[str, date, date, int]]:
+    """Invoice's period, days and euros of each line of a commitment."""
+    return [
+        (f"{invoice.period_from:%Y-%m}", line.period_from, line.period_to, line.net_micros // EURO)
+        for invoice in invoices(made)
+        for line in invoice.lines
+        if line.kind == "commitment"
+    ]
+
+
+def test_a_month_that_nobody_billed_still_owes_its_commitment() -> None:
+    made = house()
+    commit(made, 5 * EURO, datetime(2026, 8, 16, tzinfo=BERLIN))
+    charge(made, datetime(2026, 9, 5, tzinfo=UTC), 2 * EURO)
+    bill(made, "2026-10")
+    assert bill(made, "2026-10").made == 0
+    assert owed(made) == [
+        ("2026-10", date(2026, 8, 16), date(2026, 8, 31), 2),
+        ("2026-10", date(2026, 9, 1), date(2026, 9, 30), 3),
+        ("2026-10", date(2026, 10, 1), date(2026, 10, 31), 5),
+    ]
+    bill(made, "2026-11", DECEMBER)
+    assert owed(made)[3:] == [("2026-11", date(2026, 11, 1), date(2026, 11, 30), 5)]
+    proven(made)
+
+
+def test_a_changed_cycle_day_settles_each_day_of_a_commitment_once() -> None:
+    made = house()
+    commit(made, 31 * EURO, datetime(2026, 10, 1, tzinfo=BERLIN))
+    bill(made, "2026-10")
+    with made.writing() as connection:
+        set_account(connection, "acc-1", cycle_day=15)
+    bill(made, "2026-11", DECEMBER)
+    bill(made, "2026-12", datetime(2027, 1, 2, tzinfo=UTC))
+    with made.writing() as connection:
+        set_account(connection, "acc-1", cycle_day=1)
+    bill(made, "2027-01", datetime(2027, 2, 2, tzinfo=UTC))
+    days = [(first, last) for _, first, last, _ in owed(made)]
+    assert days == sorted(days)
+    assert (days[0][0], days[-1][1]) == (date(2026, 10, 1), date(2027, 1, 31))
+    assert all(later[0] - earlier[1] == timedelta(days=1) for earlier, later in pairwise(days))
+    proven(made)
+
+
+def test_a_closed_account_owes_the_share_of_its_last_cycle_and_then_nothing() -> None:
+    made = house()
+    commit(made, 31 * EURO, datetime(2026, 10, 1, tzinfo=BERLIN))
+    with made.writing() as connection:
+        set_account(connection, "acc-1", status="closed")
+    day = datetime(2026, 10, 11, tzinfo=BERLIN).astimezone(UTC)
+    bill(made, now=day, until=day)
+    assert owed(made) == [("2026-10", date(2026, 10, 1), date(2026, 10, 10), 10)]
+    bill(made)
+    bill(made, "2026-11", DECEMBER)
+    assert len(owed(made)) == 1
+    proven(made)

@@ -67,8 +67,8 @@ def test_the_rate_of_the_day_holds_and_what_is_taken_back_keeps_the_rate_of_its_
     ("values", "category", "reason"),
     [
         ({"tax_status": "exempt", "tax_reason": "Diplomatic mission"}, "E", "Diplomatic mission"),
-        ({"tax_status": "reverse_charge", "language": "fr"}, "AE", "Autoliquidation"),
-        ({"country": "US"}, "G", "Export outside the EU"),
+        ({"tax_status": "reverse_charge", "language": "fr"}, "AE", "Autoliquidation : TVA due par le client"),
+        ({"country": "US"}, "G", "Export outside the EU, VAT not charged"),
     ],
 )
 def test_no_tax_is_charged_where_none_is_due_and_the_bill_says_why(

@@ -28,7 +28,7 @@ from charging.ledger.book import apply, balances
 from charging.ledger.operations import Leg, Post
 from charging.ledger.tables import CASH, OPERATOR, PREPAID, UNBILLED
 from charging.ledger.verify import verify
-from charging.modes import PAYMENTS, net_affordable, tax_micros, with_tax
+from charging.modes import PAYMENTS, affordable, owed
 from charging.tariffs import Tariff, TariffBook
 from operator_server.balances.barring import bar, unbar
 from operator_server.billing.proof import verify_billing
@@ -124,7 +124,7 @@ def test_pseudo_prepaid_use_needs_some_money_and_may_end_below_zero() -> None:
         [first] = house.first(connection)
         assert first.ceiling == 20
         assert house.take(connection, AGREED + HOUR, meter.use(20, AGREED + HOUR)).usage == []
-        assert balance(connection, PREPAID) == -1 * CENT + with_tax(100 * CENT, 1900)
+        assert balance(connection, PREPAID) == -1 * CENT + owed(100 * CENT, 1900).total
         assert proven(connection)
 
 
@@ -238,13 +238,13 @@ def test_the_cost_of_the_same_usage_is_the_same_in_each_way_of_paying(keys: dict
     whole = sum(net["postpaid"])
     assert paid["postpaid"] == paid["rated_only"] == whole
     # Taxed in pieces as the whole would be on the invoice.
-    assert paid["prepaid"] == paid["pseudo_prepaid"] == whole + tax_micros(whole, 1900)
+    assert paid["prepaid"] == paid["pseudo_prepaid"] == whole + owed(whole, 1900).tax
 
 
 @given(gross=st.integers(0, 10**12), rate=st.integers(0, 10_000))
 def test_what_can_be_afforded_net_is_the_most_that_can_be_paid_with_its_tax(gross: int, rate: int) -> None:
-    net = net_affordable(gross, rate)
-    assert with_tax(net, rate) <= gross < with_tax(net + 2, rate)
+    net = affordable(gross, rate)
+    assert owed(net, rate).total <= gross < owed(net + 2, rate).total
 
 
 def test_the_spent_of_a_month_is_kept_for_each_agreement() -> None:

@@ -23,7 +23,7 @@ def nothing_agreed(house: House) -> bool:
 def test_a_quote_says_what_the_release_costs_and_until_when(house: House, user: User) -> None:
     quote = opened(house, user.request("game", "buy"))
     assert (quote.subscriber, quote.terminal, quote.offer, quote.release) == ("A-1", "T-1", "game", "1.0")
-    assert (quote.amount, quote.tax, quote.currency) == (PRICE_OF_GAME, 1_328_100, "EUR")
+    assert (quote.amount, quote.tax, quote.currency) == (PRICE_OF_GAME, 1_330_000, "EUR")
     assert len(quote.digest) == 32
     assert quote.expires - quote.issued == 900 * 1_000_000
 
