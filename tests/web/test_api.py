@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from web_dealings import deal
 from web_samples import Site, problem
 
-from operator_server.audit import entries
-from operator_server.offering.why import explain_terminal, verify_audit
+from operator_server.audit import entries, verify_audit
+from operator_server.offering.why import explain_terminal
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_terminal_is_enrolled_handed_on_and_revoked(site: Site) -> None:
     new = {"id": "T-9", "public_key": "00" * 32, "subscriber": "A-1"}
     assert client.post("/api/v1/terminals", json=new).headers["location"] == "/api/v1/terminals/T-9"
     problem(client.post("/api/v1/terminals", json=new), 409)
-    problem(client.post("/api/v1/terminals", json=new | {"id": "T-8", "subscriber": "nobody"}), 422)
+    problem(client.post("/api/v1/terminals", json=new | {"id": "T-8", "subscriber": "nobody"}), 409)
     changed = client.patch("/api/v1/terminals/T-9", json={"subscriber": "A-2"}, headers={"If-Match": "*"})
     assert changed.json()["subscriber"] == "A-2"
     ended = client.patch("/api/v1/terminals/T-9", json={"status": "revoked", "reason": "lost"},
