@@ -39,9 +39,11 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
+from operator_server.cli.rerate import rerate
 from signalling.money import format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Invoices that were made.")
+app.command("rerate")(rerate)
 
 AccountFilter = Annotated[str, typer.Option("--account", help="Only of this account.")]
 PeriodFilter = Annotated[str, typer.Option("--period", help="Only of this month, such as 2026-10.")]

@@ -2,138 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from charging.billing.tax import TaxError, load_taxes
-from operator_server.cli import (
-    account,
-    agreement,
-    audit,
-    bill,
-    card,
-    charge,
-    claims,
-    credit_note,
-    db,
-    demo,
-    device,
-    doctor,
-    finance,
-    invoice,
-    key,
-    ledger,
-    offer,
-    payment,
-    release,
-    reminder,
-    rerate,
-    serve,
-    tariff,
-    terminal,
-    token,
-    tone,
-    top,
-    usage,
-    user,
-    visited,
-)
-from operator_server.cli.common import CONFIG, JsonOption, fail, says_errors, told
-from operator_server.context import Operator
-from operator_server.delivery.publishing import open_though_paid
-from operator_server.devices.messages import check_templates
-from operator_server.offering.loading import BrokenCatalogue, Loaded, load
-from operator_server.receivables.letters import check_reminder_templates
-from operator_server.settings import Settings, load_settings
+from operator_server.cli.lazy import LazyCommands
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Interrogate terminals, offer what fits, agree on the charging mode, deliver, count and bill.",
-)
-app.add_typer(terminal.app, name="terminal")
-app.add_typer(device.app, name="device")
-app.add_typer(card.app, name="card")
-app.add_typer(tone.app, name="tone")
-app.add_typer(account.app, name="account")
-app.add_typer(charge.app, name="charge")
-app.add_typer(agreement.app, name="agreement")
-app.add_typer(offer.app, name="offer")
-app.add_typer(offer.rejections, name="rejection")
-app.add_typer(release.app, name="release")
-app.add_typer(bill.app, name="bill")
-invoice.app.command("rerate")(rerate.rerate)
-app.add_typer(invoice.app, name="invoice")
-app.add_typer(credit_note.app, name="credit-note")
-app.add_typer(payment.app, name="payment")
-app.add_typer(claims.mandates, name="mandate")
-app.add_typer(claims.disputes, name="dispute")
-app.add_typer(claims.write_offs, name="write-off")
-app.add_typer(reminder.app, name="reminder")
-app.add_typer(finance.app, name="finance")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(tariff.app, name="tariff")
-app.add_typer(usage.app, name="usage")
-app.add_typer(visited.app, name="visited")
-app.add_typer(user.app, name="user")
-app.add_typer(token.app, name="token")
-app.add_typer(audit.app, name="audit")
-app.add_typer(db.app, name="db")
-app.add_typer(key.app, name="key")
-app.command("publish")(release.publish)
-app.command("serve")(serve.serve)
-app.command("interrogate")(serve.interrogate)
-app.command("doctor")(doctor.doctor)
-app.command("top")(top.top)
-app.command("demo")(demo.demo)
+app = typer.Typer(cls=LazyCommands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command()
-@says_errors(TaxError)
-def check(
-    folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG, as_json: JsonOption = False
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tollgate {version('tollgate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tollgate(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Check settings, tariffs, offers and templates; name file, key and reason of each fault and exit 1.
-
-    Example: tollgate check configs/
-    """
-    settings = load_settings(folder)
-    check_templates(settings)
-    check_reminder_templates(settings)
-    load_taxes(settings.config_dir / "tax.toml")
-    try:
-        loaded = load(settings)
-    except BrokenCatalogue as broken:
-        faults = [str(problem) for problem in broken.problems]
-        told({"folder": str(folder), "faults": faults}, as_json, *faults)
-        raise fail(f"{len(faults)} fault(s) in {folder}") from None
-    readable = [
-        f"{folder}: {product} {version} is published open, but an offer asks money for it: publish it again under "
-        f"another version, which will be sealed, then `tollgate release revoke {product} {version}`"
-        for product, version in _readable(settings, loaded)
-    ]
-    if readable:
-        told({"folder": str(folder), "faults": readable}, as_json, *readable)
-        raise fail(f"{len(readable)} release(s) that can be read without paying")
-    versions = sum(len(tariff.versions) for tariff in loaded.tariffs)
-    told(
-        {"folder": str(folder), "offers": len(loaded.catalogue), "tariff_versions": versions, "faults": []}, as_json,
-        f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.",
-    )  # fmt: skip
-
-
-def _readable(settings: Settings, loaded: Loaded) -> list[tuple[str, str]]:
-    """What is published in the clear and costs money; nothing where there is no database yet."""
-    if not settings.store.url and not (settings.store.data / "tollgate.sqlite").exists():
-        return []
-    operator = Operator(settings, settings.make_clock())
-    try:
-        with operator.engine.connect() as connection:
-            return open_though_paid(connection, loaded.catalogue)
-    finally:
-        operator.engine.dispose()
+    """Interrogate terminals, offer what fits, agree on the charging mode, deliver, count and bill."""
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ def commands() -> dict[str, Any]:
 
 
 def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    if hasattr(command, "commands"):
-        for name in sorted(command.commands):
-            yield from _walk(command.commands[name], (*path, name))
+    if hasattr(command, "list_commands"):
+        for name in sorted(command.list_commands(None)):
+            yield from _walk(command.get_command(None, name), (*path, name))
     elif not command.hidden:
         yield " ".join(path), command
 
