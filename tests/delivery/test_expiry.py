@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from delivery_samples import START, House, make_repository, static_server
 
+from operator_server.delivery.metadata import SignedMetadata
 from signalling.clock import SettableClock
 from terminal_sim.repository_client import FetchError
 
@@ -39,7 +40,7 @@ def test_every_role_expires_on_its_own(house: House, days: int, monkeypatch: pyt
     """With the timestamp fresh, the next role behind it that is past its time is what refuses."""
     target = house.publish("tool/1.0/f", b"content")
     late = START + timedelta(days=days, seconds=1)
-    monkeypatch.setattr(type(house.repository), "_is_due", lambda _self, role, _signed, _now: role == "timestamp")
+    monkeypatch.setattr(SignedMetadata, "is_due", lambda _self, role, _signed, _now: role == "timestamp")
     house.repository.refresh_timestamp(late)
     house.clock.set(late)
     with pytest.raises(FetchError) as error:
