@@ -31,6 +31,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [path for path, found in RUNNABLE.items() if found], ids=lambda path: path.name)
 def test_the_commands_of_a_document_run(document: Path, tmp_path: Path, commands: Path) -> None:
     environment = _workplace(tmp_path, commands)

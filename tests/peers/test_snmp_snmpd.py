@@ -15,7 +15,7 @@ from operator_server.offering.live import read_configuration
 from operator_server.store.engine import open_engine, sqlite_url
 from signalling.configuration import Configuration
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from operator_server.billing.proof import verify_billing
 from operator_server.store.accounting import InvoiceRow
 from signalling.configuration import Configuration
 
-pytestmark = IN_BROWSER
+pytestmark = [*IN_BROWSER, pytest.mark.slow]
 
 MAPS = """id = "maps"
 product = "maps"
