@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import time
@@ -16,8 +17,14 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from tuf.api.exceptions import RepositoryError
 
+from charging.billing.tax import TaxError, load_taxes
 from operator_server.delivery.expiry import role_expiries
+from operator_server.delivery.vault import KeyVault, VaultError
+from operator_server.devices.messages import check_templates
+from operator_server.keys import HISTORY, SIGNING
 from operator_server.offering.loading import BrokenCatalogue, load
+from operator_server.receivables.letters import check_reminder_templates
+from operator_server.sealed import sealed_values
 from operator_server.settings import Settings, SettingsError, load_settings
 from operator_server.store import migrate
 from operator_server.store.accounting import BillRun
@@ -68,7 +75,10 @@ def examine(config_dir: Path) -> list[Finding]:
 def _configuration(settings: Settings, now: datetime) -> Iterator[Finding]:
     try:
         loaded = load(settings)
-    except BrokenCatalogue as no:
+        check_templates(settings)
+        check_reminder_templates(settings)
+        load_taxes(settings.config_dir / "tax.toml")
+    except (BrokenCatalogue, SettingsError, TaxError) as no:
         yield Finding("configuration", "bad", str(no), "correct the file; `tollgate check` looks again")
         return
     count = len(loaded.catalogue.offers)
@@ -86,15 +96,23 @@ def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
         revision, needed = migrate.current(url), migrate.newest()
         if revision != needed:
             told = f"its schema is {revision or 'empty'}, this version needs {needed}"
-            yield Finding("database", "bad", told, "make a back-up, then: tollgate db upgrade")
+            mend = "make a back-up, then: tollgate db upgrade"
+            if revision is None:
+                mend = "restore the last back-up; see docs/run-book.md"
+            yield Finding("database", "bad", told, mend)
             return
         yield Finding("database", "good", f"its schema is {revision}")
         with engine.connect() as connection:
             if path is not None:
                 yield from _sqlite(connection, path)
+            yield from _sealed(connection, settings.store.data / "keys" / "content_kek.bin")
             yield from _work(connection, now)
     except SQLAlchemyError as no:
-        yield Finding("database", "bad", f"cannot be read: {no}", "see docs/operator.md on restoring a back-up")
+        said = str(getattr(no, "orig", None) or no).strip().splitlines()[0]
+        mend = "see that its server runs and store.url is right"
+        if path is not None:
+            mend = "stop the operator and restore the last back-up"
+        yield Finding("database", "bad", f"cannot be read: {said}", f"{mend}; see docs/run-book.md")
     finally:
         engine.dispose()
 
@@ -110,6 +128,32 @@ def _sqlite(connection: Connection, path: Path) -> Iterator[Finding]:
     if size > LARGE_WAL:
         yield Finding("database", "warning", f"the write-ahead log has {size >> 20} MiB",
                       "look for a program that keeps a transaction open; restart the operator")  # fmt: skip
+
+
+def _sealed(connection: Connection, key_file: Path) -> Iterator[Finding]:
+    """Whether what is sealed in the database opens with the keys that are there."""
+    needed = {id for counts in sealed_values(connection).values() for id in counts}
+    if not needed:
+        return
+    if not key_file.exists():
+        yield Finding("keys", "bad", f"{key_file} is gone; packages, cards and credentials in the database need it",
+                      "restore it from the back-up before a server starts, which would make another")  # fmt: skip
+        return
+    try:
+        vault = KeyVault(key_file)
+    except VaultError as no:
+        yield Finding("keys", "bad", str(no), "restore the file from the back-up, mode 0600")
+        return
+    missing = ", ".join(sorted(needed - {vault.key_id, *vault.former()}))
+    if missing:
+        told = f"values in the database are sealed under key {missing}, which is not here"
+        mend = "restore content_kek.bin of this database; see docs/run-book.md, The content key"
+        yield Finding("keys", "bad", told, mend)
+    elif needed != {vault.key_id}:
+        told = "the replacement of the content key was cut short"
+        yield Finding("keys", "warning", told, "tollgate key rotate content")
+    else:
+        yield Finding("keys", "good", "what is sealed in the database opens")
 
 
 def _work(connection: Connection, now: datetime) -> Iterator[Finding]:
@@ -157,24 +201,42 @@ def _keys(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield Finding("keys", "bad", f"{path} can be read by others", f"chmod 600 {path}; then think of a new key")
     if not open_ones:
         yield Finding("keys", "good", "nobody else can read them")
-    for path in sorted(folder.glob("*.pem")):
-        content = path.read_bytes()
-        if b"BEGIN CERTIFICATE" not in content:
-            continue
+    yield from _missing_keys(folder)
+    for path in sorted([*folder.glob("tls_*.pem"), *folder.glob("roaming.pem")]):
         try:
-            ends = min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(content))
+            ends = min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(path.read_bytes()))
         except ValueError as no:
             yield Finding("certificates", "bad", f"{path}: cannot be read: {no}", "restore it from the back-up")
             continue
-        yield _until("certificates", path.name, ends, now, SOON,
-                     "restart the operator, which makes its own anew; put a bought one in its place")  # fmt: skip
+        mend = "restart the operator, which makes its own anew; put a bought one in its place"
+        if path.name == "roaming.pem":
+            mend = "tollgate visited introduction --new-key --out FILE, and give the file to every partner"
+        yield _until("certificates", path.name, ends, now, SOON, mend)
+
+
+def _missing_keys(folder: Path) -> Iterator[Finding]:
+    """Files that a start would replace by others, or that the worker needs day by day."""
+    if (folder / HISTORY).exists() and not (folder / SIGNING).exists():
+        yield Finding("keys", "bad", f"{folder / SIGNING} is gone; a start makes another, which no terminal trusts",
+                      "restore it from the back-up before a server starts")  # fmt: skip
+    if (folder / "tls_server.pem").exists() and not (folder / "tls_authority.pem").exists():
+        yield Finding("certificates", "bad", f"{folder / 'tls_authority.pem'} is gone; terminals trust it",
+                      "restore it from the back-up")  # fmt: skip
+    signers = folder / "repository"
+    for role in ("timestamp", "snapshot", "bins"):
+        if signers.is_dir() and not (signers / f"{role}.pem").exists():
+            yield Finding("repository", "bad", f"{signers / role}.pem is gone; the worker signs with it every few days",
+                          f"restore it from the back-up, or: tollgate release rotate-key {role}")  # fmt: skip
 
 
 def _is_private(path: Path) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return False
-    content = path.read_bytes()
-    return b"BEGIN CERTIFICATE" not in content and b"BEGIN PUBLIC" not in content
+    if path.name == HISTORY:
+        return False
+    if path.suffix == ".pem" and path.name.startswith("tls_"):
+        return False
+    return b"BEGIN PUBLIC" not in path.read_bytes()
 
 
 def _others_may(path: Path) -> bool:
@@ -185,8 +247,11 @@ def _repository(settings: Settings, now: datetime) -> Iterator[Finding]:
     folder = settings.store.data / "repository" / "metadata"
     try:
         roles = role_expiries(folder)
-    except FileNotFoundError:
-        yield Finding("repository", "warning", "nothing is published yet", "tollgate publish adds a package")
+    except FileNotFoundError as no:
+        if (settings.store.data / "keys" / "repository").is_dir():
+            yield Finding("repository", "bad", f"{no.filename or folder} is gone", "restore it from the back-up")
+        else:
+            yield Finding("repository", "warning", "nothing is published yet", "tollgate publish adds a package")
         return
     except (OSError, ValueError, RepositoryError) as no:
         yield Finding("repository", "bad", f"its metadata cannot be read: {no}", "restore it from the back-up")
@@ -196,6 +261,8 @@ def _repository(settings: Settings, now: datetime) -> Iterator[Finding]:
             each.role, SOON
         )
         mend = "start the role worker, which signs it anew in time: tollgate serve --role worker"
+        if not (settings.store.data / "keys" / "repository" / f"{each.role}.pem").exists():
+            mend = f"put {each.role}.pem back into keys/repository, then {mend}"
         yield _until("repository", each.role, each.expires, now, soon, mend)
 
 
@@ -211,6 +278,8 @@ def _disk(settings: Settings, now: datetime) -> Iterator[Finding]:
     folder = settings.store.data
     while not folder.exists():
         folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("disk", "bad", f"{folder} cannot be written by this user", "run it as the operator's own user")
     free = shutil.disk_usage(folder).free
     level: Level = "bad" if free < NO_SPACE else "warning" if free < LITTLE_SPACE else "good"
     mend = "" if level == "good" else "make room, or move the data folder; nothing is charged on a full disk"

@@ -168,7 +168,7 @@ def require_user(connection: Connection, subscriber: str, where: str = "") -> No
     row = connection.execute(select(subscribers.c.status).where(subscribers.c.id == subscriber)).first()
     if row is None:
         raise PartyError(
-            f"{where}subscriber {subscriber!r}: there is none; `tollgate account create` makes an account with its "
+            f"{where}subscriber {subscriber}: there is none; `tollgate account create` makes an account with its "
             "first subscriber, `tollgate account add-subscriber` adds one"
         )
     if row.status == ERASED:

@@ -129,7 +129,7 @@ def _values(row: Mapping[Any, Any], left_out: set[str]) -> State:
 
 def _account(connection: Connection, account: str) -> State:
     prepaid = {
-        each.currency: format_micros(each.balance, each.currency)
+        each.currency: format_micros(-each.balance, each.currency)
         for each in balances(connection, account)
         if each.kind == PREPAID
     }

@@ -260,14 +260,15 @@ def list_write_offs(
 
 @write_offs.command("correct-taxes")
 @says_errors(ReceivablesError)
-def correct_taxes(config: ConfigOption = CONFIG) -> None:
+def correct_taxes(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """Correct the tax of write-offs whose day has come; the worker does it by itself.
 
     Example: tollgate write-off correct-taxes
     """
     with opened(config) as operator:
+        changed(operator, "write_off.correct_taxes", "write_off/all", lambda c: None)
         count = correct_due(operator.engine, operator.settings, operator.clock.now())
-    out.print(f"The tax of {count} write-offs is corrected.")
+    told({"corrected": count}, as_json, f"The tax of {count} write-offs is corrected.")
 
 
 @write_offs.command("taxes")

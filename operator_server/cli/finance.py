@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from charging.periods import PeriodError, period
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    changed,
+    fail,
+    opened,
+    out,
+    says_errors,
+    show_json,
+)
 from operator_server.receivables.finance_files import export_finance
 from operator_server.receivables.recognition import recognise
 from signalling.money import format_micros
@@ -78,6 +88,7 @@ def recognise_(
         span, now = period(name, operator.settings.operator.zone), operator.clock.now()
         if span.end > now:
             raise PeriodError(f"period {name} is open until {span.end:%Y-%m-%d %H:%M} UTC; its revenue is posted then")
+        changed(operator, "revenue.recognise", f"period/{name}", lambda c: None)
         done = recognise(operator.engine, operator.settings, span, now)
     told = [
         (each, {currency: format_micros(micros, currency) for currency, micros in each.standing.items()})

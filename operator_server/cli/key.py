@@ -62,7 +62,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
         signers = KeyFolder(folder / "repository")
         rows += [
             {"key": f"repository {role}", "fingerprint": signers.signer(role).public_key.keyid[:16], "since": "",
-             "state": "in force", "note": f"`tollgate release rotate-key {role}` replaces it"}
+             "state": "in force", "note": ""}
             if signers.has(role)
             else {"key": f"repository {role}", "fingerprint": "", "since": "", "state": "not here", "note": ""}
             for role in ROLES

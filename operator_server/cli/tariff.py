@@ -200,7 +200,7 @@ def publish(
 @says_errors(TariffFileError)
 def schedule(
     tariff: Annotated[str, typer.Argument(help="Tariff id.")],
-    file: Annotated[Path, typer.Argument(help="The keys of a [[version]], without header and effective_from.")],
+    file: Annotated[Path, typer.Argument(help="A version's keys, without its header and effective_from.")],
     begin: Annotated[str, typer.Option("--from", help="A day, or a time on the operator's clock, to come.")],
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,

@@ -24,13 +24,10 @@ from operator_server.cli.common import (
 )
 from operator_server.cli.files import Row, import_rows
 from operator_server.cli.shown import when
-from operator_server.cli.terminal_shown import show_terminal, terminal_facts
 from operator_server.parties import PartyError
 from operator_server.store.parties import Terminal, TerminalKey
 from operator_server.store.rows import table
 from operator_server.trail import told_change
-from operator_server.web.console import terminals_data
-from operator_server.web.console.terminals_data import STATES
 
 app = typer.Typer(no_args_is_help=True, help="Terminals and their keys.")
 
@@ -132,7 +129,7 @@ def list_(
     user: Annotated[str, typer.Option(help="Only those of this subscriber or account.")] = "",
     model: Annotated[str, typer.Option(help="Only those with this in the model that they named.")] = "",
     code: Annotated[str, typer.Option(help="Only those whose configuration code begins so.")] = "",
-    state: Annotated[str, typer.Option(help=f"One of {', '.join(state for state in STATES if state)}.")] = "",
+    state: Annotated[str, typer.Option(help="Only online, silent, gaps, failed, never or revoked ones.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
     after: Annotated[str, typer.Option(help="Start after this terminal id.")] = "",
     as_json: JsonOption = False,
@@ -142,8 +139,11 @@ def list_(
 
     Example: tollgate terminal list --user A-1001 --state silent
     """
-    if state not in STATES:
-        raise CommandError(f"--state {state}: one of {', '.join(name for name in STATES if name)}")
+    # The console's code, which brings the web server along, only where it is used.
+    from operator_server.web.console import terminals_data
+
+    if state not in terminals_data.STATES:
+        raise CommandError(f"--state {state}: one of {', '.join(name for name in terminals_data.STATES if name)}")
     if code.strip("0123456789abcdef") or len(code) > 64:
         raise CommandError(f"--code {code}: the begin of a code in hexadecimal digits, such as 3fa1")
     terminal = table(Terminal)
@@ -183,6 +183,8 @@ def show(
 
     Example: tollgate terminal show T-1001
     """
+    from operator_server.cli.terminal_shown import show_terminal, terminal_facts
+
     with opened(config) as operator, operator.engine.connect() as connection:
         facts = terminal_facts(connection, terminal, operator.clock.now())
     if as_json:

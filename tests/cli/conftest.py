@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "receivables"))
 
 from operator_fixtures import furnished, house, user
 from operator_samples import House

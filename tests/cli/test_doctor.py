@@ -93,3 +93,55 @@ def test_little_room_is_told(tollgate: Tollgate, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("operator_server.doctor.shutil.disk_usage", lambda folder: Usage(1 << 40, 0, 1 << 20))
     [fault] = found(tollgate, 2, "disk")
     assert "0.0 GiB" in fault["text"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "area", "mend"),
+    [
+        ("keys/server_ed25519.pem", "keys", "restore it from the back-up before a server starts"),
+        ("keys/content_kek.bin", "keys", "restore it from the back-up before a server starts"),
+        ("keys/tls_authority.pem", "certificates", "restore it from the back-up"),
+        ("keys/repository/bins.pem", "repository", "tollgate release rotate-key bins"),
+        ("repository/metadata/timestamp.json", "repository", "restore it from the back-up"),
+    ],
+)
+def test_a_file_that_is_gone_is_told_before_a_start_makes_another(
+    tollgate: Tollgate, house: House, lost: str, area: str, mend: str
+) -> None:
+    (house.operator.data / lost).unlink()
+    assert [each["level"] for each in found(tollgate, 2, area) if mend in each["mend"]] == ["bad"]
+    assert not (house.operator.data / lost).exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "area"),
+    [
+        ("keys/tls_server.pem", "certificates"),
+        ("keys/content_kek.bin", "keys"),
+        ("repository/metadata/timestamp.json", "repository"),
+        ("tollgate.sqlite", "database"),
+    ],
+)
+def test_a_file_that_is_damaged_is_told_in_one_line(tollgate: Tollgate, house: House, broken: str, area: str) -> None:
+    house.engine.dispose()
+    (house.operator.data / broken).write_bytes(b"damaged " * 1000)
+    faults = [each for each in found(tollgate, 2, area) if each["level"] == "bad"]
+    assert faults
+    assert all("\n" not in each["text"] and each["mend"] for each in faults)
+
+
+def test_a_template_that_cannot_be_used_is_told(tollgate: Tollgate) -> None:
+    (tollgate.config / "templates").mkdir()
+    (tollgate.config / "templates" / "reminder.en.txt").write_text("Hello")
+    [fault] = found(tollgate, 2, "configuration")
+    assert "reminder.en.txt" in fault["text"]
+
+
+def test_a_content_key_that_is_not_the_databases_is_told(tollgate: Tollgate, house: House) -> None:
+    vault = house.operator.vault
+    vault.replace()
+    [fault] = found(tollgate, 1, "keys")
+    assert fault["mend"] == "tollgate key rotate content"
+    vault.forget()
+    [fault] = found(tollgate, 2, "keys")
+    assert "which is not here" in fault["text"]

@@ -5,8 +5,10 @@ A new command has to be tried here (``trail("...")``), or stand in :data:`READS`
 
 from __future__ import annotations
 
+import email
 import getpass
 import json
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_tree import commands, options
 from operator_samples import TARIFF, House
+from statement_maker import IBAN, simple, statement
 
 from operator_server.audit import entries, verify_audit
 from operator_server.billing.bill_run import run_bills
@@ -37,11 +40,14 @@ READS = {
     *("reminder show", "tariff explain", "tariff list", "tariff show", "tariff simulate", "terminal bundle"),
     *("terminal list", "terminal show", "token list", "tone deliveries", "tone export", "tone list", "tone sample"),
     *("top", "usage list", "usage rate", "user list", "visited list", "visited partners", "visited report"),
+    *("tone reports", "visited check", "visited disputes", "visited roamers", "write-off notice", "write-off taxes"),
     *("write-off list", "key list", "event list", "charge list", "charge show"),
 }
 """Commands that look, or write files for somebody else."""
 
 WITHOUT = {
+    "device invite": "needs an interrogated device with offers; writes device.invite (tests/devices)",
+    "visited reconcile": "needs two operators; writes settlement.reconcile (tests/visited)",
     "serve": "runs the server, whose changes have causes of their own",
     "demo": "makes an operator of its own",
     "db backup": "copies what is there",
@@ -64,6 +70,15 @@ amount = "10.00"
 currency = "EUR"
 tax_category = "S"
 period = "month"
+"""
+
+
+FEATURES = """
+[[feature]]
+feature = "call-forwarding"
+title = "Call forwarding"
+activate = "*44#"
+deactivate = "*45#"
 """
 
 
@@ -186,6 +201,7 @@ def test_devices_and_cards(trail: Trail, tmp_path: Path) -> None:
     trail("tone locate", "+491701234567", "--node", "north", about="phone/+491701234567", after={"node": "north"})
     tone = tmp_path / "scale.rtttl"
     tone.write_text("Scale:d=4,o=5,b=100:c,d,e,f\n")
+    trail("tone form", "SIM-1", "--form", "rtttl", about="card/SIM-1")
     trail("tone import", tone, "--id", "tone-scale", about="tone/tone-scale", after={"title": "Scale"})
 
 
@@ -198,6 +214,10 @@ def test_offers_tariffs_and_releases(trail: Trail, house: House, tmp_path: Path)
     trail("offer withdraw", "movie", about="offer/movie")
     trail("offer roll-back", "movie", version, about="offer/movie")
     trail("tariff publish", tariff, about="tariff/games")
+    version_file = tmp_path / "version.toml"
+    version_file.write_text(TARIFF.rpartition("[[version]]")[2].replace("effective_from = 2026-12-01\n", ""))
+    versions = trail("tariff schedule", "games", version_file, "--from", "2027-02-01", about="tariff/games")
+    trail("tariff withdraw", "games", versions[-1]["version"], about="tariff/games")
     file = tmp_path / "chess.bin"
     file.write_bytes(b"moves")
     trail("publish", file, "--name", "chess", "--version", "1.0", about="release/chess/1.0", after={"sealed": False})
@@ -249,7 +269,10 @@ def test_use_that_is_charged_by_hand(trail: Trail, house: House, tmp_path: Path)
 
 def test_a_month_and_its_claims(trail: Trail, house: House, tmp_path: Path) -> None:
     month = ("2026-11",)
+    trail.tollgate("bill", "lock", "2026-09")
+    trail("bill unlock", "2026-09", about="period/2026-09", before={"end_at": "2026-09-30T22:00:00+00:00"})
     house.user().take("game", "buy")
+    trail.tollgate("charge", "consume", "A-2", "use", "30", "--tariff", "games")
     house.clock.advance(timedelta(days=40))
     SharedClock(house.folder / "clock").set(house.clock.now())
     trail("bill run", *month, "--draft", about="period/2026-11", action="bill_run.start", after={"kind": "draft"})
@@ -261,8 +284,14 @@ def test_a_month_and_its_claims(trail: Trail, house: House, tmp_path: Path) -> N
     commitment = trail.tollgate("bill", "commit", "A-2", "50.00", "--json").stdout
     trail("bill end-commitment", json.loads(commitment)["commitment"], before={"ends_at": None})
     trail("bill lock", "2026-10", about="period/2026-10")
+    trail("finance recognise", "2026-10", about="period/2026-10")
     trail.tollgate("account", "change", "A-1", "--email", "erika@muster.example")
     trail("invoice send", NUMBER, about=f"invoice/{NUMBER}", before={"mails": 0}, after={"mails": 1})
+    trail("invoice bounce", bounced(house, tmp_path), action="invoice.bounce", after={"said": "failed"})
+    faulty = json.loads(trail.tollgate("invoice", "list", "--account", "A-2", "--json").stdout)[0]["number"]
+    right = tmp_path / "right.toml"
+    right.write_text(TARIFF.replace('"0.05"', '"0.04"'))
+    trail("invoice rerate", faulty, "--tariff", right, about=f"invoice/{faulty}")
     debt = f"debt/{NUMBER}"
     trail("dispute hold", NUMBER, "--reason", "never came", about=debt, before={"held": []})
     trail("dispute release", NUMBER, about=debt, after={"held": []})
@@ -286,6 +315,70 @@ def test_write_offs_and_mandates(trail: Trail, house: House, tmp_path: Path) -> 
     iban = ["--iban", "DE89370400440532013000", "--signed-on", "2026-10-01"]
     trail("mandate add", "M-1", "--account", "A-1", *iban, about="mandate/M-1", after={"state": "active"})
     trail("mandate revoke", "M-1", before={"state": "active"}, after={"state": "revoked"})
+    trail("write-off correct-taxes", about="write_off/all")
+
+
+def test_money_by_bank(trail: Trail, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLGATE_RECEIVABLES__CREDITOR_ID", "DE98ZZZ09999999999")
+    monkeypatch.setenv("TOLLGATE_OPERATOR__IBAN", IBAN)
+    monkeypatch.setenv("TOLLGATE_OPERATOR__BIC", "BYLADEM1001")
+    house.user().take("game", "buy")
+    house.clock.advance(timedelta(days=40))
+    SharedClock(house.folder / "clock").set(house.clock.now())
+    run_bills(house.engine, house.operator.settings, "2026-11", now=house.clock.now())
+    iban = ["--iban", "DE89370400440532013000", "--signed-on", "2026-10-01"]
+    trail.tollgate("mandate", "add", "M-1", "--account", "A-1", *iban)
+    made = trail("payment collect", "--on", "2026-12-31", "--out", tmp_path / "pain.xml", action="collection.make")
+    trail("payment cancel-collection", made["id"], about=f"collection/{made['id']}")
+    paper = tmp_path / "statement.xml"
+    paper.write_bytes(statement(simple("3.00", "nobody knows what for")))
+    trail("payment import", paper, about="statement/statement.xml", action="payment.import")
+    [waiting] = json.loads(trail.tollgate("payment", "list", "--state", "suspense", "--json").stdout)
+    trail(
+        "payment assign", waiting["payment"], "A-1", about=f"payment/{waiting['payment']}",
+        before={"account_id": None}, after={"account_id": "A-1"},
+    )  # fmt: skip
+
+
+def bounced(house: House, folder: Path) -> Path:
+    """A report that the mail with an invoice did not arrive."""
+    [mail] = (house.operator.data / "outbox").glob("*.eml")
+    name = email.message_from_bytes(mail.read_bytes())["Message-ID"]
+    report = folder / "bounce.eml"
+    report.write_text(
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+        "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n\n"
+        "Final-Recipient: rfc822; erika@muster.example\nAction: failed\nStatus: 5.1.1\n\n"
+        f"--b\nContent-Type: text/rfc822-headers\n\nMessage-ID: {name}\n\n--b--\n"
+    )
+    return report
+
+
+def test_roaming(trail: Trail, tmp_path: Path) -> None:
+    codes, ours, theirs = tmp_path / "features.toml", tmp_path / "own.json", tmp_path / "north.json"
+    codes.write_text(FEATURES)
+    trail("visited codes", codes, about="feature_table/all", before={"sequence": None}, after={"sequence": 1})
+    trail("visited mobile", "T-1", "--out", tmp_path / "mobile.json", about="terminal/T-1")
+    trail.tollgate("visited", "introduction", "--url", "https://here.example:7790", "--out", ours)
+    theirs.write_text(ours.read_text().replace("op.example", "north.example"))
+    trail("visited introduction", "--new-key", "--out", ours, action="roaming_identity.renew")
+    trail("visited partner", "north.example", "--introduction", theirs, about="roaming_partner/north.example")
+    trail("visited settle", action="settlement.hand_over")
+
+
+def test_the_database(trail: Trail, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operator_server.cli.db.migrate.upgrade", lambda url: ("0001", "0002"))
+    trail("db upgrade", about="database/schema", before={"schema": "0001"}, after={"schema": "0002"})
+    monkeypatch.undo()
+    monkeypatch.setenv("TOLLGATE_CONFIG", str(trail.tollgate.config))
+    monkeypatch.setenv("TOLLGATE_CLOCK", f"file:{house.folder / 'clock'}")
+    trail.tollgate("db", "backup", tmp_path / "copy.db")
+    house.engine.dispose()
+    for path in house.operator.data.glob("tollgate.sqlite*"):
+        path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trail, "count", lambda: 1)
+        trail("db restore", tmp_path / "copy.db", about="database/schema", action="db.restore")
 
 
 def test_people_and_tokens(trail: Trail) -> None:
@@ -295,6 +388,15 @@ def test_people_and_tokens(trail: Trail) -> None:
     made = trail("token create", "erika", "--label", "x", "--scope", "read")
     trail("token revoke", made["id"], about=f"token/{made['id']}")
     trail("user disable", "erika", before={"status": "active"}, after={"status": "disabled"})
+
+
+def test_keys(trail: Trail, house: House) -> None:
+    before = house.operator.vault.key_id
+    trail("key rotate", "content", about="key/content", before={"fingerprint": before})
+    [former] = (house.operator.data / "keys").glob("content_kek.bin.*.old")
+    os.utime(former, (1, 1))
+    trail("key forget", about="key/content", before={"fingerprint": before})
+    trail("key rotate", "server", about="key/server")
 
 
 def test_erasure(trail: Trail) -> None:
