@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from charging.billing.tax import Taxpayer
@@ -182,7 +182,7 @@ def customer_of(connection: Connection, subscriber: str) -> Customer:
     return customer_from(row)
 
 
-def customer_from(row: Row[Any]) -> Customer:
+def customer_from(row: Sequence[Any]) -> Customer:
     """The customer of a row of :data:`CUSTOMER`."""
     subscriber, account, currency, language, country, tax_country, vat_id, status = row
     return Customer(subscriber, account, currency, language, Taxpayer(tax_country or country, vat_id, status))
