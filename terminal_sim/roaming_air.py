@@ -85,6 +85,9 @@ def roam(
     memory = load_mobile(path)
     kept = states.load(folder)
     identity = kept.identity
+    if kept.trust.server == memory.home:
+        # The home operator may have replaced its key since the mobile was made; its terminal follows at logon.
+        memory.home_key = kept.trust.server_public_key
     kept.close()
     if identity.terminal != memory.terminal:
         raise RoamingError(f"{path}: is of {memory.terminal}, the terminal in {folder} is {identity.terminal}")

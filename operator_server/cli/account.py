@@ -60,8 +60,8 @@ def create(
     name: Annotated[str, typer.Option(help="Name on the invoice.")],
     address: Annotated[list[str] | None, typer.Option(help="A line of the address; repeat for more.")] = None,
     country: Annotated[str, typer.Option(help="ISO 3166 code; default: the operator's.")] = "",
-    vat_id: Annotated[str, typer.Option("--vat-id")] = "",
-    email: Annotated[str, typer.Option()] = "",
+    vat_id: Annotated[str, typer.Option("--vat-id", help="VAT id, such as DE123456788.")] = "",
+    email: Annotated[str, typer.Option(help="Where invoices are sent to.")] = "",
     language: Annotated[str, typer.Option(help="Language of invoices and offers.")] = "",
     currency: Annotated[str, typer.Option(help="ISO 4217 code.")] = "",
     credit_limit: Annotated[

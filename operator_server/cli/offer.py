@@ -112,7 +112,7 @@ def _told(each: Why) -> dict[str, Any]:
 @says_errors()
 def list_rejections(
     subscriber: Annotated[str, typer.Option(help="Only of this subscriber.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 100,
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:

@@ -24,6 +24,7 @@ from operator_server.cli.common import (
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -129,6 +130,7 @@ def partner(
         Path | None, typer.Option("--introduction", help="The partner's file; again where it changed.")
     ] = None,
     block: Annotated[bool, typer.Option("--block", help="End roaming with it.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Agree on roaming with another operator, take what changed, or end it.
@@ -141,15 +143,19 @@ def partner(
         now = operator.clock.now()
         if file is None:
             transact(operator.engine, lambda c: block_partner(c, network, now, actor=cli_actor()))
-            out.print(f"Roaming with {network} has ended; what was settled stays.")
+            text = f"Roaming with {network} has ended; what was settled stays."
+            told({"network": network, "status": "blocked"}, as_json, text)
             return
-        told = identity.read_introduction(file)
-        if told.network != network:
-            raise CommandError(f"{file}: introduces {told.network}, not {network}")
+        theirs = identity.read_introduction(file)
+        if theirs.network != network:
+            raise CommandError(f"{file}: introduces {theirs.network}, not {network}")
         own = operator.settings.operator.server_id
-        transact(operator.engine, lambda c: put_partner(c, told, own, now, actor=cli_actor()))
-    out.print(f"Roaming with {network} at {told.url} is agreed.", soft_wrap=True)
-    out.print(f"Fingerprint {identity.shown(identity.fingerprint_of(told.certificate))}", soft_wrap=True)
+        transact(operator.engine, lambda c: put_partner(c, theirs, own, now, actor=cli_actor()))
+    fingerprint = identity.shown(identity.fingerprint_of(theirs.certificate))
+    told(
+        {"network": network, "status": "active", "url": theirs.url, "fingerprint": fingerprint}, as_json,
+        f"Roaming with {network} at {theirs.url} is agreed.", f"Fingerprint {fingerprint}",
+    )  # fmt: skip
 
 
 @app.command()
@@ -207,6 +213,7 @@ def mobile(
         bool, typer.Option("--without-option", help="It lacks the option of features that are unlocked.")
     ] = False,
     no_display: Annotated[bool, typer.Option("--no-display", help="It has no display.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Let a terminal roam, and write what its mobile holds: our codes, and digests of the keys of features.
@@ -233,7 +240,8 @@ def mobile(
         }
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
         written.write(msgspec.json.encode(memory))
-    out.print(f"{terminal} may roam; its mobile is {file}. Put it beside the terminal's state as mobile.json.")
+    text = f"{terminal} may roam; its mobile is {file}. Put it beside the terminal's state as mobile.json."
+    told({"terminal": terminal, "file": str(file)}, as_json, text)
 
 
 @app.command("list")
@@ -397,7 +405,10 @@ def disputes(
 @app.command()
 @says_errors()
 def roamers(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
-    """List our own terminals that may roam, and in which network each registered last."""
+    """List our own terminals that may roam, and in which network each registered last.
+
+    Example: tollgate visited roamers
+    """
     rows = table(Roamer)
     with opened(config) as operator, operator.engine.connect() as connection:
         found = connection.execute(
