@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 import typer
+from sqlalchemy import select
 
 from charging.ledger.operations import Pays
 from operator_server.balances.once import BalanceError
@@ -14,6 +15,7 @@ from operator_server.balances.usage import UsageDesk, Use
 from operator_server.cli.balance import IdOption, ReasonOption, instant, named
 from operator_server.cli.common import (
     CONFIG,
+    CommandError,
     ConfigOption,
     JsonOption,
     arguments,
@@ -22,10 +24,13 @@ from operator_server.cli.common import (
     out,
     says_errors,
     show_json,
+    show_table,
     told,
 )
 from operator_server.context import Operator
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
+from operator_server.store.accounting import Charge, InvoiceRow
+from operator_server.store.rows import table
 from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
@@ -247,3 +252,75 @@ def _shown(answer: dict[str, Any], *amounts: str) -> dict[str, Any]:
     if currency is None:
         return answer
     return answer | {name: format_micros(answer[name], currency) for name in amounts}
+
+
+_COLUMNS = {
+    "id": "id", "kind": "kind", "account_id": "account", "subscriber_id": "subscriber", "agreement_id": "agreement",
+    "counter": "counter", "quantity": "quantity", "included": "included", "period": "period",
+    "effective_at": "effective_at", "recorded_at": "recorded_at", "currency": "currency", "pays": "pays",
+    "tariff_version": "tariff_version", "transfer_id": "transfer", "reverses_id": "reverses", "invoice_id": "invoice",
+}  # fmt: skip
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    facts = {shown: getattr(row, name) for name, shown in _COLUMNS.items()}
+    return facts | {"net": format_micros(row.net, row.currency)}
+
+
+@app.command("list")
+@says_errors()
+def list_(
+    account: Annotated[str, typer.Option("--account", help="Only of this account.")] = "",
+    agreement: Annotated[str, typer.Option("--agreement", help="Only of this agreement.")] = "",
+    invoice: Annotated[str, typer.Option("--invoice", help="Only those on the invoice of this number.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most rows.")] = 50,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """List charges, the newest first.
+
+    Example: tollgate charge list --account A-1001
+    """
+    charge, bills = table(Charge), table(InvoiceRow)
+    query = select(charge).order_by(charge.c.id.desc()).limit(limit)
+    if account:
+        query = query.where(charge.c.account_id == account)
+    if agreement:
+        query = query.where(charge.c.agreement_id == agreement)
+    if invoice:
+        query = query.where(charge.c.invoice_id.in_(select(bills.c.id).where(bills.c.number == invoice)))
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = [_facts(row) for row in connection.execute(query)]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        "Charges",
+        ["Charge", "Kind", "Account", "Counter", "Quantity", "Net", "Recorded", "Billed"],
+        [
+            (r["id"], r["kind"], r["account"], r["counter"], r["quantity"], f"{r['net']} {r['currency']}",
+             f"{r['recorded_at']:%Y-%m-%d %H:%M}", "yes" if r["invoice"] else "no")
+            for r in rows
+        ],
+        empty="No charge matches.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors()
+def show(
+    charge: Annotated[str, typer.Argument(help="Charge id.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show a charge; `tollgate tariff explain` tells step by step how its cost came about.
+
+    Example: tollgate charge show 0199f3c2-7a10-7c41-a3b5-5d2f3c1e9a77
+    """
+    rows = table(Charge)
+    with opened(config) as operator, operator.engine.connect() as connection:
+        row = connection.execute(select(rows).where(rows.c.id == charge)).first()
+    if row is None:
+        raise CommandError(f"charge {charge}: there is none; `tollgate charge list` shows all")
+    facts = _facts(row)
+    told(facts, as_json, *(f"{name}: {value}" for name, value in facts.items() if value not in (None, "")))

@@ -36,6 +36,7 @@ COMMANDS = {
     "user": "user:app",
     "token": "token:app",
     "audit": "audit:app",
+    "event": "event:app",
     "db": "db:app",
     "key": "key:app",
     "check": "check:check",

@@ -34,7 +34,7 @@ READS = {
     *("account threshold list", "agreement list", "agreement show", "audit list", "audit verify", "bill commitments"),
     *("bill report", "card list", "card show", "charge enquire", "check", "credit-note export", "credit-note list"),
     *("credit-note show", "db current", "device credential list", "device list", "device show", "dispute list"),
-    *("doctor", "finance export", "invoice dispatches", "invoice export", "invoice list", "invoice show"),
+    *("doctor", "bill list", "finance export", "invoice dispatches", "invoice export", "invoice list", "invoice show"),
     *("ledger verify", "mandate list", "offer history", "offer list", "offer preview", "offer why"),
     *("payment collections", "payment items", "payment list", "rejection list", "release list", "reminder list"),
     *("reminder show", "tariff explain", "tariff list", "tariff show", "tariff simulate", "terminal bundle"),
