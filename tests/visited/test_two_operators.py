@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -157,31 +157,24 @@ def test_a_roamer_dials_buys_and_both_operators_settle(sides: tuple[Side, Side],
     states.create(phone, identity, trust, read_host(), SharedClock(tmp_path / "clock").micros()).close()
     home.run("visited", "mobile", "T-1", "--out", str(phone / "mobile.json"))
 
-    with ExitStack() as here:
-        with home.served():
-            here.enter_context(visited.served())
-            assert f"knows us as {VISITED}" in visited.run("visited", "check", HOME)
-            assert f"knows us as {HOME}" in home.run("visited", "check", VISITED)
-            said = roam(phone, visited, ["*66#", "*44*555-4444#", "6-5 off", "*80#", "*50#", "no", "*50#", "yes"])
-            assert f"registered in {VISITED}" in said
-            for line in ("sent *55#", "sent *72*555-4444#", "sent *56#", "feature not available", "sent *60#",
-                         "Call waiting: on", "New: Wake-up call, *90#, menu 8-1", "Conference: on"):  # fmt: skip
-                assert line in said, said
-            assert said.count("Toll for Conference: €2.38. Accept?") == 2
-            port = home.port
-        # While home is away nothing can be bought; what is there already goes on.
-        said = roam(phone, visited, ["*84#", "*50#"], "--accept")
-        assert "cannot be reached just now" in said
-        assert "Conference: on" in said
-        with home.served(port):
-            said = roam(phone, visited, ["*84#"], "--accept")
-            assert "Radio: on" in said, said
-            for side, network, direction in ((home, VISITED, "payable"), (visited, HOME, "receivable")):
-                told = json.loads(side.run("visited", "reconcile", network, "--month", "2026-11", "--json"))
-                compared = {each["direction"]: (each["alike"], each["differences"]) for each in told["compared"]}
-                assert compared == {direction: (2, [])} | {d: (0, []) for d in compared if d != direction}
-                assert "Nothing is disputed." in side.run("visited", "disputes")
-                assert "proven" in side.run("ledger", "verify")
+    with home.served(), visited.served():
+        assert f"knows us as {VISITED}" in visited.run("visited", "check", HOME)
+        assert f"knows us as {HOME}" in home.run("visited", "check", VISITED)
+        words = ["*66#", "*44*555-4444#", "6-5 off", "*80#", "*50#", "no", "*50#", "yes", "*84#", "yes"]
+        said = roam(phone, visited, words)
+        assert f"registered in {VISITED}" in said
+        for line in (
+            "sent *55#", "sent *72*555-4444#", "sent *56#", "feature not available", "sent *60#", "Call waiting: on",
+            "New: Wake-up call, *90#, menu 8-1", "Conference: on", "Radio: on",
+        ):  # fmt: skip
+            assert line in said, said
+        assert said.count("Toll for Conference: €2.38. Accept?") == 2
+        for side, network, direction in ((home, VISITED, "payable"), (visited, HOME, "receivable")):
+            told = json.loads(side.run("visited", "reconcile", network, "--month", "2026-11", "--json"))
+            compared = {each["direction"]: (each["alike"], each["differences"]) for each in told["compared"]}
+            assert compared == {direction: (2, [])} | {d: (0, []) for d in compared if d != direction}
+            assert "Nothing is disputed." in side.run("visited", "disputes")
+            assert "proven" in side.run("ledger", "verify")
 
     [visitor] = visited.house.rows(VisitorRow)
     assert visitor.active == ["call-forwarding", "conference", "radio"]
