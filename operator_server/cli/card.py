@@ -144,19 +144,13 @@ def show(
     )
 
 
-@app.command()
-@says_errors()
-def ask(
-    terminals: Annotated[list[str], typer.Argument(help="Terminal ids of cards.")],
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the outcome.")] = 60.0,
-    as_json: JsonOption = False,
-    config: ConfigOption = CONFIG,
-) -> None:
-    """Interrogate cards now, by the server that runs, and show what came of it.
+app.command(
+    "ask",
+    help="""Interrogate cards now, by the server that runs, and show what came of it.
 
     Example: tollgate card ask SIM-1
-    """
-    interrogate(terminals, wait, as_json, config)
+    """,
+)(interrogate)
 
 
 @app.command()

@@ -341,19 +341,13 @@ def show(
     )
 
 
-@app.command()
-@says_errors()
-def poll(
-    terminals: Annotated[list[str], typer.Argument(help="Terminal ids.")],
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the outcome.")] = 60.0,
-    as_json: JsonOption = False,
-    config: ConfigOption = CONFIG,
-) -> None:
-    """Interrogate devices now, by the server that runs, and show what came of it.
+app.command(
+    "poll",
+    help="""Interrogate devices now, by the server that runs, and show what came of it.
 
     Example: tollgate device poll gw-17
-    """
-    interrogate(terminals, wait, as_json, config)
+    """,
+)(interrogate)
 
 
 @app.command()
