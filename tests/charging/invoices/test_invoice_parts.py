@@ -1,6 +1,7 @@
 """What a page shows beside its lines: subscribers, use over time, each charge, what was paid, carried and rounded."""
 
 import io
+import re
 import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 
@@ -166,3 +167,37 @@ def test_the_hybrid_and_the_page_say_the_same() -> None:
     assert [page.extract_text() for page in plain.pages] == [page.extract_text() for page in hybrid.pages]
     assert not plain.attachments
     assert hybrid.attachments["factur-x.xml"] == [to_xml(made)]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "0.0036 / 60 sec"),
+        ("de-AT", "0,0036 / 60 Sek."),
+        ("fr", "0,0036 / 60\N{NARROW NO-BREAK SPACE}s"),
+        ("pl", "0,0036 / 60 sek."),
+        ("el", "0,0036 / 60 δευτ."),
+        ("sv", "0.0036 / 60 sec"),
+    ],
+)
+def test_a_price_for_many_units_is_written_as_the_customer_reads_it(language: str, text: str) -> None:
+    assert formats_for(language).price_for("0.0036", 60, "seconds", labels_for(language).units) == text
+
+
+@pytest.mark.parametrize(("many", "text"), [(100, "0,5 / 100 użyć"), (1002, "0,5 / 1002 użycia")])
+def test_what_cldr_has_no_unit_for_takes_its_plural_from_the_words(many: int, text: str) -> None:
+    made = formats_for("pl").price_for("0.5", many, "use", labels_for("pl").units)
+    assert made.replace("\N{NO-BREAK SPACE}", "") == text
+
+
+@pytest.mark.parametrize("language", sorted(languages()))
+def test_each_language_says_what_a_line_takes_back_and_counts(language: str) -> None:
+    words = labels_for(language)
+    assert "{label}" in words.line_reversal
+    assert "{label}" in words.line_withdrawal
+    assert {"{label}", "{name}", "{ranges}"} <= set(re.findall(r"\{\w+\}", words.counter_ranges))
+    assert {"{first}", "{last}"} <= set(re.findall(r"\{\w+\}", words.counter_range))
+    assert words.by_tariff
+    assert words.counter_reset
+    if language != "en":
+        assert words.by_tariff != labels_for("en").by_tariff
