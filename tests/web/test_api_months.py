@@ -90,7 +90,7 @@ def test_books_are_closed_and_opened_again(used: House, site: Site) -> None:
 
 
 def test_a_month_that_is_none_is_told(site: Site) -> None:
-    assert "billing period" in problem(site.by("billing").get("/api/v1/months/0000-01/report"), 422)
+    assert "path.period" in problem(site.by("billing").get("/api/v1/months/0000-01/report"), 422)
     problem(site.by("billing").post("/api/v1/months/0000-01/lock"), 422)
 
 

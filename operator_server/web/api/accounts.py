@@ -90,11 +90,11 @@ class AccountForm(Form):
     id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]{1,64}$")
     name: str = Field(min_length=1, max_length=200)
     address: list[Line] = Field(default=[], max_length=10)
-    country: str = Field(default="", max_length=2)
+    country: str = Field(default="", pattern="^([A-Z]{2})?$", description="ISO 3166")
     vat_id: str = Field(default="", max_length=32)
     email: str = Field(default="", max_length=254)
-    language: str = Field(default="", max_length=2)
-    currency: str = Field(default="", max_length=3)
+    language: str = Field(default="", pattern="^([a-z]{2})?$", description="ISO 639")
+    currency: str = Field(default="", pattern="^([A-Z]{3})?$", description="ISO 4217")
     credit_limit: Amount | None = None
 
 
@@ -103,10 +103,10 @@ class AccountChangeForm(Form):
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
     address: list[Line] | None = Field(default=None, max_length=10)
-    country: str | None = Field(default=None, max_length=2)
+    country: str | None = Field(default=None, pattern="^[A-Z]{2}$", description="ISO 3166")
     vat_id: str | None = Field(default=None, max_length=32)
     email: str | None = Field(default=None, max_length=254)
-    language: str | None = Field(default=None, max_length=2)
+    language: str | None = Field(default=None, pattern="^[a-z]{2}$", description="ISO 639")
     credit_limit: Amount | None = None
 
 

@@ -78,14 +78,24 @@ def list_events(
     return EventPage(items=items, after=place, more=more)
 
 
+_HEARD = {
+    "type": "object",
+    "description": "One event of the stream, by its fields",
+    "properties": {
+        "id": {"type": "string", "description": "Its place; Last-Event-ID goes on after it"},
+        "event": {"type": "string", "description": "Its kind"},
+        "data": {"type": "string", "description": "An EventView as JSON"},
+    },
+}
+
+
 @routes.get(
     "/stream",
     needs="events.read",
     raw=True,
     response_class=StreamingResponse,
     answers={
-        200: {"description": "Server-sent events: id (place), event (kind), data (an EventView)",
-              "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _HEARD}}},
         **documented(503),
     },
 )  # fmt: skip

@@ -16,7 +16,10 @@ Identifier = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z
 IdFilter = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._:@-]{0,64}$")]
 """An id to filter by; empty for any."""
 
-Month = Annotated[str, Query(max_length=16, pattern=r"^([0-9]{4}-(0[1-9]|1[0-2]))?$", description="Such as 2026-10")]
+PERIOD = "(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])"
+"""A month, as a pattern."""
+
+Month = Annotated[str, Query(max_length=7, pattern=f"^({PERIOD})?$", description="Such as 2026-10")]
 
 Moment = datetime
 """An instant in UTC."""
@@ -41,9 +44,9 @@ def _decimal(value: str) -> str:
 
 Amount = Annotated[
     str,
+    Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$", examples=["4.99"], description="Decimal, in major units"),
     BeforeValidator(_amount),
     AfterValidator(_decimal),
-    Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$", examples=["4.99"], description="Decimal, in major units"),
 ]
 """An amount that is sent: never a number, which might be a binary float."""
 

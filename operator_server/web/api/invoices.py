@@ -19,7 +19,7 @@ from charging.periods import PeriodError
 from charging.periods import period as named_period
 from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.rows import table
-from operator_server.web.api.forms import Form, Identifier, IdFilter, Month
+from operator_server.web.api.forms import PERIOD, Form, Identifier, IdFilter, Month
 from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call, etag_of
 from operator_server.web.pages import Page, PageOf, ReadList, Statement, page
@@ -202,7 +202,7 @@ def show_bill_run(call: Call, run: Identifier) -> BillRunView:
 class BillRunForm(Form):
     """A bill run to start, or to go on with."""
 
-    period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Month, such as 2026-10")
+    period: str = Field(pattern=f"^{PERIOD}$", description="Month, such as 2026-10")
     until: AwareDatetime | None = Field(default=None, description="Bill an open period up to this instant")
     draft: bool | None = Field(default=None, description="Make drafts to be approved; null: as the settings have it")
 

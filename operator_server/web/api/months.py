@@ -15,7 +15,7 @@ from starlette.responses import Response
 from charging.periods import PeriodError
 from operator_server.billing import approval, control
 from operator_server.billing.bill_run import BillRunError
-from operator_server.web.api.forms import amount
+from operator_server.web.api.forms import PERIOD, amount
 from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call
 from operator_server.web.console.archive import pack
@@ -27,7 +27,7 @@ from signalling.ids import new_id
 
 routes = Routes("Months", "/api/v1")
 
-Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", max_length=7, description="Such as 2026-10")]
+Period = Annotated[str, Path(pattern=f"^{PERIOD}$", max_length=7, description="Such as 2026-10")]
 
 T = TypeVar("T")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import Connection, select
 
 from operator_server.people import persons, tokens
-from operator_server.people.passwords import UnfitPassword, one_time_password
+from operator_server.people.passwords import SHORTEST, UnfitPassword, one_time_password
 from operator_server.people.persons import PersonError, PersonTaken, UnknownPerson, WrongPassword
-from operator_server.people.roles import SELF, UnknownRole
+from operator_server.people.roles import PERMISSIONS, ROLES, SELF, UnknownRole
 from operator_server.store.people import ApiToken, AuditEntry, Person
 from operator_server.store.rows import table
 from operator_server.web.api.forms import Form, Identifier
@@ -24,6 +25,24 @@ from operator_server.web.routes import Routes
 
 routes = Routes("People", "/api/v1")
 
+SCOPES = ["read", *sorted(PERMISSIONS)]
+
+
+def _one_of(what: str, those: Collection[str]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in those:
+            raise ValueError(f"{what} {value[:64]!r}: there is none; there are {', '.join(those)}")
+        return value
+
+    return check
+
+
+Role = Annotated[str, AfterValidator(_one_of("role", ROLES)), Field(json_schema_extra={"enum": list(ROLES)})]
+Scope = Annotated[
+    str,
+    AfterValidator(_one_of("scope", SCOPES)),
+    Field(json_schema_extra={"enum": SCOPES}, description="A permission; read stands for all that the role reads"),
+]
 Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$")]
 
 
@@ -41,7 +60,7 @@ class PasswordChange(Form):
     """A change of one's own password."""
 
     old: str = Field(min_length=1, max_length=256)
-    new: str = Field(min_length=1, max_length=256)
+    new: str = Field(min_length=SHORTEST, max_length=256)
 
 
 class PersonView(BaseModel):
@@ -65,13 +84,13 @@ class NewPersonForm(Form):
     """Somebody to let in."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$")
-    role: str = Field(max_length=16, examples=["billing"])
+    role: Role
 
 
 class PersonChange(Form):
     """What is to be changed; what is left out stays."""
 
-    role: str | None = Field(default=None, max_length=16)
+    role: Role | None = None
     status: str | None = Field(default=None, pattern="^(active|disabled)$")
 
 
@@ -92,7 +111,7 @@ class TokenForm(Form):
     """A token to make for oneself."""
 
     label: str = Field(min_length=1, max_length=100, examples=["nightly export"])
-    scopes: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=50, examples=[["read"]])
+    scopes: list[Scope] = Field(min_length=1, max_length=50, examples=[["read"]])
     days: int = Field(default=90, ge=1, le=3660)
 
 
@@ -130,7 +149,7 @@ def show_me(call: Call) -> Me:
 @routes.put("/me/password", needs=SELF, status=204, problems=[409, 429], slow=True)
 def change_my_password(call: Call, body: PasswordChange) -> None:
     """Choose another password. All sessions end; tokens stay."""
-    call.request.app.state.logon_paces.take("", call.caller.name)
+    call.request.app.state.logon_paces.take("", call.caller.name, call.now)
     if not call.caller.session:
         raise Problem(403, "a password is changed in a session, not by a token")
     try:

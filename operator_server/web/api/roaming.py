@@ -25,11 +25,10 @@ from operator_server.store.visited import (
 from operator_server.visited.codes import Features
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.records import month_span, sums_of
-from operator_server.web.api.forms import Identifier, IdFilter, Month, amount
+from operator_server.web.api.forms import PERIOD, Identifier, IdFilter, Month, amount
 from operator_server.web.calls import Call
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem
-from operator_server.web.routes import Routes
 from operator_server.web.routes import Routes
 
 routes = Routes("Roaming", "/api/v1/roaming")
@@ -282,7 +281,7 @@ def show_settlement_record(call: Call, record: Identifier) -> RecordView:
 
 @routes.get("/months/{month}", needs=PERMISSION)
 def sum_settlement_records(
-    call: Call, month: Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")], network: IdFilter = ""
+    call: Call, month: Annotated[str, Path(pattern=f"^{PERIOD}$")], network: IdFilter = ""
 ) -> MonthSums:
     """What a month of UTC comes to, by partner, direction, state and currency."""
     begin, end = _span(month)

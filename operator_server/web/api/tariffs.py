@@ -16,7 +16,7 @@ from charging.tariffs.headline import headline
 from operator_server.offering import tariff_publishing as publishing
 from operator_server.offering.tariff_publishing import BadTariff, TariffFileError, UnknownTariff
 from operator_server.usage.simulation import NothingToCompare, simulate_month
-from operator_server.web.api.forms import Form, Identifier, amount
+from operator_server.web.api.forms import PERIOD, Form, Identifier, amount
 from operator_server.web.api.jobs import JobView, job_view, jobs_of
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.pages import Page, PageOf, listed
@@ -76,7 +76,7 @@ class SimulationForm(Form):
     """A tariff to try on past use."""
 
     toml: str = Field(min_length=1, max_length=100_000, description="A tariff file, as docs/tariffs.md has it")
-    period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Month of use, such as 2026-10")
+    period: str = Field(pattern=f"^{PERIOD}$", description="Month of use, such as 2026-10")
 
 
 class BillView(BaseModel):

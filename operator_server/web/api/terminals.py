@@ -211,7 +211,7 @@ def enrol_terminal(call: Call, body: EnrolForm) -> Answer:
                 connection, body.id, bytes.fromhex(body.public_key), body.subscriber, call.now, label=body.label
             )
         except PartyError as no:
-            raise Problem(422, str(no)) from None
+            raise Problem(409, str(no)) from None
         made = _one(connection, body.id, call.now)
         call.audited(connection, "terminal.enrol", f"terminal/{body.id}", None, made.model_dump())
         return made
@@ -219,7 +219,7 @@ def enrol_terminal(call: Call, body: EnrolForm) -> Answer:
     return Answer(call.write(enrol), 201, {"Location": f"/api/v1/terminals/{body.id}"})
 
 
-@routes.patch("/terminals/{terminal}", needs="terminals.write", problems=[412, 428])
+@routes.patch("/terminals/{terminal}", needs="terminals.write", problems=[409, 412, 428])
 def change_terminal(call: Call, terminal: Identifier, body: TerminalChange, if_match: IfMatch) -> TerminalView:
     """Revoke a terminal, or hand it to another subscriber."""
 
@@ -232,7 +232,7 @@ def change_terminal(call: Call, terminal: Identifier, body: TerminalChange, if_m
             if body.status is not None:
                 parties.revoke_terminal(connection, terminal, call.now, reason=body.reason)
         except PartyError as no:
-            raise Problem(422, str(no)) from None
+            raise Problem(409, str(no)) from None
         after = _one(connection, terminal, call.now)
         told = after.model_dump() | {"reason": body.reason}
         call.audited(connection, "terminal.change", f"terminal/{terminal}", before.model_dump(), told)
