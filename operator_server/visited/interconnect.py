@@ -24,7 +24,6 @@ from operator_server.visited.notices import tell_of_new
 from operator_server.visited.partners import calling_partner
 from operator_server.visited.reconciling import statement, take_disputes
 from operator_server.visited.records import Claim
-from operator_server.web.guard import Pace, Unacceptable
 from signalling.messages import Signed
 
 log = Logger()
@@ -35,6 +34,23 @@ STRANGERS_PER_MINUTE = 30
 
 _STATUS = {"unknown_peer": 403, "unknown_network": 403, "no_certificate": 401, "unknown_call": 404, "bad_message": 422,
            "too_many": 429, "too_large": 413}  # fmt: skip
+
+
+class _Pace:
+    """So many requests a minute on average, a third of them at once; of each caller apart."""
+
+    def __init__(self, per_minute: int, monotonic: Callable[[], float]) -> None:
+        self._rate, self._most, self._monotonic = per_minute / 60, max(1.0, per_minute / 3), monotonic
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, whose: str) -> None:
+        """Count a request; partners are few, so all are kept. Raises :class:`VisitedError`."""
+        now = self._monotonic()
+        left, at = self._left.get(whose, (self._most, now))
+        left = min(self._most, left + (now - at) * self._rate)
+        self._left[whose] = (max(0.0, left - 1), now)
+        if left < 1:
+            raise VisitedError("too_many", "too many requests; wait a little")
 
 
 class Reply(NamedTuple):
@@ -50,8 +66,8 @@ class Interconnect:
     def __init__(self, operator: Operator, offers: LiveOffers, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._operator = operator
         self._home = Home(operator, offers)
-        self._pace = Pace(operator.settings.roaming.requests_per_minute, monotonic)
-        self._strangers = Pace(STRANGERS_PER_MINUTE, monotonic)
+        self._pace = _Pace(operator.settings.roaming.requests_per_minute, monotonic)
+        self._strangers = _Pace(STRANGERS_PER_MINUTE, monotonic)
         self._calls: Mapping[str, tuple[type[Any], Callable[[str, Any], Any]]] = {
             "hello": (wire.Hello, self._hello),
             "registrations": (Signed, self._vouch),
@@ -78,23 +94,17 @@ class Interconnect:
 
     def _caller(self, fingerprint: str | None) -> str:
         if fingerprint is None:
-            self._take(self._strangers, "")
+            self._strangers.take("")
             raise VisitedError("no_certificate", "show your certificate: TLS with a client certificate is needed here")
         try:
             with self._operator.engine.connect() as connection:
                 network = calling_partner(connection, fingerprint)
         except VisitedError as no:
-            self._take(self._strangers, "")
+            self._strangers.take("")
             log.warn("a caller is refused: {reason}", reason=no.reason)
             raise
-        self._take(self._pace, network)
+        self._pace.take(network)
         return network
-
-    def _take(self, pace: Pace, whose: str) -> None:
-        try:
-            pace.take(whose)
-        except Unacceptable:
-            raise VisitedError("too_many", "too many requests; wait a little") from None
 
     @property
     def _now(self) -> Any:
