@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from charging.agreements import (
     AllowedMode,
@@ -19,19 +19,18 @@ from charging.agreements import (
     choose_mode,
 )
 from charging.ledger.book import apply
-from charging.ledger.operations import Applied, Declined, Duplicate, Release, Reserve
-from charging.modes import first_due, mode_kind, owed, payment_of
+from charging.ledger.operations import Applied, Declined, Duplicate, Reserve
+from charging.modes import mode_kind, payment_of
 from offers.index import Current
-from offers.versions import compare
-from operator_server.balances.barring import barred
 from operator_server.billing.taxpayers import taxed
-from operator_server.counting.money import limit_left, spendable
 from operator_server.desk import Handler, Visitor, answering
 from operator_server.keys import OperatorKeys
 from operator_server.negotiation import book
+from operator_server.negotiation.conditions import check_need, check_not_barred, check_terms, money_for
+from operator_server.negotiation.quotes import make_quote, open_quote
 from operator_server.offering.live import LiveOffers, OpenOffer
 from operator_server.settings import Settings
-from operator_server.store.dealings import Agreement, QuoteRow, Rejection
+from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.feed import record
 from operator_server.store.rows import add
 from operator_server.store.store import Store
@@ -45,15 +44,13 @@ from signalling.messages import (
     Decline,
     Later,
     Message,
-    ModeTerms,
     Noted,
     QuoteMessage,
     Reject,
     Request,
     Signed,
 )
-from signalling.money import format_micros, minor_unit
-from signalling.proof import check, sign
+from signalling.proof import check
 
 EvidenceKind = Literal["ed25519", "web_token", "card_mac"]
 
@@ -71,31 +68,32 @@ class Negotiation:
 
     def request(self, connection: Connection, visitor: Visitor, message: Request, now: datetime) -> QuoteMessage:
         """A request signal: quote the mode it names, if the offer is open to this user on this terminal."""
-        _check_not_barred(connection, visitor)
+        check_not_barred(connection, visitor)
         offer = self._open_offer(connection, visitor, message.offer, message.version, now)
         missing = self._missing(connection, visitor, offer)
         if missing:
             raise NotAgreed("needs", f"take first what this offer needs: {', '.join(missing)}")
-        self._check_need(connection, visitor, offer.offer.product, offer.release, now)
+        check_need(connection, self._settings, visitor, offer.offer.product, offer.release, now)
         modes = self._modes(connection, visitor, offer, message.mode, now)
-        chosen = choose_mode(modes, message.mode, _money(connection, visitor, modes.get(message.mode)))
-        self._check_terms(connection, visitor, offer.offer.product, chosen.terms, now)
-        return self._quote(connection, visitor, offer, ModeDecision(chosen, None, "quoted"), None, now)
+        chosen = choose_mode(modes, message.mode, money_for(connection, visitor, modes.get(message.mode)))
+        check_terms(connection, self._settings, visitor, offer.offer.product, chosen.terms, now)
+        first = ModeDecision(chosen, None, "quoted")
+        return make_quote(connection, self._settings, self._keys.signing, visitor, offer, first, None, now)
 
     def counter_proposal(
         self, connection: Connection, visitor: Visitor, message: CounterProposal, now: datetime
     ) -> QuoteMessage:
         """Another mode or a spending limit in place of a quote: accept, counter or refuse."""
-        row = self._own_quote(connection, visitor, message.quote, now)
+        row = open_quote(connection, visitor, message.quote, now)
         if row.round >= self._settings.negotiation.max_rounds:
             raise NotAgreed("too_many_rounds", "no further counter-proposal; confirm the last quote or decline")
         offer = self._open_offer(connection, visitor, row.offer_id, row.offer_version, now)
         modes = self._modes(connection, visitor, offer, message.mode, now)
-        money = _money(connection, visitor, modes.get(message.mode))
+        money = money_for(connection, visitor, modes.get(message.mode))
         decision = answer_counter_proposal(modes, message.mode, message.spending_limit, money)
-        self._check_terms(connection, visitor, offer.offer.product, decision.mode.terms, now)
+        check_terms(connection, self._settings, visitor, offer.offer.product, decision.mode.terms, now)
         book.set_quote_state(connection, row.id, "superseded")
-        return self._quote(connection, visitor, offer, decision, row, now)
+        return make_quote(connection, self._settings, self._keys.signing, visitor, offer, decision, row, now)
 
     def confirm(self, connection: Connection, visitor: Visitor, message: Confirm, now: datetime) -> Agreed:
         """The user's signed yes: register the agreement and reserve what it costs, once however often it comes."""
@@ -117,13 +115,13 @@ class Negotiation:
             if known.terminal_id != visitor.terminal or known.confirmation != signed.document:
                 raise NotAgreed("agreement_conflict", f"agreement {confirmation.agreement} exists with other content")
             return Agreed(known.id, known.digest)
-        _check_not_barred(connection, visitor)
-        row = self._own_quote(connection, visitor, confirmation.quote, now)
+        check_not_barred(connection, visitor)
+        row = open_quote(connection, visitor, confirmation.quote, now)
         quote = decode_document(Quote, row.document)
         check_confirmation(
             row.document, quote, confirmation, terminal=visitor.terminal, subscriber=visitor.subscriber, now=now
         )
-        self._check_need(connection, visitor, quote.product, quote.release, now)
+        check_need(connection, self._settings, visitor, quote.product, quote.release, now)
         withdrawn = book.undeliverable(book.release_row(connection, quote.product, quote.release), now)
         if withdrawn is not None:
             raise NotAgreed(*withdrawn)
@@ -264,67 +262,12 @@ class Negotiation:
         taken |= {row.product for row in book.open_agreements(connection, visitor.terminal, list(products.values()))}
         return sorted(need for need, product in products.items() if product not in taken)
 
-    def _check_need(self, connection: Connection, visitor: Visitor, product: str, release: str, now: datetime) -> None:
-        """Refuse what is on its way or present already; an agreement that can no longer be delivered is ended."""
-        for agreement in book.open_agreements(connection, visitor.terminal, [product]):
-            if not self._is_dead(connection, agreement, now):
-                raise NotAgreed("already_agreed", f"agreement {agreement.id} on {product} is not delivered yet")
-            book.set_agreement_state(connection, agreement.id, "ended")
-            if agreement.reservation_id is not None:
-                release_money = Release(
-                    source="agreement-end", op_id=agreement.id, reservation_id=agreement.reservation_id
-                )
-                # One that has expired meanwhile is declined by the ledger, and that is as good.
-                apply(connection, [release_money], to_micros(now))
-            record(
-                connection, now, "agreement_ended", terminal=visitor.terminal, subscriber=agreement.subscriber_id,
-                account=agreement.account_id, reference=agreement.id, product=product,
-            )  # fmt: skip
-        # The configuration of a device that takes no packages tells of nothing that we gave it.
-        since = book.installed_since_asked if visitor.takes_packages else book.installed_releases
-        for present in since(connection, visitor.terminal, product):
-            if (compare(release, present) or 0) <= 0:
-                raise NotAgreed("already_present", f"{product} {present} is installed on this terminal")
-
-    def _is_dead(self, connection: Connection, agreement: Row[Any], now: datetime) -> bool:
-        """Whether an agreement that charged nothing yet never will: it lapsed, or its release may not be delivered."""
-        if agreement.state != "agreed":
-            return False
-        release = book.release_row(connection, agreement.product, agreement.release)
-        lapsed = book.lapsed(agreement, self._settings.delivery.grant_validity, now)
-        return lapsed or book.undeliverable(release, now) is not None
-
-    def _own_quote(self, connection: Connection, visitor: Visitor, quote: str, now: datetime) -> Row[Any]:
-        row = book.quote_row(connection, quote)
-        if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
-            raise NotAgreed("unknown_quote", f"quote {quote} was not made for this terminal and its subscriber")
-        if row.state != "open":
-            raise NotAgreed("quote_closed", f"quote {quote} is {row.state}")
-        if now >= row.expires_at:
-            raise NotAgreed("quote_expired", f"quote {quote} expired at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC")
-        return row
-
-    def _check_terms(
-        self, connection: Connection, visitor: Visitor, product: str, terms: ModeTerms, now: datetime
-    ) -> None:
-        """Refuse a second trial, and what the subscriber's own limit does not allow."""
-        if terms.trial_days and book.had_trial(connection, visitor.subscriber, product):
-            raise NotAgreed("trial_used", f"{product} was tried before; a trial is given once")
-        due = first_due(terms)
-        left = limit_left(connection, visitor.subscriber, terms.currency, self._settings.operator.zone, now)
-        if left is not None and (due > left or (left <= 0 and mode_kind(terms.kind).by_use)):
-            raise NotAgreed(
-                "limit_reached",
-                f"{format_micros(left, terms.currency)} {terms.currency} are left of the limit on the subscriber's "
-                "spending this month",
-            )
-
     def _reserve(
         self, connection: Connection, visitor: Visitor, agreement: str, quote: Quote, now: datetime
     ) -> str | None:
         terms = AllowedMode(quote.mode)
-        check_credit(quote.mode, _money(connection, visitor, terms))
-        self._check_terms(connection, visitor, quote.product, quote.mode, now)
+        check_credit(quote.mode, money_for(connection, visitor, terms))
+        check_terms(connection, self._settings, visitor, quote.product, quote.mode, now)
         due = mode_kind(quote.mode.kind).due_on_delivery(quote.mode)
         payment = payment_of(quote.mode.payment)
         if not due or payment.pays is None:
@@ -349,68 +292,6 @@ class Negotiation:
             raise NotAgreed("agreement_conflict", f"agreement {agreement} was reserved for with other content")
         return outcome.transfer_id
 
-    def _quote(
-        self,
-        connection: Connection,
-        visitor: Visitor,
-        offer: OpenOffer,
-        decision: ModeDecision,
-        before: Row[Any] | None,
-        now: datetime,
-    ) -> QuoteMessage:
-        """Sign and keep the quote of what was decided, in place of the one ``before``."""
-        terms = decision.mode.terms
-        price = mode_kind(terms.kind).due_on_delivery(terms)
-        due = owed(price, terms.tax_rate, terms.tax_included, minor_unit(terms.currency))
-        issued, expires = now, now + timedelta(seconds=self._settings.negotiation.quote_validity)
-        in_place_of = None if before is None else before.id
-        release = book.release_row(connection, offer.offer.product, offer.release)
-        quote = Quote(
-            quote=new_id(to_micros(now)),
-            server=self._settings.operator.server_id,
-            subscriber=visitor.subscriber,
-            terminal=visitor.terminal,
-            offer=offer.offer.id,
-            offer_version=offer.offer.version,
-            product=offer.offer.product,
-            release=offer.release,
-            digest=b"" if release is None else release.digest,
-            length=0 if release is None else release.length,
-            mode=terms,
-            amount=due.net,
-            tax=due.tax,
-            currency=terms.currency,
-            tariff_version=terms.tariff_version,
-            terms=decision.mode.text,
-            issued=to_micros(issued),
-            expires=to_micros(expires),
-            spending_limit=decision.spending_limit,
-            in_place_of=in_place_of,
-        )
-        signed = sign(self._keys.signing, Quote.PURPOSE, quote.encode())
-        add(
-            connection,
-            QuoteRow(
-                id=quote.quote,
-                subscriber_id=visitor.subscriber,
-                terminal_id=visitor.terminal,
-                offer_id=offer.offer.id,
-                offer_version=offer.offer.version,
-                mode=terms.mode,
-                document=signed.document,
-                signature=signed.signature,
-                issued_at=issued,
-                expires_at=expires,
-                round=1 if before is None else before.round + 1,
-                in_place_of=in_place_of,
-            ),
-        )
-        record(
-            connection, now, "quoted", terminal=visitor.terminal, subscriber=visitor.subscriber,
-            account=visitor.account, reference=quote.quote, offer=quote.offer, mode=terms.mode, answer=decision.answer,
-        )  # fmt: skip
-        return QuoteMessage(quote=signed, answer=decision.answer, reason=decision.reason)
-
 
 class NegotiationDesk(Negotiation):
     """Answers the signals that come over a link: what an answer promises is on the disk before the terminal hears."""
@@ -431,26 +312,3 @@ class NegotiationDesk(Negotiation):
             Confirm: answer(self.confirm),
             Decline: answer(self.decline),
         }
-
-
-def _check_not_barred(connection: Connection, visitor: Visitor) -> None:
-    why = barred(connection, visitor.subscriber, visitor.account)
-    if why is not None:
-        raise NotAgreed("barred", why)
-
-
-def _money(connection: Connection, visitor: Visitor, mode: AllowedMode | None) -> int | None:
-    """Micros net that the visitor's account may still spend on the mode; ``None`` where nothing limits it."""
-    if mode is None or not mode_kind(mode.terms.kind).paid:
-        return None
-    terms = mode.terms
-    unit = 1 if mode_kind(terms.kind).by_use else minor_unit(terms.currency)
-    try:
-        return spendable(
-            connection, visitor.account, terms.currency, payment_of(terms.payment), terms.tax_rate,
-            terms.tax_included, unit,
-        )  # fmt: skip
-    except LookupError:
-        raise NotAgreed(
-            "mode_not_allowed", f"mode {mode.terms.mode!r} is priced in {mode.terms.currency}, the account is not"
-        ) from None
