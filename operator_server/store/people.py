@@ -65,7 +65,11 @@ class AuditEntry(SQLModel, table=True):
     """
 
     __tablename__ = "audit_entry"
-    __table_args__ = (Index("audit_entry_reference", "reference", "id"), Index("audit_entry_actor", "actor", "id"))
+    __table_args__ = (
+        Index("audit_entry_reference", "reference", "id"),
+        Index("audit_entry_actor", "actor", "id"),
+        Index("audit_entry_action", "action", "id"),
+    )
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     at: datetime = Field(sa_type=Instant)
     actor: str = Field(max_length=160)

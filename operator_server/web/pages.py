@@ -208,13 +208,16 @@ def _part(
     """The rows that were asked for, the cursor that goes on after them, and how many there are."""
     connection = call.connection
     of = filters_text(call.request.url.path, call.request.query_params.multi_items())
+    part, total = query, None
     if paging.cursor:
         place = _place(call, of, paging.cursor)
-        total, query = place.total, query.where(_beyond(key, place.key, newest_first))
-    else:
-        total = _total(call, connection, query, key, of)
+        total, part = place.total, query.where(_beyond(key, place.key, newest_first))
     order = [column.desc() if newest_first else column.asc() for column in key]
-    rows = connection.execute(query.order_by(*order).limit(paging.limit + 1).offset(paging.offset)).all()
+    rows = connection.execute(part.order_by(*order).limit(paging.limit + 1).offset(paging.offset)).all()
+    if total is None:
+        # A list that ends on this page is counted by it: looking for few among many a second time costs as much.
+        ends = len(rows) <= paging.limit and (rows or not paging.offset)
+        total = paging.offset + len(rows) if ends else _total(call, connection, query, key, of)
     following = None
     if len(rows) > paging.limit:
         rows = rows[: paging.limit]

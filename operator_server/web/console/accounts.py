@@ -79,7 +79,7 @@ def account(call: Call, account: Identifier) -> View:
     )  # fmt: skip
 
 
-@section.page("/{account}/ledger", needs="balances.read")
+@section.page("/{account}/ledger", needs="balances.read", slow=True)
 def ledger(call: Call, account: Identifier, before: Annotated[str, Query(max_length=64)] = "") -> View:
     """The postings of an account."""
     row = _row(call, account)

@@ -68,7 +68,9 @@ def invoices(
     for column, value in ((rows.c.account_id, account.strip()), (rows.c.period, period.strip())):
         if value:
             query = query.where(column == value)
-    found = listing(call, query, [rows.c.id], paging, lambda row: row, newest_first=True)
+    # By number where it is looked for, along its index.
+    key = [rows.c.number] if wanted else [rows.c.id]
+    found = listing(call, query, key, paging, lambda row: row, newest_first=True)
     return show("invoices_list.html", list=found, q=q.strip(), account=account.strip(), period=period.strip())
 
 

@@ -16,6 +16,7 @@ from operator_server.billing import approval
 from operator_server.billing.bill_run import BillRunError, until_instant
 from operator_server.billing.control import control_report
 from operator_server.billing.dispatch import ask_period
+from operator_server.web.api.forms import PERIOD
 from operator_server.web.calls import Call
 from operator_server.web.console import months_data as data
 from operator_server.web.console.archive import count_of, pack
@@ -26,9 +27,12 @@ from operator_server.web.jobs import Jobs
 from operator_server.web.problems import Problem
 from operator_server.web.works import ARCHIVE, BILL_RUN, BILLING_ERRORS, FINALISE
 
+MANY = 20_000
+"""Bills of a month from which on its control report comes after its page."""
+
 section = Section("Months", "/console/months", needs="bill_runs.read")
 
-Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+Period = Annotated[str, Path(pattern=f"^{PERIOD}$")]
 Watched = Annotated[str, Query(pattern=r"^[0-9a-f]{32}$")]
 JobId = Annotated[str, Query(max_length=64)]
 
@@ -52,17 +56,32 @@ def month(call: Call, period: Period, job: JobId = "") -> View:
     jobs = _jobs(call)
     watched = (jobs.find(job) if job else None) or jobs.running(period, BILL_RUN, FINALISE)
     operator, connection = call.operator.settings.operator, call.connection
-    report = control_report(connection, operator, period, most=20)
     runs = data.runs_of(connection, period)
     invoices = count_of(call.operator.engine, period)
+    drafts = data.drafts_count(connection, runs[0].id) if runs else 0
+    report = control_report(connection, operator, period, most=20) if invoices + drafts <= MANY else None
     ends = named_period(period, operator.zone).end
     return show(
         "months_one.html", period=period, report=report, runs=runs, run=runs[0] if runs else None, states=STATES,
         lock=data.lock_of(connection, period), invoices=invoices, sent=data.sent_of(connection, period, invoices),
         over=ends <= call.now, ends=ends, job=watched, once=fresh, watch=fresh(),
         approval=operator.bill_approval,
-        drafts=data.drafts_count(connection, runs[0].id) if runs else 0,
+        drafts=drafts,
     )  # fmt: skip
+
+
+@section.page("/{period}/report", needs="bill_runs.read", slow=True)
+def figures(call: Call, period: Period) -> View:
+    """The control report of a month by itself."""
+    report = control_report(call.connection, call.operator.settings.operator, period, most=20)
+    return show("months_figures.html", period=period, report=report)
+
+
+@section.page("/{period}/report/live", needs="bill_runs.read", slow=True)
+def figures_live(call: Call, period: Period) -> Response:
+    """The control report as a part of the month's page."""
+    report = control_report(call.connection, call.operator.settings.operator, period, most=20)
+    return _live(call, "months_report.html", True, period=period, report=report)
 
 
 @section.page("/{period}/job", needs="bill_runs.read")

@@ -8,7 +8,7 @@ from operator_server.people.roles import SELF
 from operator_server.web.calls import Call
 from operator_server.web.console.base import Section, View, show
 from operator_server.web.console.charts import Bar, bars, funnel
-from operator_server.web.console.overview_data import Charged, Today, charged, day_begins, fleet
+from operator_server.web.console.overview_data import Charged, Kept, Today, charged, day_begins, fleet
 from operator_server.web.console.render import money, number
 from operator_server.web.console.troubles_data import Repository, troubles
 
@@ -35,7 +35,7 @@ def live(call: Call) -> View:
 def _told(call: Call) -> dict[str, Any]:
     state, may = call.request.app.state, call.caller.permissions.__contains__
     if not hasattr(state, "console_today"):
-        state.console_today = Today()
+        state.console_fleet, state.console_today = Kept(), Today()
         state.console_repository = Repository(call.operator.repository_dir / "metadata")
     zone = call.operator.settings.operator.time_zone
     day = day_begins(call.now, zone)
@@ -44,7 +44,7 @@ def _told(call: Call) -> dict[str, Any]:
         "troubles": troubles(call.connection, state.console_repository, call.now, may),
     }  # fmt: skip
     if may("terminals.read"):
-        told["fleet"] = fleet(call.connection, call.now)
+        told["fleet"] = state.console_fleet.look(lambda: fleet(call.connection, call.now))
     if may("events.read"):
         told["tally"] = tally = state.console_today.tally(call.connection, day)
         steps = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -16,6 +18,9 @@ from operator_server.store.dealings import Agreement
 from operator_server.store.parties import Event, Terminal, TerminalSession
 from operator_server.store.rows import table
 from signalling.clock import to_micros
+
+WORTH_KEEPING = 0.02
+"""Seconds that counting takes from which on it is not done for each look."""
 
 LATE = 5_000
 """Places of the feed to look back over: events get theirs in the order in which they are found."""
@@ -70,6 +75,25 @@ def fleet(connection: Connection, now: datetime) -> Fleet:
         select(func.count().filter(session.c.lease_until > now), func.count(session.c.interrogated_at))
     ).one()
     return Fleet(active, seen[0], max(0, active - seen[1]))
+
+
+class Kept:
+    """The fleet as it was counted last: kept for twenty times as long as counting took, for all who look."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = 0.0
+        self._fleet: Fleet | None = None
+
+    def look(self, count: Callable[[], Fleet]) -> Fleet:
+        """The fleet, counted anew where it was kept long enough."""
+        with self._lock:
+            begun = time.monotonic()
+            if self._fleet is None or begun >= self._until:
+                self._fleet = count()
+                took = time.monotonic() - begun
+                self._until = begun + took * 20 if took > WORTH_KEEPING else 0.0
+            return self._fleet
 
 
 class Today:

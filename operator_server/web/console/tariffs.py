@@ -166,7 +166,7 @@ def explained(
     )  # fmt: skip
 
 
-@section.page("/{tariff}/simulate", needs="tariffs.read")
+@section.page("/{tariff}/simulate", needs="tariffs.read", slow=True)
 def trying(call: Call, tariff: TariffId) -> View:
     """A month that is to be tried with other prices."""
     return _trying(call, tariff, {}, [])

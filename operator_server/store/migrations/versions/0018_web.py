@@ -47,8 +47,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("ix_logon_pace_free_at", "logon_pace", ["free_at"])
+    op.create_index("audit_entry_action", "audit_entry", ["action", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("audit_entry_action", "audit_entry")
     op.drop_table("logon_pace")
     op.drop_table("web_job")
