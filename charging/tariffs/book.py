@@ -130,9 +130,13 @@ def _read(path: Path, problems: list[Problem]) -> Tariff | None:
     """The tariff of one file; appends to ``problems`` and returns ``None`` if there is something wrong with it."""
     before = len(problems)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a mark of byte order.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         problems.append(Problem(str(path), "", "", f"cannot be read as TOML: {error}"))
+        return None
+    except RecursionError:
+        problems.append(Problem(str(path), "", "", "cannot be read as TOML: its values are nested too deep"))
         return None
     try:
         table: TariffTable | None = TariffTable.model_validate(raw)

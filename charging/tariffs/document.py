@@ -20,6 +20,8 @@ from signalling.money import MAX_MICROS, MoneyError, checked_currency, decimal_m
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+_LONGEST_NAME, _LONGEST_UNIT = 64, 32
 _HOURS = re.compile(r"([0-2][0-9]):([0-5][0-9])-([0-2][0-9]):([0-5][0-9])")
 
 
@@ -74,6 +76,8 @@ def _effective(value: object) -> date | datetime:
         raise ValueError("a time needs its distance from UTC; a date alone means midnight in the tariff's zone")
     if not isinstance(value, date):
         raise ValueError("a date such as 2026-09-01, or a time with its distance from UTC")
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"a year from {_FIRST_YEAR} to {_LAST_YEAR} is needed")
     return value
 
 
@@ -107,7 +111,15 @@ def _hours(value: object) -> tuple[int, int]:
 def _word(value: str) -> str:
     if not _WORD.fullmatch(value):
         raise ValueError("a name is letters, digits, '_', '.' and '-', the first a letter")
+    if len(value) > _LONGEST_NAME:
+        raise ValueError(f"a name has at most {_LONGEST_NAME} characters, this one {len(value)}")
     return value
+
+
+def _unit(value: str) -> str:
+    if len(value) > _LONGEST_UNIT:
+        raise ValueError(f"a unit has at most {_LONGEST_UNIT} characters, as terminals show it")
+    return _word(value)
 
 
 def _prefix(value: str) -> str:
@@ -119,6 +131,7 @@ def _prefix(value: str) -> str:
 Amount = Annotated[int, PlainValidator(_amount)]
 Share = Annotated[Fraction, PlainValidator(_share)]
 Word = Annotated[str, AfterValidator(_word)]
+Unit = Annotated[str, AfterValidator(_unit)]
 Count = Annotated[int, Field(ge=0, le=MAX_MICROS)]
 Size = Annotated[int, Field(ge=1, le=MAX_MICROS)]
 Scope = Literal["session", "period"]
@@ -227,7 +240,7 @@ class DestinationTable(Table):
     """The price of what is addressed to one of these prefixes."""
 
     name: str
-    prefixes: list[Annotated[str, AfterValidator(_prefix)]]
+    prefixes: Annotated[list[Annotated[str, AfterValidator(_prefix)]], Field(min_length=1)]
     price: Price
 
 
@@ -244,7 +257,7 @@ class VersionTable(Table):
     effective_from: Annotated[date | datetime, PlainValidator(_effective)]
     currency: Annotated[str, AfterValidator(_currency)]
     tax_category: Word
-    unit: Word
+    unit: Unit
     zone: Annotated[ZoneInfo, PlainValidator(_zone)]
     rounding: RoundingTable
     price: Price | None = None

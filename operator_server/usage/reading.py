@@ -30,6 +30,7 @@ _OPENERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
     ".xz": lzma.LZMAFile,
 }
 _ROWS_AT_ONCE = 10_000
+csv.field_size_limit(16 * 2**20)
 _MEMORY = "256MB"
 
 
@@ -86,7 +87,8 @@ def open_source(path: Path) -> Iterator[Source]:
                     yield _text(path, form, _zstd_lines(database, path), lambda: 0.0)
             else:
                 opened = _OPENERS[compression](raw) if compression else raw
-                lines = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+                # What is no UTF-8 is a fault of its own record, whose bytes stay as they are.
+                lines = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="")
                 yield _text(path, form, lines, lambda: raw.tell() / size if not raw.closed else 1.0)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, csv.Error, duckdb.Error) as error:
         raise UnreadableFile(f"{path}: cannot be read as {form}{compression}: {error}") from None
@@ -94,35 +96,73 @@ def open_source(path: Path) -> Iterator[Source]:
 
 def _text(path: Path, form: Form, lines: Iterator[str] | IO[str], progress: Callable[[], float]) -> Source:
     if form == "jsonl":
-        return Source(_json_lines(lines), form, (), progress)
-    reader = csv.reader(lines, strict=True)
+        return Source(_json_lines(path, lines), form, (), progress)
+    raw = _Raw(lines)
+    reader = csv.reader(raw, strict=True)
     columns = tuple(name.strip() for name in next(reader, []))
     if "id" not in columns or "quantity" not in columns:
+        shown = ", ".join(columns).encode(errors="replace").decode()
         raise UnreadableFile(
-            f"{path}: line 1: is {', '.join(columns) or 'empty'}; "
+            f"{path}: line 1: is {shown or 'empty'}; "
             "a header is needed: source,id,subscriber,tariff,quantity,at,destination"
         )
-    return Source(_csv_lines(reader, columns), form, columns, progress)
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise UnreadableFile(f"{path}: line 1: column {twice[0]} stands twice in the header")
+    return Source(_csv_lines(raw, reader, columns), form, columns, progress)
 
 
-def _csv_lines(reader: Any, columns: tuple[str, ...]) -> Iterator[Line]:
-    for values in reader:
+class _Raw:
+    """Lines as they stand, with those of the record that is being read."""
+
+    def __init__(self, lines: Iterator[str] | IO[str]) -> None:
+        self._lines = iter(lines)
+        self.record: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.record.append(line)
+        return line
+
+
+def _csv_lines(raw: _Raw, reader: Any, columns: tuple[str, ...]) -> Iterator[Line]:
+    while True:
+        raw.record.clear()
+        first = reader.line_num + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Line(first, {}, f"is no CSV: {error}", "".join(raw.record).strip("\r\n"))
+            continue
         if not values:
             continue
         fields = dict(zip(columns, values, strict=False))
-        wrong = f"has {len(values)} columns, the header {len(columns)}" if len(values) != len(columns) else ""
-        yield Line(reader.line_num, fields, wrong)
+        if len(values) == len(columns):
+            yield Line(reader.line_num, fields)
+        else:
+            wrong = f"has {len(values)} columns, the header {len(columns)}"
+            yield Line(reader.line_num, fields, wrong, "".join(raw.record).strip("\r\n"))
 
 
-def _json_lines(lines: Iterator[str] | IO[str]) -> Iterator[Line]:
+def _json_lines(path: Path, lines: Iterator[str] | IO[str]) -> Iterator[Line]:
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text:
             continue
         try:
             fields = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            yield Line(number, {}, f"is no JSON: {error}", text)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+            if number == 1 and text.startswith("["):
+                raise UnreadableFile(
+                    f"{path}: line 1: is the begin of one JSON array; write an object a line"
+                ) from None
+            reason = "not UTF-8" if isinstance(error, UnicodeEncodeError) else str(error)
+            yield Line(number, {}, f"is no JSON: {reason}", text)
             continue
         if isinstance(fields, dict):
             yield Line(number, fields)
@@ -159,8 +199,16 @@ def _parquet(database: duckdb.DuckDBPyConnection, path: Path) -> Source:
             for values in fetched:
                 read[0] += 1
                 fields = dict(zip(columns, values, strict=True))
-                for name in instants:
-                    fields[name] = None if fields[name] is None else from_micros(fields[name])
-                yield Line(read[0], fields)
+                yield Line(read[0], *_dated(fields, instants))
 
     return Source(lines(), "parquet", (), lambda: read[0] / max(1, total))
+
+
+def _dated(fields: dict[str, Any], instants: set[str]) -> tuple[dict[str, Any], str]:
+    """The fields with their instants, and the fault of the first that is none."""
+    for name in instants:
+        try:
+            fields[name] = None if fields[name] is None else from_micros(fields[name])
+        except (OverflowError, ValueError):
+            return fields, f"{name}: {fields[name]} microseconds since 1970 are out of range"
+    return fields, ""

@@ -23,7 +23,7 @@ class Rejects:
     def __init__(self, source: Path, form: Form, columns: Sequence[str]) -> None:
         self._ending = "csv" if form == "csv" else "jsonl"
         self._source = source
-        self._columns = [*(name for name in columns if name not in _ADDED), REJECTED_LINE, REJECTED_REASON]
+        self._columns = [name for name in columns if name not in _ADDED]
         self._new = source.with_name(f"{source.name}.rejects.{self._ending}.new")
         self._file: IO[str] | None = None
         self.count = 0
@@ -31,14 +31,15 @@ class Rejects:
     def add(self, line: Line, reason: str) -> None:
         """Note a refused record."""
         if self._file is None:
-            self._file = self._new.open("w", encoding="utf-8", newline="")
+            # Bytes that are no UTF-8 stay as they were.
+            self._file = self._new.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             if self._ending == "csv":
-                csv.writer(self._file).writerow(self._columns)
+                csv.writer(self._file).writerow([*self._columns, *_ADDED])
         self.count += 1
         fields: dict[str, Any] = {key: value for key, value in line.fields.items() if key not in _ADDED}
         if self._ending == "csv":
-            given = [fields.get(name, "") for name in self._columns[:-2]]
-            csv.writer(self._file).writerow([*given, line.number, reason])
+            given = [fields.get(name, "") for name in self._columns]
+            csv.writer(self._file).writerow([*given, line.number, reason, line.text])
             return
         if line.text:
             fields[REJECTED_TEXT] = line.text

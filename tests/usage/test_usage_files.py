@@ -86,7 +86,6 @@ def test_a_parquet_file_is_read(tmp_path: Path, kind: str) -> None:
         ("u.csv", b"a,b\n", "a header is needed"),
         ("u.csv", b"", "a header is needed"),
         ("u.csv.gz", b"no gzip", "cannot be read as csv.gz"),
-        ("u.csv", b"source,id,quantity\n\xff\n", "cannot be read as csv"),
         ("u.parquet", b"no parquet", "cannot be read as parquet"),
         ("u.jsonl.zst", b"no zstd", "cannot be read as jsonl.zst"),
     ],
@@ -110,7 +109,7 @@ def test_refused_rows_of_a_csv_are_mended_and_imported(tmp_path: Path) -> None:
     assert report.rejects
     text = report.rejects.read_text()
     lines = text.splitlines()
-    assert lines[0] == f"{COLUMNS},rejectedline,rejectedreason"
+    assert lines[0] == f"{COLUMNS},rejectedline,rejectedreason,rejectedtext"
     assert lines[1].startswith("switch,b,acc-1,calls,-5,")
     assert ',3,"quantity: ' in lines[1]
     assert "has 3 columns" in lines[3]
@@ -118,6 +117,53 @@ def test_refused_rows_of_a_csv_are_mended_and_imported(tmp_path: Path) -> None:
     mended.write_text("\n".join(lines[:3]).replace("-5", "57").replace("nobody", "acc-2") + "\n")
     assert shop.importer.import_file(shop.engine, mended).taken == 2
     assert shop.nets() == {"a": 3600, "b": 6000, "c": 3600}
+
+
+def test_a_broken_line_of_a_csv_is_refused_by_itself_and_kept_as_it_stands(tmp_path: Path) -> None:
+    shop = Shop()
+    path = csv_file(tmp_path / "u.csv", call("a"), call("b"), call("c"))
+    lines = path.read_bytes().splitlines()
+    bad = [b'switch,"d"x,acc-1,calls,60,2026-10-05T09:30:00Z', b"switch,\xff,acc-1,calls,60,2026-10-05T09:30:00Z"]
+    end = b'switch,"open,acc-1,calls,60,2026-10-05T09:30:00Z'
+    path.write_bytes(b"\n".join([*lines[:2], *bad, *lines[2:], end]) + b"\n")
+    report = shop.importer.import_file(shop.engine, path)
+    assert (report.taken, report.refused) == (3, 3)
+    assert report.rejects
+    rejects = report.rejects.read_bytes()
+    assert b'3,"is no CSV: \',\' expected after \'""\'","switch,""d""x,acc-1' in rejects
+    assert b"\xff" in rejects
+    assert b"is no CSV: unexpected end of data" in rejects
+    assert shop.importer.import_file(shop.engine, report.rejects).refused == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("u.csv", b"source,id,id,subscriber,tariff,quantity,at\n", "line 1: column id stands twice"),
+        ("u.json", b'[\n {"id": "a"}\n]\n', "line 1: is the begin of one JSON array; write an object a line"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_whole(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    shop = Shop()
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFile, match=reason):
+        shop.importer.import_file(shop.engine, path)
+
+
+def test_an_instant_of_parquet_that_no_calendar_has_is_refused_by_itself(tmp_path: Path) -> None:
+    shop = Shop()
+    path = tmp_path / "u.parquet"
+    rows = " UNION ALL ".join(
+        f"SELECT 'switch' AS source, '{id}' AS id, 'acc-1' AS subscriber, 'calls' AS tariff, 60 AS quantity,"
+        f" '{at}'::TIMESTAMPTZ AS at"
+        for id, at in (("a", "2026-10-05 09:30:00+00"), ("b", "290000-01-01 00:00:00+00"))
+    )
+    duckdb.sql(f"COPY ({rows}) TO '{path}' (FORMAT parquet)")
+    report = shop.importer.import_file(shop.engine, path)
+    assert (report.taken, report.refused) == (1, 1)
+    assert report.rejects
+    assert "out of range" in report.rejects.read_text()
 
 
 def test_refused_lines_of_json_are_mended_and_imported(tmp_path: Path) -> None:
