@@ -10,6 +10,7 @@ import zipfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from browsing import IN_BROWSER, faults, served
 from chromium import Tab
 from console_browsing import logged_on
