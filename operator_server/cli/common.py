@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from operator_server.audit import cli_actor
 from operator_server.context import Operator, open_operator
@@ -75,10 +76,19 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
                 return command(*args, **kwargs)
             except told as error:
                 raise fail(str(error)) from None
+            except DatabaseError as error:
+                if type(error) not in (OperationalError, DatabaseError):
+                    raise
+                raise fail(f"the database cannot be used: {database_said(error)}; see `tollgate doctor`") from None
 
         return wrapper  # type: ignore[return-value]  # wraps() keeps the signature
 
     return decorate
+
+
+def database_said(error: SQLAlchemyError) -> str:
+    """What the database's own error says, in one line."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 @contextmanager
