@@ -129,7 +129,7 @@ class Roamer:
         mobile = self._mobile = self._mobile or self._made()
         self._insist(mobile.enter, lambda: mobile.network == NETWORK and mobile.local().sequence > 0)
         for digits in VISITS[self._visits]:
-            self._insist(lambda digits=digits: mobile.dial(digits), lambda: True)  # type: ignore[misc]
+            self._insist(lambda digits=digits: mobile.dial(digits), lambda: True)  # type: ignore[misc]  # bound to this turn
         self._visits += 1
         if self._visits == len(VISITS):
             for month in MONTHS:

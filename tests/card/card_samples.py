@@ -79,7 +79,7 @@ class CardHouse(House):
             row = require_card(connection, "SIM-1")
             return CardMemory(row.iccid, "", keys_of(self.operator.vault, row).encode())
 
-        return self.change(read)  # type: ignore[no-any-return]
+        return self.change(read)
 
     def phone(self, profile: Profile = MODERN, memory: CardMemory | None = None, **more: Any) -> Phone:
         """The card in a phone that is on."""

@@ -21,7 +21,7 @@ OTHER = "8949000000000000026"
 
 
 @pytest.fixture
-def tollgate(house: CardHouse, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]  # a function
+def tollgate(house: CardHouse, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TOLLGATE_CONFIG", str(house.folder / "configs"))
 
     def run(*arguments: str | Path, code: int = 0) -> Result:
@@ -32,7 +32,7 @@ def tollgate(house: CardHouse, monkeypatch: pytest.MonkeyPatch):  # type: ignore
     return run
 
 
-def test_a_card_is_added_and_shown(tollgate, house: CardHouse) -> None:  # type: ignore[no-untyped-def]
+def test_a_card_is_added_and_shown(tollgate, house: CardHouse) -> None:
     tollgate("add", "SIM-2", "--iccid", OTHER, "--msisdn", "+491700000002", "--subscriber", "A-2", "--language", "de")
     listed = json.loads(tollgate("list", "--json").output)
     assert [(each["terminal"], each["language"]) for each in listed] == [("SIM-1", "en"), ("SIM-2", "de")]
@@ -54,13 +54,13 @@ def test_a_card_is_added_and_shown(tollgate, house: CardHouse) -> None:  # type:
         (("--imsi", "1"), "14 or 15 digits"),
     ],
 )
-def test_what_cannot_be_a_card_is_told(tollgate, wrong: tuple[str, str], said: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_a_card_is_told(tollgate, wrong: tuple[str, str], said: str) -> None:
     options = {"--iccid": OTHER, "--msisdn": "+491700000002", "--subscriber": "A-2"} | dict([wrong])
     told = tollgate("add", "SIM-2", *(part for option in options.items() for part in option), code=1)
     assert said in told.output
 
 
-def test_keys_are_sealed_and_differ_by_master_key(tollgate, house: CardHouse) -> None:  # type: ignore[no-untyped-def]
+def test_keys_are_sealed_and_differ_by_master_key(tollgate, house: CardHouse) -> None:
     [first] = house.rows(Card)
     master = house.operator.vault.open(house.rows(CardMaster)[0].sealed, "card-master/1")
     keys = diversify(master, ICCID)
@@ -72,7 +72,7 @@ def test_keys_are_sealed_and_differ_by_master_key(tollgate, house: CardHouse) ->
     assert [(row.terminal_id, row.key_number) for row in house.rows(Card)] == [("SIM-1", 1), ("SIM-2", 2)]
 
 
-def test_a_simulated_card_goes_on_where_the_card_stands(tollgate, house: CardHouse, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_simulated_card_goes_on_where_the_card_stands(tollgate, house: CardHouse, tmp_path: Path) -> None:
     house.phone()
     file = tmp_path / "pocket" / "card.json"
     tollgate("keys", "SIM-1", "--out", file)

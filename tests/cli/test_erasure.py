@@ -38,7 +38,7 @@ PERSON = ("Erika Muster", "Weg 1", "erika@muster.example", "I dislike it, says E
 def customer(house: House) -> House:
     """A-1, a person with an address, bought something in November and has its invoice."""
 
-    def known(connection) -> None:  # type: ignore[no-untyped-def]  # one statement
+    def known(connection) -> None:
         accounts = table(Account)
         values = {"name": PERSON[0], "address": [PERSON[1]], "email": PERSON[2]}
         connection.execute(update(accounts).where(accounts.c.id == "A-1").values(**values))

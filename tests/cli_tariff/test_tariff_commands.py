@@ -44,7 +44,7 @@ class Command:
         env = {"TOLLGATE_CONFIG": str(self.config), "COLUMNS": "200"}
         result = CliRunner().invoke(app, [str(each) for each in arguments], env=env)
         assert result.exit_code == code, (result.output, result.exception)
-        return result  # type: ignore[no-any-return]
+        return result
 
     def json(self, *arguments: object, code: int = 0) -> Any:
         return json.loads(self(*arguments, "--json", code=code).stdout)

@@ -16,7 +16,7 @@ from terminal_sim.repository_client import FetchError
 @pytest.mark.parametrize("year", [2001, 2090])
 def test_metadata_is_good_in_a_year_that_the_machine_does_not_live_in(tmp_path: Path, year: int) -> None:
     now = datetime(year, 5, 1, tzinfo=UTC)
-    house = House(tmp_path, SettableClock(now), make_repository(tmp_path, now), None)  # type: ignore[arg-type]
+    house = House(tmp_path, SettableClock(now), make_repository(tmp_path, now), None)  # type: ignore[arg-type]  # no server is needed
     target = house.publish("tool/1.0/f", b"content")
     with static_server(house.served) as url:
         assert house.terminal(url).fetch(target).read_bytes() == b"content"

@@ -91,7 +91,7 @@ class DeviceHouse(House):
     def invite(self, device: str = "D-1") -> str | None:
         """What follows an interrogation."""
         now = self.clock.now()
-        return self.change(lambda c: offer_menu(c, self.operator, device, now, self.offers))  # type: ignore[no-any-return]
+        return self.change(lambda c: offer_menu(c, self.operator, device, now, self.offers))
 
     def messages(self) -> list[EmailMessage]:
         """What the file outlet holds."""

@@ -372,7 +372,7 @@ def test_the_cookie_is_for_this_site_alone_and_for_no_script(house: DeviceHouse)
     link, seen = house.link(), []
     person = house.person()
     keep = person._keep_cookies
-    person._keep_cookies = lambda headers: (seen.extend(headers), keep(headers))[1]  # type: ignore[method-assign]
+    person._keep_cookies = lambda headers: (seen.extend(headers), keep(headers))[1]  # type: ignore[method-assign]  # a test's tap
     person.open(link)
     [cookie] = [value for name, value in seen if name.lower() == "set-cookie"]
     for part in ("HttpOnly", "Secure", "SameSite=strict", "Path=/", "Max-Age=1800"):

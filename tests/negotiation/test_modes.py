@@ -81,7 +81,7 @@ class Shop:
 
     def cancel(self, agreement: str) -> datetime:
         settings, now = self.house.operator.settings, self.house.clock.now()
-        return self.house.change(lambda c: cancel(c, agreement, settings, now)).ends_at  # type: ignore[no-any-return]
+        return self.house.change(lambda c: cancel(c, agreement, settings, now)).ends_at
 
     def call(self, rule: Any, agreement: str) -> Any:
         settings, now = self.house.operator.settings, self.house.clock.now()
@@ -165,7 +165,7 @@ def test_a_subscription_is_charged_for_each_period_in_advance_once(house: House)
     shop.at(local(2026, 12, 2))
     shop.at(local(2026, 12, 2))
     assert len(shop.charges()) == 2
-    [first, second] = sorted(house.rows(Charge), key=lambda row: row.service_from)  # type: ignore[arg-type, return-value]
+    [first, second] = sorted(house.rows(Charge), key=lambda row: row.service_from)  # type: ignore[arg-type, return-value]  # charges for a time have one
     assert (first.service_from, first.service_to) == (NOW, local(2026, 12, 2))
     assert (second.service_from, second.service_to) == (local(2026, 12, 2), local(2027, 1, 2))
     assert shop.proven()

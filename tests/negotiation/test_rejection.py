@@ -23,7 +23,7 @@ NEVER_AGAIN_GAME = OFFERS.replace('text.de = { title = "Spiel" }', 'rejection = 
 def reject(user: User, offer: str, reason: str = "") -> int | None:
     noted = user.say(Reject(offer, user.version(offer), reason))
     assert noted.offer == offer
-    return noted.until  # type: ignore[no-any-return]
+    return noted.until
 
 
 def offers(house: House, text: str) -> None:

@@ -182,7 +182,7 @@ def _replay(terminal: Terminal, link: Link) -> None:
             message["body"]["nonce"] = hashlib.sha256(b"an older one").digest()
         return message
 
-    link.receive = replaced  # type: ignore[method-assign]
+    link.receive = replaced  # type: ignore[method-assign]  # a test's tap
 
 
 def test_a_session_may_follow_another_on_one_link(server: Server) -> None:

@@ -72,7 +72,7 @@ def test_counters_are_read_with_what_tells_resets() -> None:
     async def read(scope: Scope, target: Target) -> object:
         return (await read_counters(scope, target, [counter], SystemClock())).readings
 
-    [(_, reading)] = with_agent(read, Tree(device.objects())).values()  # type: ignore[attr-defined]
+    [(_, reading)] = with_agent(read, Tree(device.objects())).values()  # type: ignore[attr-defined]  # a mapping by device
     assert (reading.raw, reading.uptime, reading.speed, reading.discontinuity) == (2**40, 6_000, 1_000_000_000, 0)
 
 

@@ -38,7 +38,7 @@ def agent(objects: Rows, repetitions: int = 25) -> Bulk:
 
 def walked(bulk: Bulk, columns: Sequence[int] = (2,), **limits: float) -> Walked:
     async def run() -> Walked:
-        return await walk(bulk, ENTRY, columns, Budget.begin(Limits(**limits)), "table")  # type: ignore[arg-type]
+        return await walk(bulk, ENTRY, columns, Budget.begin(Limits(**limits)), "table")  # type: ignore[arg-type]  # limits by name
 
     return asyncio.run(asyncio.wait_for(run(), 20))
 

@@ -85,7 +85,7 @@ class CutOnce:
         return sent in self.left and not self.left.remove(sent)  # type: ignore[func-returns-value]  # remove, once
 
     def forget(self, received: str) -> bool:
-        return received in self.left and not self.left.remove(received)  # type: ignore[func-returns-value]
+        return received in self.left and not self.left.remove(received)  # type: ignore[func-returns-value]  # remove, once
 
     def repeat(self, sent: str) -> bool:
         return False

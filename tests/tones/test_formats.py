@@ -41,7 +41,7 @@ def test_the_binary_form_holds_the_whole_tone(tone: Tone) -> None:
 @given(tones, st.integers(0, 255), st.sampled_from(["smart", "rtttl"]))
 def test_messages_in_any_order_make_the_tone(tone: Tone, reference: int, form: str) -> None:
     joined, whole = Reassembler(), None
-    messages = tone_messages(tone, reference, form)  # type: ignore[arg-type]
+    messages = tone_messages(tone, reference, form)  # type: ignore[arg-type]  # one of the forms
     for each in reversed(messages):
         whole = joined.add("operator", decode_user_data(each.encode(), has_header=True))
     assert whole is not None

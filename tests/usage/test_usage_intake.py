@@ -167,8 +167,8 @@ def test_a_standing_agreement_is_signed_by_the_operator_and_made_once() -> None:
     shop.take(call("1"), call("2"), call("3", subscriber="acc-2"), call("4", tariff="data"))
     shop.take(call("5"))
     with shop.engine.connect() as connection:
-        agreements = connection.execute(Agreement.__table__.select()).all()  # type: ignore[attr-defined]
-        quotes = connection.execute(QuoteRow.__table__.select()).all()  # type: ignore[attr-defined]
+        agreements = connection.execute(Agreement.__table__.select()).all()  # type: ignore[attr-defined]  # set by SQLModel's metaclass
+        quotes = connection.execute(QuoteRow.__table__.select()).all()  # type: ignore[attr-defined]  # set by SQLModel's metaclass
     assert len(agreements) == len(quotes) == 3
     assert {(row.evidence_kind, row.state) for row in agreements} == {("operator", "standing")}
     named = {row.id: decode_document(Quote, row.document) for row in quotes}

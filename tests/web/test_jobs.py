@@ -190,7 +190,7 @@ def test_a_bill_run_goes_on_in_another_process(house: House) -> None:
     first, second = Site(house), Site(house)
     left: Jobs = first.app.state.jobs
     # The process that was asked is gone before it begins.
-    left._run = lambda *given: None  # type: ignore[method-assign]
+    left._run = lambda *given: None  # type: ignore[method-assign]  # a test's tap
     begun = first.by("billing").post("/api/v1/bill-runs", json={"period": "2026-11"})
     assert begun.status_code == 202
     watched = begun.headers["location"]

@@ -144,7 +144,7 @@ def test_expiry_leaves_what_is_not_due(ledger: Ledger) -> None:
     short, long = ledger.do(reserve("1", EURO, hours=1), reserve("2", EURO, hours=3))
     ledger.now = NOW + timedelta(hours=2)
     assert ledger.expire() == [short.transfer_id]  # type: ignore[union-attr]  # it is applied
-    assert isinstance(ledger.do_one(capture("3", long.transfer_id, EURO)), Applied)  # type: ignore[union-attr]
+    assert isinstance(ledger.do_one(capture("3", long.transfer_id, EURO)), Applied)  # type: ignore[union-attr]  # it is applied
 
 
 def test_an_unknown_reservation_is_declined(ledger: Ledger) -> None:
