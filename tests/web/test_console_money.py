@@ -23,6 +23,7 @@ from operator_server.store.parties import Account
 from operator_server.store.receivables import CreditNoteRow, PaymentRow
 from operator_server.store.rows import table
 from operator_server.store.store import transact
+from operator_server.web.console import months
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -296,3 +297,21 @@ def test_a_month_is_sent_by_e_mail_once(billing: Desk, dealt: House) -> None:
     assert len(rows(dealt, InvoiceDispatch)) == 1
     transact(dealt.engine, lambda c: c.execute(update(table(InvoiceDispatch)).values(state="sent")))
     assert f'action="{month}/send"' not in billing.page(month)
+
+
+def test_the_control_report_of_a_large_month_comes_after_its_page(
+    billing: Desk, dealt: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = f"/console/months/{MONTH}"
+    assert "Terminals that did not report" in billing.page(month)
+    monkeypatch.setattr(months, "MANY", 0)
+    page = billing.page(month)
+    assert "Terminals that did not report" not in page
+    assert f'data-live="{month}/report/live"' in page
+    assert "Terminals that did not report" in billing.page(f"{month}/report")
+    part = billing.client.get(f"{month}/report/live", headers=HTML)
+    assert (part.headers["x-live"], "<html" in part.text, "Terminals that did not report" in part.text) == (
+        "done",
+        False,
+        True,
+    )

@@ -17,13 +17,32 @@ from operator_server.store.dealings import Agreement, Delivery
 from operator_server.store.feed import record, sequence
 from operator_server.store.parties import Event, TerminalSession
 from operator_server.store.rows import add, table
-from operator_server.web.console.overview_data import Today, charged, day_begins
+from operator_server.web.console import overview_data
+from operator_server.web.console.overview_data import Fleet, Kept, Today, charged, day_begins
 from operator_server.web.console.troubles_data import Repository, troubles
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
 HTML = {"Accept": "text/html"}
 DAY = day_begins(NOW, "Europe/Berlin")
+
+
+def test_a_large_fleet_is_counted_for_all_who_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: list[float] = [100.0]
+    counted: list[int] = []
+
+    def count() -> Fleet:
+        now[0] += 0.5
+        counted.append(1)
+        return Fleet(len(counted), 0, 0)
+
+    kept = Kept(lambda: now[0])
+    assert [kept.look(count).active for _ in range(3)] == [1, 1, 1]
+    now[0] += 10.1
+    assert kept.look(count).active == 2
+    monkeypatch.setattr(overview_data, "WORTH_KEEPING", 1.0)
+    small = Kept(lambda: now[0])
+    assert [small.look(count).active for _ in range(2)] == [3, 4]
 
 
 def everything(permission: str) -> bool:

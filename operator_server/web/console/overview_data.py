@@ -80,18 +80,19 @@ def fleet(connection: Connection, now: datetime) -> Fleet:
 class Kept:
     """The fleet as it was counted last: kept for twenty times as long as counting took, for all who look."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
         self._until = 0.0
         self._fleet: Fleet | None = None
 
     def look(self, count: Callable[[], Fleet]) -> Fleet:
         """The fleet, counted anew where it was kept long enough."""
         with self._lock:
-            begun = time.monotonic()
+            begun = self._clock()
             if self._fleet is None or begun >= self._until:
                 self._fleet = count()
-                took = time.monotonic() - begun
+                took = self._clock() - begun
                 self._until = begun + took * 20 if took > WORTH_KEEPING else 0.0
             return self._fleet
 
