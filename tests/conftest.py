@@ -1,9 +1,11 @@
-"""What all tests share: where ``CI=true`` is set nothing may be skipped."""
+"""What all tests share: where ``CI=true`` is set nothing may be skipped; a reactor that runs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -38,3 +40,20 @@ def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     report.outcome = "failed"
     report.longrepr = f"CI=true allows no skipped test. {reason}"
+
+
+@pytest.fixture(scope="session")
+def running_reactor() -> Iterator[Any]:
+    """The reactor in a thread of its own, unless another test module has it running."""
+    # Imported here: it installs itself, and most tests want none.
+    from twisted.internet import reactor
+
+    loop: Any = reactor
+    if loop.running:
+        yield loop
+        return
+    thread = threading.Thread(target=loop.run, args=(False,), daemon=True)
+    thread.start()
+    yield loop
+    loop.callFromThread(loop.stop)
+    thread.join(5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from terminal_fakes import CONFIGURATION, FakeServer, Pair, make_trust
 from terminal_listening import Listening
-from twisted.internet import reactor
 
 from terminal_sim import state as states
 from terminal_sim.trust import Identity
@@ -26,19 +24,6 @@ def pair(server: FakeServer, tmp_path: Path) -> Pair:
     identity = Identity.new("T-1")
     server.terminals["T-1"] = identity.public_key
     return Pair(server, states.in_memory(identity, make_trust(server), CONFIGURATION, tmp_path, server.now))
-
-
-@pytest.fixture(scope="session")
-def running_reactor() -> Iterator[Any]:
-    """The reactor in a thread of its own, unless another test module has it running."""
-    if reactor.running:
-        yield reactor
-        return
-    thread = threading.Thread(target=reactor.run, args=(False,), daemon=True)
-    thread.start()
-    yield reactor
-    reactor.callFromThread(reactor.stop)
-    thread.join(5)
 
 
 @pytest.fixture

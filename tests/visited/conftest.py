@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor
 from twisted.internet.threads import blockingCallFromThread
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
@@ -33,31 +31,18 @@ def lands(furnished: Path, tmp_path: Path) -> Iterator[Lands]:
     lands.visited.engine.dispose()
 
 
-@pytest.fixture(scope="session")
-def visited_reactor() -> Iterator[Any]:
-    """The reactor in a thread of its own, unless another test module has it running."""
-    if reactor.running:
-        yield reactor
-        return
-    thread = threading.Thread(target=reactor.run, args=(False,), daemon=True)
-    thread.start()
-    yield reactor
-    reactor.callFromThread(reactor.stop)
-    thread.join(5)
-
-
 @pytest.fixture
-def joined(lands: Lands, visited_reactor: Any) -> Iterator[Lands]:
+def joined(lands: Lands, running_reactor: Any) -> Iterator[Lands]:
     """Both listen, and know where; the base station reaches home over TLS."""
     listeners = []
     for house, other in ((lands.home, lands.visited), (lands.visited, lands.home)):
-        listener, port = listening(house, visited_reactor)
+        listener, port = listening(house, running_reactor)
         listeners.append(listener)
         lands.partner(other, house, f"https://localhost:{port}")
     lands.over_tls()
     yield lands
     for each in listeners:
-        blockingCallFromThread(visited_reactor, each.stop)
+        blockingCallFromThread(running_reactor, each.stop)
 
 
 def listening(house: House, running: Any) -> tuple[Listener, int]:
