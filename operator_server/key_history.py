@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from operator_server.delivery.files import sync_directory, write_atomically
+from operator_server.files import sync_directory, write_atomically
 from signalling.clock import to_micros
 from signalling.documents import KeyChange
 from signalling.messages import Signed

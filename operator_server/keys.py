@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.files import file_lock, sync_directory, write_atomically
 from operator_server.key_history import HistoryError, KnownKey, changes, hand_over, noted, read_history
 from signalling.messages import Signed
 from signalling.proof import public_bytes

@@ -24,7 +24,7 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
-from operator_server.delivery.files import write_atomically
+from operator_server.files import write_atomically
 from operator_server.receivables.books import ReceivablesError, find_account, open_items, take_in_invoices
 from operator_server.receivables.collecting import cancel_collection, collect, find_collections
 from operator_server.receivables.disputes import Held, held

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, SuccinctRoles, Targets, Timestamp
 
-from operator_server.delivery.files import sync_directory, write_atomically
 from operator_server.delivery.roles import RepositorySettings, sign_and_write
 from operator_server.delivery.signing import KeyFolder
 from operator_server.delivery.targets import RepositoryError
+from operator_server.files import sync_directory, write_atomically
 
 _KEPT_VERSIONS = 10
 """Old versions of each metadata file that stay, for clients that are reading an older snapshot."""

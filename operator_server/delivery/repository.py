@@ -18,7 +18,6 @@ from typing import Any
 
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
-from operator_server.delivery.files import file_lock, sync_directory
 from operator_server.delivery.metadata import SignedMetadata
 from operator_server.delivery.roles import RepositorySettings, write_first_versions
 from operator_server.delivery.rotation import rotate_key
@@ -34,6 +33,7 @@ from operator_server.delivery.targets import (
     published,
     target_path,
 )
+from operator_server.files import file_lock, sync_directory
 
 __all__ = [
     "NewTarget",

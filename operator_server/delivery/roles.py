@@ -20,8 +20,8 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from operator_server.delivery.files import sync_directory, write_atomically
 from operator_server.delivery.signing import KeyFolder
+from operator_server.files import sync_directory, write_atomically
 
 TOP_ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 _BIN_PREFIX = "bins"

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
-from operator_server.delivery.files import sync_directory, write_atomically
+from operator_server.files import sync_directory, write_atomically
 
 ROLES = ("root", "targets", "snapshot", "timestamp", "bins")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.files import file_lock, sync_directory, write_atomically
 
 _KEY_BYTES = 32
 _VERSION = 1

@@ -9,7 +9,7 @@ from email.policy import SMTP
 from pathlib import Path
 from typing import Protocol
 
-from operator_server.delivery.files import sync_directory, write_atomically
+from operator_server.files import sync_directory, write_atomically
 from operator_server.settings import OutletSettings, Settings
 
 

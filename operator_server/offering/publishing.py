@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from charging.tariffs import Problem
 from offers.catalogue import Offer
 from operator_server.audit import audited
-from operator_server.delivery.files import file_lock, sync_directory, write_atomically
+from operator_server.files import file_lock, sync_directory, write_atomically
 from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
 from operator_server.settings import Settings
 from operator_server.store.feed import record

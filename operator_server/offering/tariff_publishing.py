@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from charging.tariffs import Problem, Tariff, TariffVersion, read_tariff
 from offers.catalogue import Catalogue
 from operator_server.audit import audited
-from operator_server.delivery.files import sync_directory, write_atomically
+from operator_server.files import sync_directory, write_atomically
 from operator_server.offering.loading import BrokenCatalogue, Loaded, keep_versions, load
 from operator_server.offering.publishing import load_with, locked
 from operator_server.offering.toml_text import toml_text

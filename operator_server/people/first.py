@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
 
-from operator_server.delivery.files import write_atomically
+from operator_server.files import write_atomically
 from operator_server.people.passwords import OneTimePassword, one_time_password
 from operator_server.people.persons import create_person
 from operator_server.store.people import Person

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from operator_server.delivery.files import file_lock
+from operator_server.files import file_lock
 from operator_server.store.engine import open_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Meta
 
 from operator_server.context import Operator
-from operator_server.delivery.files import file_lock
+from operator_server.files import file_lock
 from operator_server.keys import UnusableKey, write_private
 from operator_server.visited.faults import VisitedError
 from signalling.messages import Id

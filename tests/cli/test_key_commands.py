@@ -13,8 +13,8 @@ from sqlmodel import SQLModel
 
 from operator_server.cards.registry import NewCard, add_card, keys_of
 from operator_server.context import Operator
-from operator_server.delivery.files import write_atomically
 from operator_server.delivery.vault import KeyVault, VaultError
+from operator_server.files import write_atomically
 from operator_server.key_history import hand_over
 from operator_server.keys import HISTORY, SIGNING, STAGED, UnusableKey, load_or_create_keys, replace_signing_key
 from operator_server.sealed import SEALED, others, reseal

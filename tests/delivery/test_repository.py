@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from delivery_samples import START, make_house, make_repository, static_server
 
-from operator_server.delivery import files
+from operator_server import files
 from operator_server.delivery.repository import (
     NewTarget,
     NoSuchTarget,
