@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import lcm
+from math import isfinite, lcm
 from pathlib import Path
 
 from charging.rating.timeband import DAYS, clock
@@ -123,6 +123,8 @@ class _Conversion:
         held = self._timing(row)
         try:
             weight = float(row["Weight"] or "0")
+            if not isfinite(weight):
+                raise ValueError
         except ValueError:
             self._refuse(row, f"Weight {row['Weight']!r} is not a number")
             return None

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 
-from signalling.money import MICROS
+from signalling.money import MAX_MICROS, MICROS
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "Destinations": ("Id", "Prefix"),
@@ -26,9 +26,26 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 OPTIONAL = {"DestinationRates": 2, "RatingProfiles": 1}
 """Columns at the end that may be missing."""
 
+_ALIASES = {
+    "tag": "id", "destinationstag": "destinationid", "destinationtag": "destinationid", "ratesid": "ratestag",
+    "rateid": "ratestag", "ratetag": "ratestag", "destinationratestag": "destinationratesid",
+    "destinationrateid": "destinationratesid", "timingid": "timingtag", "timingsid": "timingtag",
+    "timingstag": "timingtag", "ratingplantag": "ratingplanid", "fallbacksubject": "ratesfallbacksubject",
+    "fallbacksubjects": "ratesfallbacksubject", "ratefallbacksubject": "ratesfallbacksubject",
+}  # fmt: skip
+"""Names of columns in older releases, in small letters."""
+
+_OUT = "*out"
+"""The direction that older releases write before the tenant; the only one that they rate."""
+
+_BEGIN = datetime(1970, 1, 2, tzinfo=UTC)
 ANY = frozenset({"*any", "*all", ""})
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
-_SECONDS = {"h": Fraction(3600), "m": Fraction(60), "s": Fraction(1), "ms": Fraction(1, 1000)}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|us|µs|ns|m|s)")
+_SECONDS = {
+    "h": Fraction(3600), "m": Fraction(60), "s": Fraction(1), "ms": Fraction(1, 10**3), "us": Fraction(1, 10**6),
+    "µs": Fraction(1, 10**6), "ns": Fraction(1, 10**9),
+}  # fmt: skip
+_MOST, _FINEST = MAX_MICROS // MICROS, -30
 
 
 class Faulty(ValueError):
@@ -72,17 +89,55 @@ def read_set(folder: Path) -> tuple[dict[str, list[Row]], list[Unsupported]]:
         rows[name] = []
         try:
             with path.open(newline="", encoding="utf-8-sig") as source:
-                reader = csv.reader(source)
+                reader, order = csv.reader(source), None
                 for values in reader:
-                    if not values or values[0].startswith("#") or not any(value.strip() for value in values):
+                    if not values or not any(value.strip() for value in values):
                         continue
-                    rows[name] += _row(name, str(path), reader.line_num, [v.strip() for v in values], columns, faults)
+                    found = None if rows[name] else _header(values, columns, OPTIONAL.get(name, 0))
+                    order = found or order
+                    if found or values[0].lstrip().startswith("#"):
+                        continue
+                    stripped = [value.strip() for value in values]
+                    if (direction := _direction(stripped, order)) not in (_OUT, ""):
+                        reason = f"Direction {direction!r} is not supported; only {_OUT} is rated"
+                        faults.append(Unsupported(str(path), reader.line_num, reason))
+                        continue
+                    arranged = _arranged(name, stripped, columns, order)
+                    rows[name] += _row(name, str(path), reader.line_num, arranged, columns, faults)
         except FileNotFoundError:
             if name != "Timings":
                 faults.append(Unsupported(str(path), 0, "missing; the set needs it"))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             faults.append(Unsupported(str(path), 0, f"cannot be read as CSV: {error}"))
     return rows, faults
+
+
+def _header(values: list[str], columns: tuple[str, ...], optional: int) -> dict[str, int] | None:
+    """Where each column stands, if this row, a comment or not, names all that are needed; ``None`` if it does not."""
+    said = [value.strip().lstrip("#").strip().replace("_", "").lower() for value in values]
+    places = {_ALIASES.get(name, name): place for place, name in reversed(list(enumerate(said)))}
+    wanted = {column: _ALIASES.get(column.lower(), column.lower()) for column in columns}
+    if not all(wanted[column] in places for column in columns[: len(columns) - optional]):
+        return None
+    found = {column: places[name] for column, name in wanted.items() if name in places}
+    if "direction" in places:
+        found["Direction"] = places["direction"]
+    return found
+
+
+def _direction(values: list[str], order: dict[str, int] | None) -> str:
+    """What a row says of its direction, where the file's header has a column for it."""
+    place = (order or {}).get("Direction")
+    return "" if place is None or place >= len(values) else values[place]
+
+
+def _arranged(name: str, values: list[str], columns: tuple[str, ...], order: dict[str, int] | None) -> list[str]:
+    """The values in the order of ``columns``, as the file's header says; more or fewer values stay as they are."""
+    if order is not None and len(values) > max(order.values()):
+        return [values[order[column]] if column in order else "" for column in columns]
+    if name == "RatingProfiles" and order is None and values[0] == _OUT:
+        return values[1:]
+    return values
 
 
 def _row(
@@ -104,6 +159,8 @@ def amount(text: str, what: str) -> Fraction:
         raise Faulty(f"{what} {text!r} is not a decimal number") from None
     if not value.is_finite() or value < 0:
         raise Faulty(f"{what} {text!r} is not an amount of money, 0 or more")
+    if value > _MOST or int(value.as_tuple().exponent) < _FINEST:
+        raise Faulty(f"{what} {text[:40]!r} is larger, or finer, than an amount of money can be")
     return Fraction(value) * MICROS
 
 
@@ -148,4 +205,7 @@ def activation(text: str) -> datetime:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise Faulty(f"ActivationTime {text!r} is not supported; only a time such as 2014-01-14T00:00:00Z is") from None
+    if instant.year < _BEGIN.year:
+        # How the set writes that a plan always held.
+        return _BEGIN
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

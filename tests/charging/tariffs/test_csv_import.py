@@ -161,3 +161,51 @@ def test_files_are_written_all_or_none(tmp_path: Path) -> None:
     assert files(target) == {"sms-any.toml": "# another\n"}
     assert write_tariffs(result.files, target, replace=True) == []
     assert set(files(target)) == {"sms-any.toml", "call-any.toml"}
+
+
+OLDER = (
+    "#Direction,Tenant,Category,Subject,ActivationTime,RatingPlanId,RatesFallbackSubject,CdrStatQueueIds\n"
+    "*out,cgrates.org,call,*any,2026-01-01T00:00:00Z,CALLS,,\n"
+)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"RatingProfiles": OLDER},
+        {"RatingProfiles": OLDER.split("\n", 1)[1].replace(",,\n", ",\n")},
+        {"RatingProfiles": OLDER.replace("2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z")},
+        {"Destinations": SET["Destinations"].replace("#Id,", "Tag,")},
+        {"RatingPlans": SET["RatingPlans"].replace("#Id,DestinationRatesId", "#Tag,DestinationRatesTag")},
+        {
+            "Rates": "\n".join(
+                ",".join(line.split(",")[at] for at in (5, 0, 2, 1, 3, 4)) for line in SET["Rates"].split()
+            )
+        },
+        {"Rates": SET["Rates"].replace("60s", "60000000000ns")},
+        {"Timings": "\ufeff" + SET["Timings"].replace("\n", "\r\n")},
+    ],
+    ids=["direction", "direction, no header", "always", "header", "tags", "order", "nanoseconds", "windows"],
+)
+def test_the_columns_of_other_releases_are_found_by_their_names(tmp_path: Path, changed: dict[str, str]) -> None:
+    (tmp_path / "in").mkdir()
+    result = imported(tmp_path / "in", **changed)
+    assert result.unsupported == []
+    assert write_tariffs(result.files, tmp_path / "out") == []
+    book, _ = TariffBook.load(tmp_path / "out")
+    assert book
+    assert cost(book, "call-any", SUNDAY, 75, "+4930123") == 7800
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        ("RatingProfiles", None, OLDER.replace("*out", "*in"), "line 2: Direction '*in' is not supported"),
+        ("Rates", "SMS,0,0.05", "SMS,0,1e999999", "larger, or finer, than an amount"),
+        ("Rates", "SMS,0,0.05", "SMS,0,1e-999999", "larger, or finer, than an amount"),
+        ("RatingPlans", "WORK,20", "WORK,NaN", "Weight 'NaN' is not a number"),
+    ],
+)
+def test_what_no_tariff_can_be_is_told(tmp_path: Path, file: str, old: str | None, new: str, reason: str) -> None:
+    result = imported(tmp_path, **{file: new if old is None else SET[file].replace(old, new, 1)})
+    assert any(reason in str(fault) for fault in result.unsupported)
