@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
 from operator_samples import NOW
 from typer.testing import CliRunner
 from visited_samples import HOME, VISITED, Lands, air_of
@@ -23,8 +25,13 @@ from operator_server.visited.identity import identity_of, introduction, read_int
 from operator_server.visited.interconnect import Interconnect
 from operator_server.visited.partners import block_partner, partner_row, put_partner
 from operator_server.visited.peer import RemotePeer
-from operator_server.visited.records import claim_of
+from operator_server.visited.records import Claim, claim_of
 from signalling.codes import messages as m
+from signalling.messages import Signed
+
+
+def json_bytes(value: object) -> bytes:
+    return json.dumps({"terminal": value, "wanted": value, "records": value}).encode()
 
 
 def ask(
@@ -198,3 +205,18 @@ def test_an_introduction_that_is_damaged_foreign_or_of_another_is_not_taken(land
         put(msgspec.structs.replace(read, network="south.example"))
     with pytest.raises(VisitedError, match="is this operator itself"):
         put(msgspec.structs.replace(read, network=HOME))
+
+
+@given(
+    st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(max_size=9), st.lists).map(json_bytes)
+)
+def test_bytes_that_are_no_call_are_refused_as_such(data: bytes) -> None:
+    kinds = (
+        wire.Hello, Signed, wire.Asking, wire.Declining, Claim, wire.Notice, wire.StatementWanted, wire.Disputes,
+        wire.Vouched, wire.Settled, wire.Statement,
+    )  # fmt: skip
+    for kind in kinds:
+        try:
+            wire.decode(data, kind)
+        except VisitedError as no:
+            assert no.code == "bad_message"
