@@ -207,16 +207,11 @@ def test_an_introduction_that_is_damaged_foreign_or_of_another_is_not_taken(land
         put(msgspec.structs.replace(read, network=HOME))
 
 
-@given(
-    st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(max_size=9), st.lists).map(json_bytes)
-)
+VALUES = st.recursive(st.none() | st.integers() | st.text(max_size=9), st.lists)
+
+
+@given(st.binary(max_size=300) | VALUES.map(json_bytes))
 def test_bytes_that_are_no_call_are_refused_as_such(data: bytes) -> None:
-    kinds = (
-        wire.Hello, Signed, wire.Asking, wire.Declining, Claim, wire.Notice, wire.StatementWanted, wire.Disputes,
-        wire.Vouched, wire.Settled, wire.Statement,
-    )  # fmt: skip
-    for kind in kinds:
-        try:
+    for kind in (Signed, wire.Asking, wire.Declining, Claim, wire.Notice, wire.StatementWanted, wire.Disputes):
+        with pytest.raises(VisitedError, match=f"not a {kind.__name__}"):
             wire.decode(data, kind)
-        except VisitedError as no:
-            assert no.code == "bad_message"
