@@ -69,7 +69,9 @@ def _section(request: Request, caller: Caller) -> Entry | None:
         (
             entry
             for entry in NAVIGATION
-            if entry.path != "/console" and path.startswith(entry.path + "/") and entry.needs in caller.permissions
+            if entry.path != "/console"
+            and f"{path}/".startswith(f"{entry.path}/")
+            and entry.needs in caller.permissions
         ),
         None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from operator_server.people.sessions import Caller
@@ -83,6 +83,14 @@ def moment(at: datetime | None, zone: str, otherwise: str = "never") -> str | Ma
     )
 
 
+def coded(text: str) -> Markup:
+    """A text with what stands between back quotes in it as code, such as a command."""
+    parts = str(escape(text)).split("`")
+    if len(parts) % 2 == 0:
+        return Markup("`".join(parts))
+    return Markup("".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts)))
+
+
 def short(code: str | bytes | None, most: int = 12) -> str:
     """The begin of a long code or id."""
     text = code.hex() if isinstance(code, bytes) else code or ""
@@ -97,7 +105,7 @@ _environment = Environment(
     lstrip_blocks=True,
     extensions=["jinja2.ext.do"],
 )
-_environment.filters.update(money=money, number=number, short=short)
+_environment.filters.update(money=money, number=number, short=short, coded=coded)
 _environment.globals["asset"] = lambda name: ASSETS[name].url
 
 
