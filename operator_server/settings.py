@@ -328,6 +328,41 @@ class RoamingSettings(Section):
     max_connections: Annotated[int, Field(ge=1, description="Connections at a time")] = 200
 
 
+class NodesSettings(Section):
+    """The home register: nodes that serve phones attach here, for short messages, USSD and calls that play tones."""
+
+    host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port for nodes, often 7795; 0: none is opened")] = 0
+    tls: Annotated[bool, Field(description="Off only on the loopback, for trials")] = True
+    secret: Annotated[
+        SecretStr, Field(description="What nodes prove themselves with; by environment alone, needed off the loopback")
+    ] = SecretStr("")
+    ussd_code: Annotated[
+        str, Field(pattern=r"^\*[0-9*]{1,10}#$", description="What phones dial for the menu of tones as text")
+    ] = "*100#"
+    keyword: Annotated[
+        str, Field(pattern=r"^[A-Za-z]{2,20}$", description="What they write by short message for the same menu")
+    ] = "TONES"
+    voice_number: Annotated[
+        str, Field(pattern=r"^\+[0-9]{3,15}$", description="Number that plays tones; a code of four digits follows it")
+    ] = "+4900100"
+    voice_frame_ms: Annotated[
+        int, Field(ge=0, le=100, description="Milliseconds between frames of 20 ms of sound; 0: as fast as they go")
+    ] = 20
+    tone_form: Annotated[
+        Literal["smart", "rtttl", "audio"], Field(description="Form of tones to cards whose users wish for none")
+    ] = "smart"
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not _is_loopback(self.host) and not (self.tls and self.secret.get_secret_value()):
+            raise ValueError(
+                f"host is {self.host!r}: off the loopback tls = true and TOLLGATE_NODES__SECRET are needed; "
+                "who attaches gets users' messages"
+            )
+        return self
+
+
 class OutletSettings(Section):
     """Where messages to devices' users go."""
 
@@ -483,6 +518,7 @@ class Settings(BaseSettings):
     invitations: InvitationSettings = InvitationSettings()
     outlet: OutletSettings = OutletSettings()
     sms: SmsSettings = SmsSettings()
+    nodes: NodesSettings = NodesSettings()
     roaming: RoamingSettings = RoamingSettings()
     receivables: ReceivablesSettings = ReceivablesSettings()
     finance: FinanceSettings = FinanceSettings()
@@ -545,6 +581,9 @@ def load_settings(config_dir: Path) -> Settings:
     sms = values.get("sms")
     if isinstance(sms, dict) and "password" in sms:
         raise SettingsError(f"{path}: sms.password: a file is no place for it; set TOLLGATE_SMS__PASSWORD")
+    nodes = values.get("nodes")
+    if isinstance(nodes, dict) and "secret" in nodes:
+        raise SettingsError(f"{path}: nodes.secret: a file is no place for it; set TOLLGATE_NODES__SECRET")
     try:
         return Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:

@@ -1,8 +1,8 @@
 """A SIM card: its files, its keys and counters, and the commands that a phone may give it.
 
 Bytes go in and out as over a card's contacts: :meth:`Card.transmit` takes a command and gives data and status word.
-What the applet says goes out in secured packets by SEND SHORT MESSAGE; what comes for it in SMS-PP downloads is opened,
-checked against the counter, acknowledged, and handed on.
+What the applet says goes out in secured packets by SEND SHORT MESSAGE, or by SEND USSD in a phone that has no other;
+what comes for it in SMS-PP and USSD downloads is opened, checked against the counter, acknowledged, and handed on.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from signalling.card import apdu, commands, envelopes, responses, secured, sms, usat
+from signalling.card import apdu, commands, envelopes, responses, secured, sms, usat, ussd
 from signalling.card.apdu import Apdu, Reply
 from signalling.card.dialogue import TAR, CardMessage, decode_from_server, encode_message
 from signalling.card.keys import CardKeys, decode_keys
-from signalling.card.profile import Profile
+from signalling.card.profile import Ability, Profile
 from signalling.card.tlv import CardError
-from signalling.tones.ringing import EF_TONES, encode_file
+from signalling.tones.ringing import EF_RECORDING, EF_TONES, MAX_RECORDING, encode_file
 from terminal_sim.applet.machine import Applet
 from terminal_sim.applet.memory import AppletMemory
 
@@ -95,7 +95,8 @@ class Card:
         self._keys = memory.card_keys()
         self._selected: int | None = None
         self._reassembler = sms.Reassembler(most=4)
-        self._outgoing: deque[bytes] = deque()
+        self._outgoing: deque[commands.SendShortMessage | commands.SendUssd] = deque()
+        self._recording = bytearray()
         self._pending: bytes | None = None
         self._fetched: commands.Command | None = None
         self._numbered: tuple[int, commands.Command] | None = None
@@ -126,7 +127,7 @@ class Card:
         if self._fetched is None and self._pending is None:
             command: commands.Command | None
             if self._outgoing:
-                command = commands.SendShortMessage(self._outgoing[0])
+                command = self._outgoing[0]
             else:
                 command = self.applet.wanted()
             if command is not None:
@@ -141,7 +142,7 @@ class Card:
 
     def _select(self, command: Apdu) -> Reply:
         self._selected = int.from_bytes(command.data, "big")
-        if self._selected not in (apdu.EF_ICCID, EF_TONES):
+        if self._selected not in (apdu.EF_ICCID, EF_TONES, EF_RECORDING):
             self._selected = None
             return Reply(b"", apdu.NOT_FOUND)
         return self._done()
@@ -155,6 +156,16 @@ class Card:
             return Reply(b"", apdu.CONDITIONS_NOT_MET)
         start = command.p1 << 8 | command.p2
         return Reply(content[start : start + (command.expected or 256)], self._done().status)
+
+    def _update_binary(self, command: Apdu) -> Reply:
+        """What the phone recorded is written from its beginning, piece after piece; nothing else may be."""
+        start = command.p1 << 8 | command.p2
+        if self._selected != EF_RECORDING:
+            return Reply(b"", apdu.CONDITIONS_NOT_MET)
+        if start > len(self._recording) or start + len(command.data) > MAX_RECORDING:
+            return Reply(b"", apdu.WRONG_PARAMETERS)
+        self._recording[start:] = command.data
+        return self._done()
 
     def _status(self, command: Apdu) -> Reply:
         return self._done()
@@ -181,14 +192,14 @@ class Card:
         asked, self._fetched = self._fetched, None
         if response.number != self._numbered[0] or response.type != asked.TYPE:
             response = responses.Response(self._numbered[0], asked.TYPE, 0, usat.Result.DATA_NOT_UNDERSTOOD)
-        if isinstance(asked, commands.SendShortMessage):
+        if isinstance(asked, commands.SendShortMessage | commands.SendUssd):
             self._sent(asked, response)
         else:
             self.applet.answered(response)
         return self._done()
 
-    def _sent(self, asked: commands.SendShortMessage, response: responses.Response) -> None:
-        if self._outgoing and self._outgoing[0] == asked.tpdu:
+    def _sent(self, asked: commands.SendShortMessage | commands.SendUssd, response: responses.Response) -> None:
+        if self._outgoing and self._outgoing[0] == asked:
             self._outgoing.popleft()
         if response.result >= usat.Result.SESSION_ENDED:
             # The parts that follow are of no use to anybody.
@@ -197,16 +208,28 @@ class Card:
 
     def _envelope(self, command: Apdu) -> Reply:
         envelope = envelopes.decode_envelope(command.data)
-        if isinstance(envelope, envelopes.MenuSelection):
-            self.applet.selected(envelope.item, asks_help=envelope.help)
-        else:
-            self._message(sms.decode_deliver(envelope.tpdu))
+        match envelope:
+            case envelopes.MenuSelection(item=item, help=asks_help):
+                self.applet.selected(item, asks_help=asks_help)
+            case envelopes.SmsDownload(tpdu=tpdu):
+                message = sms.decode_deliver(tpdu)
+                self._message(message.sender, message.content, message.at)
+            case envelopes.UssdDownload(dcs=dcs, data=data):
+                if not ussd.is_for_card(dcs):
+                    raise ussd.UssdError(f"a string of coding {dcs:02X} is not for the card")
+                # A session of the network has no sender's number and no time.
+                self._message("ussd", ussd.card_content(data), None)
+            case envelopes.EventDownload(event=commands.Happening.CALL_DISCONNECTED, cause=cause):
+                size = int.from_bytes(self._recording[:2], "big")
+                recorded = bytes(self._recording[2 : 2 + size]) if len(self._recording) == 2 + size else b""
+                self._recording.clear()
+                self.applet.call_ended(cause, recorded)
         return self._done()
 
     # Packets.
 
-    def _message(self, message: sms.Deliver) -> None:
-        whole = self._reassembler.add(message.sender, message.content)
+    def _message(self, sender: str, content: sms.UserData, at: datetime | None) -> None:
+        whole = self._reassembler.add(sender, content)
         if whole is None or whole.element(sms.COMMAND_PACKET) is None:
             return
         packet = whole.data
@@ -225,9 +248,9 @@ class Card:
         self._changed()
         if header.security.receipt == 1:
             self._acknowledge(secured.Status.OK, opened.counter, header.security)
-        self._hand_on(opened.data, message.at)
+        self._hand_on(opened.data, at)
 
-    def _hand_on(self, data: bytes, at: datetime) -> None:
+    def _hand_on(self, data: bytes, at: datetime | None) -> None:
         message = decode_from_server(data)
         self._watch(message)
         self.applet.heard(message, at)
@@ -248,9 +271,14 @@ class Card:
 
     def _submit(self, element: int, packet: bytes) -> None:
         self.memory.reference = (self.memory.reference + 1) & 0xFF
+        profile = self.applet.profile
+        by_ussd = not profile.can(Ability.SEND_SHORT_MESSAGE) and profile.can(Ability.SEND_USSD)
         for content in sms.split((sms.Element(element, b""),), packet, self.memory.reference):
+            if by_ussd:
+                self._outgoing.append(commands.SendUssd(ussd.FOR_CARD, content.encode()))
+                continue
             submit = sms.Submit(self.memory.number, content, 0, sms.PID_SIM_DOWNLOAD, sms.DCS_CARD)
-            self._outgoing.append(submit.encode())
+            self._outgoing.append(commands.SendShortMessage(submit.encode()))
 
     def _changed(self) -> None:
         self._keep(self.memory)
@@ -259,6 +287,7 @@ class Card:
 _INSTRUCTIONS: dict[tuple[int, int], Callable[[Card, Apdu], Reply]] = {
     (apdu.CLA_ISO, apdu.SELECT): Card._select,
     (apdu.CLA_ISO, apdu.READ_BINARY): Card._read_binary,
+    (apdu.CLA_ISO, apdu.UPDATE_BINARY): Card._update_binary,
     (apdu.CLA_CAT, apdu.STATUS): Card._status,
     (apdu.CLA_CAT, apdu.TERMINAL_PROFILE): Card._terminal_profile,
     (apdu.CLA_CAT, apdu.FETCH): Card._fetch,

@@ -12,15 +12,23 @@ from twisted.python.failure import Failure
 
 from signalling.card import sms
 from signalling.card.tlv import CardError
+from signalling.card.ussd import is_for_card
 from signalling.clock import Clock
 from terminal_sim.events import CardDataArrived, Event
+from terminal_sim.handset import Services
 
 Arrived = Callable[[bytes], None]
 """Told an SMS-DELIVER for the card."""
 
 
-class LinkCarrier:
-    """Carries over a terminal's link. ``client`` gives the link that stands now; ``card``: the card's ICCID."""
+class LinkCarrier(Services):
+    """Carries over a terminal's link. ``client`` gives the link that stands now; ``card``: the card's ICCID.
+
+    What a card says by USSD, where its phone sends no short messages, the link carries as well; :attr:`answered` is
+    told that it went.
+    """
+
+    answered: Callable[[str], None] = staticmethod(lambda text: None)
 
     def __init__(self, client: Callable[[], Any], card: Callable[[], str], clock: Clock, arrived: Arrived) -> None:
         self._client = client
@@ -34,6 +42,15 @@ class LinkCarrier:
         if client is None:
             return False
         client.carry(self._card(), sms.decode_submit(tpdu).content.encode())
+        return True
+
+    def ussd(self, dcs: int, data: bytes) -> bool:
+        """A USSD string of the card; false when there is no link."""
+        client = self._client()
+        if client is None or not is_for_card(dcs):
+            return False
+        client.carry(self._card(), data)
+        self.answered("")
         return True
 
     def happened(self, event: Event) -> None:

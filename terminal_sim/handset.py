@@ -6,7 +6,7 @@ it are what he can do. Messages of the card go to ``network``, messages for it c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,7 +19,8 @@ from signalling.card.tlv import CardError
 from signalling.card.usat import Result
 from signalling.tones import Tone, ToneError
 from signalling.tones.messages import unpack
-from signalling.tones.ringing import EF_TONES, ToneFile, bound_tone, decode_file
+from signalling.tones.ringing import bound_tone
+from terminal_sim.card_files import CardFault, read_iccid, read_tone_file, write_recording
 
 Transmit = Callable[[bytes], bytes]
 Network = Callable[[bytes], bool]
@@ -30,7 +31,8 @@ MODERN = make_profile(
     (
         Ability.PROFILE_DOWNLOAD, Ability.SMS_PP_DOWNLOAD, Ability.MENU_SELECTION, Ability.DISPLAY_TEXT,
         Ability.GET_INKEY, Ability.GET_INPUT, Ability.REFRESH, Ability.SELECT_ITEM, Ability.SEND_SHORT_MESSAGE,
-        Ability.SET_UP_MENU, Ability.LOCAL_INFORMATION,
+        Ability.SET_UP_MENU, Ability.LOCAL_INFORMATION, Ability.SEND_USSD, Ability.USSD_DOWNLOAD, Ability.SET_UP_CALL,
+        Ability.SET_UP_EVENT_LIST, Ability.CALL_DISCONNECTED,
     ),
     (8, 24),
 )  # fmt: skip
@@ -45,7 +47,39 @@ _NEEDS = {
     commands.ProvideLocalInformation: Ability.LOCAL_INFORMATION,
     commands.SendShortMessage: Ability.SEND_SHORT_MESSAGE,
     commands.Refresh: Ability.REFRESH,
+    commands.SendUssd: Ability.SEND_USSD,
+    commands.SetUpCall: Ability.SET_UP_CALL,
+    commands.SetUpEventList: Ability.SET_UP_EVENT_LIST,
 }
+
+
+def without(profile: Profile, lacking: Iterable[str]) -> Profile:
+    """The profile of a phone that cannot do this, by names such as ``send-short-message``. Raises ``LookupError``."""
+    names = {each.name.lower().replace("_", "-"): each for each in Ability}
+    unknown = sorted(set(lacking) - set(names))
+    if unknown:
+        raise LookupError(f"{unknown[0]!r} is nothing that phones can do; there are {', '.join(sorted(names))}")
+    data = bytearray(profile.data)
+    for name in lacking:
+        byte, bit = names[name].value
+        if byte <= len(data):
+            data[byte - 1] &= 0xFF ^ (1 << (bit - 1))
+    return Profile(bytes(data))
+
+
+class Services:
+    """What the network does for a phone beside short messages; this one does nothing.
+
+    Answers come by :meth:`Handset.ussd_answered`, :meth:`Handset.call_connected` and :meth:`Handset.call_ended`.
+    """
+
+    def ussd(self, dcs: int, data: bytes) -> bool:
+        """Begin a USSD session with this string; false where that is not possible now."""
+        return False
+
+    def call(self, number: str) -> bool:
+        """Set up a call; false where that is not possible now."""
+        return False
 
 
 class Key(Enum):
@@ -61,13 +95,12 @@ class Key(Enum):
     REFUSE = "refuse"
 
 
-class CardFault(RuntimeError):
-    """The card answered what no card may; the text says what."""
-
-
 @dataclass
 class Screen:
-    """What the user sees. ``kind``: idle, menu, list, text, key or input; ``lines``: to choose from, one is marked."""
+    """What the user sees. ``kind``: idle, menu, list, text, call, key or input.
+
+    ``lines``: to choose from; one is marked.
+    """
 
     kind: str = "idle"
     title: str = ""
@@ -89,6 +122,7 @@ class Handset:
         transmit: Transmit,
         network: Network,
         *,
+        services: Services | None = None,
         profile: Profile = MODERN,
         imei: str = IMEI,
         location: Location | None = None,
@@ -104,34 +138,76 @@ class Handset:
         self.ringing: Tone | None = None
         self.played: Tone | None = None
         self._transmit, self._network, self._trace = transmit, network, trace
+        self._services = services or Services()
         self._asked: Fetched | None = None
+        self._under_way: Fetched | None = None
+        self._events: tuple[int, ...] = ()
 
     @property
     def asked(self) -> bool:
         """Whether the card waits for the user."""
         return self._asked is not None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a call stands, or the network is to answer the card."""
+        return self.in_call or self._under_way is not None
+
     # Power and network.
 
     def power_on(self) -> None:
         """Read the card's number and tell it what this phone can do. Raises :class:`CardFault`."""
-        self.screen, self.menu, self._asked = Screen(), None, None
-        self._exchange(Apdu(apdu.CLA_ISO, apdu.SELECT, 0, 4, apdu.EF_ICCID.to_bytes(2, "big")))
-        content = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, expected=10))
-        self.iccid = apdu.unswap_digits(content.data)
+        self.screen, self.menu, self._asked, self._under_way = Screen(), None, None, None
+        self.in_call, self._events = False, ()
+        self.iccid = read_iccid(self._exchange)
         if self.profile.can(Ability.PROFILE_DOWNLOAD):
             self._go_on(self._exchange(Apdu(apdu.CLA_CAT, apdu.TERMINAL_PROFILE, data=self.profile.data)))
 
-    def deliver(self, tpdu: bytes) -> None:
-        """A message for the card came from the network."""
-        if self.profile.can(Ability.SMS_PP_DOWNLOAD):
-            self._go_on(self._envelope(envelopes.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
+    def deliver(self, tpdu: bytes) -> bool:
+        """A message for the card came; whether it has it. Raises :class:`CardFault`."""
+        if not self.profile.can(Ability.SMS_PP_DOWNLOAD):
+            return False
+        self._go_on(self._envelope(envelopes.SmsDownload(tpdu, bytes.fromhex("914400")).encode()))
+        return True
+
+    def deliver_ussd(self, dcs: int, data: bytes) -> bool:
+        """A USSD string for the card came; whether it has it. Raises :class:`CardFault`."""
+        if not self.profile.can(Ability.USSD_DOWNLOAD):
+            return False
+        self._go_on(self._envelope(envelopes.UssdDownload(dcs, data).encode()))
+        return True
+
+    def ussd_answered(self, text: str | None) -> None:
+        """The session that the card wanted is over; ``None`` where it failed."""
+        self._network_answered(commands.SendUssd, Result.USSD_ERROR if text is None else Result.OK, text)
+
+    def call_connected(self) -> None:
+        """The call stands that the card wanted."""
+        self.in_call = True
+        self._network_answered(commands.SetUpCall, Result.OK)
+
+    def call_ended(self, cause: int | None, recorded: bytes = b"") -> None:
+        """A call is over, ``cause`` absent where the radio was lost; ``recorded``: what was heard in it, digitized."""
+        stood, self.in_call = self.in_call, False
+        if not stood:
+            self._network_answered(commands.SetUpCall, Result.NETWORK_BUSY)
+        elif commands.Happening.CALL_DISCONNECTED in self._events:
+            if recorded:
+                write_recording(self._exchange, recorded)
+            event = envelopes.EventDownload(commands.Happening.CALL_DISCONNECTED, cause)
+            self._go_on(self._envelope(event.encode()))
+
+    def _network_answered(self, kind: type[Command], result: Result, text: str | None = None) -> None:
+        asked = self._under_way
+        if asked is not None and isinstance(asked.command, kind):
+            self._under_way = None
+            self._go_on(self._respond(Response(asked.number, asked.type, asked.qualifier, result, text=text)))
 
     # Tones.
 
     def incoming_call(self, caller: str, called: str = "") -> Tone | None:
         """Somebody calls: the tone that rings, of the card; ``None`` for the phone's own."""
-        file = self._tone_file()
+        file = read_tone_file(self._exchange)
         product = bound_tone(file, caller, called)
         self.ringing = None
         if product is not None:
@@ -142,24 +218,8 @@ class Handset:
                 self.ringing = None
         return self.ringing
 
-    def _tone_file(self) -> ToneFile:
-        """The card's file of tones, read in pieces; empty where the card has none, or a damaged one."""
-        try:
-            self._exchange(Apdu(apdu.CLA_ISO, apdu.SELECT, 0, 4, EF_TONES.to_bytes(2, "big")))
-            data = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, expected=2)).data
-            end = 2 + int.from_bytes(data, "big")
-            while len(data) < end:
-                size, at = min(255, end - len(data)), len(data)
-                piece = self._exchange(Apdu(apdu.CLA_ISO, apdu.READ_BINARY, at >> 8, at & 0xFF, expected=size)).data
-                if not piece:
-                    break
-                data += piece
-            return decode_file(data)
-        except (CardFault, ToneError):
-            return ToneFile()
-
     def _play_sample(self) -> None:
-        sample = self._tone_file().sample
+        sample = read_tone_file(self._exchange).sample
         if sample:
             try:
                 self.played = unpack(sample)
@@ -247,6 +307,8 @@ class Handset:
                 self.screen = Screen()
         elif screen.kind == "input" and len(screen.typed) >= screen.least:
             self._answer(Result.OK, text=screen.typed)
+        elif screen.kind == "call":
+            self._dial()
 
     def _typed(self, char: str) -> None:
         screen = self.screen
@@ -259,6 +321,15 @@ class Handset:
         elif screen.kind in ("list", "menu") and char.isdigit() and 1 <= int(char) <= len(screen.lines):
             screen.marked = int(char) - 1
             self._ok()
+
+    def _dial(self) -> None:
+        """The user does not mind that the card calls."""
+        asked, self._asked = self._asked, None
+        assert asked is not None
+        assert isinstance(asked.command, commands.SetUpCall)
+        self.screen, self._under_way = Screen(), asked
+        if not self._services.call(asked.command.number):
+            self._network_answered(commands.SetUpCall, Result.NETWORK_BUSY)
 
     # The card.
 
@@ -278,8 +349,8 @@ class Handset:
         return self._exchange(Apdu(apdu.CLA_CAT, apdu.ENVELOPE, data=data))
 
     def _go_on(self, reply: Reply) -> None:
-        """Fetch and carry out until the user is asked or the card has nothing more."""
-        while reply.to_fetch is not None and self._asked is None:
+        """Fetch and carry out until the user or the network is asked, or the card has nothing more."""
+        while reply.to_fetch is not None and self._asked is None and self._under_way is None:
             fetched = self._exchange(Apdu(apdu.CLA_CAT, apdu.FETCH, expected=reply.to_fetch))
             response = self._carry_out(fetched.data)
             if response is None:
@@ -296,7 +367,7 @@ class Handset:
         self._go_on(self._respond(Response(asked.number, asked.type, asked.qualifier, result, item=item, text=text)))
 
     def _carry_out(self, data: bytes) -> Response | None:
-        """The answer, or ``None`` where the user gives it."""
+        """The answer, or ``None`` where the user or the network gives it."""
         try:
             asked = commands.decode_command(data)
         except CardError:
@@ -323,6 +394,15 @@ class Handset:
                 return told(Result.OK, location=place) if place else told(Result.TERMINAL_BUSY, extra=b"\x04")
             case commands.SendShortMessage(tpdu=tpdu):
                 return told(Result.OK if self._network(tpdu) else Result.SMS_ERROR)
+            case commands.SendUssd(dcs=dcs, data=data):
+                self._under_way = asked
+                if self._services.ussd(dcs, data):
+                    return None
+                self._under_way = None
+                return told(Result.USSD_ERROR)
+            case commands.SetUpEventList(events=events):
+                self._events = events
+                return told(Result.OK)
             case commands.Refresh(mode=mode):
                 if mode == 1:
                     self._play_sample()
@@ -338,6 +418,8 @@ class Handset:
                 self.screen, self.said = Screen("text", shown), shown
                 if not waits:
                     return told(Result.OK)
+            case commands.SetUpCall(alpha=shown):
+                self.screen = Screen("call", shown)
             case commands.SelectItem(title=title, items=items, default=default):
                 marked = next((place for place, item in enumerate(items) if item.id == default), 0)
                 self.screen = Screen("list", title, items, marked, help=command.help)

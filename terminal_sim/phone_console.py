@@ -3,7 +3,9 @@
 Keys: arrows move, Enter is OK, Left or Escape goes back, Ctrl-X is the red key, Ctrl-N refuses, Tab asks for help,
 m opens the card's menu, q quits; digits and letters are typed. Words, a line each: ``menu``, ``ok``, ``back``,
 ``red``, ``refuse``, ``help``, ``up``, ``down``, ``choose TEXT``, ``type TEXT``, ``wait``, ``show``, ``pause SECONDS``,
-``call NUMBER``, ``quit``.
+``call NUMBER``, ``quit``. On the air also ``sms TEXT`` to the operator's number; at a serving node ``ussd TEXT`` for a
+code and for the answers to it, ``end``, ``move HOST:PORT`` to another node, ``hangup``, ``takes nothing`` and
+``takes all``. At the keyboard ``*``, ``#`` and digits dial from the idle screen.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from terminal_sim.handset import Handset, Key, Screen
 
 WIDTH = 34
 LINES = 8
+LONGEST_WAIT, LONGEST_CALL = 8.0, 70.0
+"""Seconds that a script waits for the screen to be still: for an answer, and while a call stands."""
+
 KEYS = {
     "\r": Key.OK, "\n": Key.OK, "\x1b[A": Key.UP, "\x1b[B": Key.DOWN, "\x1b[D": Key.BACK, "\x1b[C": Key.OK,
     "\x1b": Key.BACK, "\x18": Key.RED, "\x0e": Key.REFUSE, "\t": Key.HELP, "\x7f": Key.DELETE,
@@ -88,11 +93,23 @@ class Tracer:
 class PhoneConsole:
     """Reads keys or words in a thread; ``call`` runs a function where the phone lives and waits for it."""
 
-    def __init__(self, handset: Handset, console: Console, call: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(
+        self,
+        handset: Handset,
+        console: Console,
+        call: Callable[[Callable[[], Any]], Any],
+        do: Callable[[str, str], str] = lambda word, rest: f"{word}: this phone cannot",
+    ) -> None:
+        """``do``: what the phone does beside the card, by word and argument; it gives what is wrong with it."""
         self._handset = handset
         self._console = console
         self._call = call
+        self._do = do
         self.notice = ""
+        self.text = ""
+        """The last text for the user: of a short message, or in a USSD session."""
+
+        self._dialled = ""
         self._live = False
 
     def changed(self) -> None:
@@ -120,12 +137,28 @@ class PhoneConsole:
         idle = self._handset.screen.kind == "idle"
         if key == "q" and idle:
             return False
+        if idle and (key in "0123456789*#+" or (self._dialled and key in ("\r", "\n", "\x7f", "\x18"))):
+            self._dial(key)
+            return True
         if key == "m" and idle:
             self._call(self._handset.open_menu)
         elif key in KEYS or key.isprintable():
             self._call(lambda: self._handset.press(KEYS.get(key, key)))
             self._hear()
         return True
+
+    def _dial(self, key: str) -> None:
+        """A key of what the user dials; OK sends it."""
+        if key in ("\r", "\n"):
+            dialled, self._dialled, self.text = self._dialled, "", ""
+            self.notice = self._call(lambda: self._do("ussd", dialled))
+        elif key == "\x7f":
+            self._dialled = self._dialled[:-1]
+        elif key == "\x18":
+            self._dialled = ""
+            self._call(lambda: self._do("end", ""))
+        else:
+            self._dialled += key
 
     def _word(self, line: str) -> bool:
         word, _, rest = line.partition(" ")
@@ -148,6 +181,10 @@ class PhoneConsole:
             tone = self._call(lambda: handset.incoming_call(caller, called))
             rings = tone.title if tone else "the phone's own ring"
             self._console.print(f"{caller} calls: {rings}", markup=False, highlight=False)
+        elif word in ("ussd", "sms", "end", "move", "hangup", "takes"):
+            self.text = ""
+            if trouble := self._call(lambda: self._do(word, rest)):
+                self._console.print(trouble, markup=False, highlight=False)
         elif word == "pause":
             time.sleep(min(60.0, float(rest or "1")))
         elif word in WORDS:
@@ -172,20 +209,24 @@ class PhoneConsole:
 
     def _settle(self) -> None:
         """Wait until the phone has had something to show for a moment; a script needs the answer to its last word."""
-        last, quiet, end = "", 0, time.monotonic() + 8
-        while quiet < 6 and time.monotonic() < end:
+        last, quiet, begun = "", 0, time.monotonic()
+        while quiet < 6 and time.monotonic() < begun + (LONGEST_CALL if self._handset.waits else LONGEST_WAIT):
             time.sleep(0.05)
-            now = as_line(self._handset.screen)
-            busy = self._handset.screen.kind == "text" and not self._handset.asked
+            now = as_line(self._handset.screen) + self.text
+            busy = self._handset.waits or (self._handset.screen.kind == "text" and not self._handset.asked)
             quiet = quiet + 1 if now == last and not busy else 0
             last = now
 
     def _say(self) -> None:
+        if self.text:
+            shown = " | ".join(self.text.splitlines())
+            self._console.print(f"[message] {shown}", markup=False, highlight=False, soft_wrap=True)
         self._console.print(as_line(self._handset.screen, self.notice), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         self._console.clear()
-        self._console.print(Group(Align.left(drawn(self._handset.screen, self.notice))))
+        notice = "\n".join(each for each in (self.text, self._dialled, self.notice) if each)
+        self._console.print(Group(Align.left(drawn(self._handset.screen, notice))))
 
 
 @contextmanager

@@ -7,18 +7,21 @@ demand, as networks do.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from smpplib import consts, smpp
-from smpplib.exceptions import PDUError
+from smpplib.exceptions import PDUError, UnknownCommandError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from signalling.card import sms
+from signalling.card import text as texts
 from signalling.card.tlv import CardError
 from signalling.clock import Clock
 
@@ -26,7 +29,8 @@ LARGEST_PDU = 4096
 MOST_WAITING = 1000
 AGAIN_SECONDS = 0.5
 _RECEIVES = ("bind_receiver", "bind_transceiver")
-_UDHI = 0x40
+_UDHI, _RECEIPT = 0x40, 0x04
+Done = Callable[[bool], None]
 
 
 class Centre:
@@ -40,10 +44,11 @@ class Centre:
         self.phones: dict[str, RadioSide] = {}
         self.servers: list[ServerSide] = []
         self._reactor, self._clock, self._password = reactor, clock, password
-        self._waiting: dict[str, deque[bytes]] = {}
+        self._waiting: dict[str, deque[tuple[bytes, Done]]] = {}
         self._held: deque[tuple[str, sms.Submit]] = deque()
         self._ports: list[Any] = []
         self._sequence = 0
+        self._run, self._named = os.urandom(4).hex(), 0
 
     @property
     def sequence(self) -> int:
@@ -69,29 +74,41 @@ class Centre:
             side.transport.abortConnection()
         return [port.stopListening() for port in self._ports]
 
+    def name(self) -> str:
+        """What the next message is called, as no other is."""
+        self._named += 1
+        return f"{self._run}{self._named:06x}"
+
+    def now(self) -> datetime:
+        """The time that messages are stamped with."""
+        return self._clock.now()
+
     def knows(self, password: str) -> bool:
         """Whether a server may bind with this password."""
         return password == self._password
 
-    def to_phone(self, number: str, sender: str, content: sms.UserData, pid: int, dcs: int) -> None:
-        """A submission of a server."""
-        tpdu = sms.Deliver(sender, content, self._clock.now(), pid, dcs).encode()
+    def to_phone(self, number: str, deliver: sms.Deliver, done: Done = lambda arrived: None) -> None:
+        """A submission of a server; ``done`` is told whether it reached the phone, when that is known."""
+        tpdu = deliver.encode()
         self.submitted.append((number, tpdu))
         if self.lose(tpdu):
+            done(False)
             return
         for _ in range(2 if self.repeat(tpdu) else 1):
             phone = self.phones.get(number)
             if phone is not None:
                 phone.bring(tpdu)
+                done(True)
             else:
                 waiting = self._waiting.setdefault(number, deque(maxlen=MOST_WAITING))
-                waiting.append(tpdu)
+                waiting.append((tpdu, done))
 
     def attached(self, number: str, phone: RadioSide) -> None:
         """A phone is on; what waited for it comes."""
         self.phones[number] = phone
-        for tpdu in self._waiting.pop(number, ()):
+        for tpdu, done in self._waiting.pop(number, ()):
             phone.bring(tpdu)
+            done(True)
 
     def from_phone(self, number: str, submit: sms.Submit) -> None:
         """A message of a phone: to a server, or kept until one is bound."""
@@ -156,7 +173,7 @@ class ServerSide(Protocol):
     def _received(self, raw: bytes) -> None:
         try:
             pdu = smpp.parse_pdu(raw, client=self._centre, allow_unknown_opt_params=True)
-        except (PDUError, struct.error, ValueError, IndexError, KeyError):
+        except (PDUError, UnknownCommandError, struct.error, ValueError, LookupError, TypeError, AttributeError):
             self.transport.abortConnection()
             return
         if pdu.command.startswith("bind_") and not pdu.command.endswith("_resp"):
@@ -185,20 +202,50 @@ class ServerSide(Protocol):
         status = consts.SMPP_ESME_ROK if self._bound else consts.SMPP_ESME_RINVBNDSTS
         if self._bound and self._centre.refuse:
             status = self._centre.refuse.popleft()
-        content = sms.UserData()
+        deliver: sms.Deliver | None = None
         if status == consts.SMPP_ESME_ROK:
             try:
-                content = sms.decode_user_data(pdu.short_message or b"", has_header=bool(pdu.esm_class & _UDHI))
-                content.encode()
+                deliver = self._deliver(pdu)
+                deliver.encode()
             except CardError:
                 status = consts.SMPP_ESME_RINVMSGLEN
-        self._answer("submit_sm_resp", pdu, status=status, message_id=f"m{pdu.sequence}")
-        if status == consts.SMPP_ESME_ROK:
-            to, sender = _number(pdu.destination_addr, pdu.dest_addr_ton), _number(pdu.source_addr, pdu.source_addr_ton)
-            self._centre.to_phone(to, sender, content, pdu.protocol_id or 0, pdu.data_coding or 0)
+        name = self._centre.name()
+        self._answer("submit_sm_resp", pdu, status=status, message_id=name)
+        if status == consts.SMPP_ESME_ROK and deliver is not None:
+            number = _number(pdu.destination_addr, pdu.dest_addr_ton)
+            wanted = bool(pdu.registered_delivery)
+            self._centre.to_phone(number, deliver, lambda ok: self._receipt(number, name, ok) if wanted else None)
+
+    def _deliver(self, pdu: Any) -> sms.Deliver:
+        """What the phone gets. A text comes a byte a character, and goes on packed."""
+        sender, dcs = _number(pdu.source_addr, pdu.source_addr_ton), pdu.data_coding or 0
+        data, has_header = pdu.short_message or b"", bool(pdu.esm_class & _UDHI)
+        if dcs == 0 and not has_header:
+            content, dcs = sms.text_content(texts.from_septets(data))
+        else:
+            content = sms.decode_user_data(data, has_header=has_header)
+        return sms.Deliver(sender, content, self._centre.now(), pdu.protocol_id or 0, dcs)
+
+    def _receipt(self, number: str, name: str, arrived: bool) -> None:
+        """Tell the server what became of its message (SMPP 3.4, appendix B)."""
+        if not self.receives:
+            return
+        told = f"id:{name} sub:001 dlvrd:00{int(arrived)} submit date:2001010000 done date:2001010000 "
+        told += f"stat:{'DELIVRD' if arrived else 'UNDELIV'} err:000 text:"
+        self._to_server(number, "", told.encode(), esm_class=_RECEIPT, data_coding=0)
 
     def bring(self, number: str, submit: sms.Submit) -> None:
-        """A message of a phone."""
+        """A message of a phone; a text goes on a byte a character."""
+        data = submit.content.encode()
+        if submit.dcs == 0 and not submit.content.elements:
+            data = texts.to_septets(sms.content_text(submit))
+        sequence = self._to_server(
+            number, submit.to, data, esm_class=_UDHI if submit.content.elements else 0, protocol_id=submit.pid,
+            data_coding=submit.dcs,
+        )  # fmt: skip
+        self._unanswered[sequence] = number, submit
+
+    def _to_server(self, number: str, to: str, data: bytes, **fields: Any) -> int:
         pdu = smpp.make_pdu(
             "deliver_sm",
             client=self._centre,
@@ -207,14 +254,12 @@ class ServerSide(Protocol):
             source_addr=number.removeprefix("+"),
             dest_addr_ton=consts.SMPP_TON_INTL,
             dest_addr_npi=consts.SMPP_NPI_ISDN,
-            destination_addr=submit.to.removeprefix("+"),
-            esm_class=_UDHI if submit.content.elements else 0,
-            protocol_id=submit.pid,
-            data_coding=submit.dcs,
-            short_message=submit.content.encode(),
+            destination_addr=to.removeprefix("+"),
+            short_message=data,
+            **fields,
         )
-        self._unanswered[pdu.sequence] = number, submit
         self.transport.write(pdu.generate())
+        return int(pdu.sequence)
 
     def _answer(self, command: str, to: Any, *, status: int = 0, **fields: Any) -> None:
         pdu = smpp.make_pdu(command, client=self._centre, status=status, **fields)

@@ -40,6 +40,7 @@ class CardDesk:
 
     def __init__(self, operator: Operator, offers: LiveOffers) -> None:
         self._vault = operator.vault
+        self._nodes = operator.settings.nodes
         usage = UsageGrants(TariffVersions(lambda: offers.tariffs), operator.keys.signing, operator.settings)
         self._deliveries = Deliveries(operator.keys, operator.vault, usage, operator.settings)
         self.menus = CardMenus(offers)
@@ -117,6 +118,8 @@ class CardDesk:
             case d.ToneNotKept():
                 shop.not_kept(speaker.connection, speaker.visitor, message, speaker.now)
                 return d.Tell("notice", text("not_kept", speaker.visitor.language))
+            case d.WishForm(form=form):
+                return shop.note_form(speaker.connection, self._nodes, speaker.visitor, form)
             case _:
                 assert_never(message)
         return None
@@ -124,7 +127,7 @@ class CardDesk:
     def _hello(self, speaker: Speaker) -> None:
         connection, terminal, now = speaker.connection, speaker.visitor.terminal, speaker.now
         self.interrogation.inquire(connection, terminal, "logon", now)
-        shop.send_again(connection, self._vault, terminal, now)
+        shop.send_again(connection, self._vault, self._nodes, terminal, now)
 
     def turn(self, connection: Connection, now: datetime) -> int:
         """What is due: leases, packets to be sent again, notices, inquiries; how many packets were queued anew.

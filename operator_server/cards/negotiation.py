@@ -36,6 +36,7 @@ class CardNegotiation:
 
     def __init__(self, operator: Operator, offers: LiveOffers, menus: CardMenus, deliveries: Deliveries) -> None:
         self._vault = operator.vault
+        self._nodes = operator.settings.nodes
         self._zone = operator.settings.operator.zone
         self._offers = offers
         self._menus = menus
@@ -135,7 +136,7 @@ class CardNegotiation:
         agreed = self._negotiation.agree(connection, visitor, signed, "card_mac", now)
         row = book.agreement_row(connection, agreed.agreement)
         assert row is not None
-        if shop.send_tone(connection, self._vault, row, now) is None:
+        if shop.send_tone(connection, self._vault, self._nodes, row, now) is None:
             self._deliveries.activate(connection, visitor, agreed, now)
         title = self._menus.title(row.offer_id, visitor)
         return d.Tell("done", text("agreed", visitor.language, title=title, agreement=agreed.agreement[-8:]))

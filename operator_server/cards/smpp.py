@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -27,11 +28,14 @@ from twisted.logger import Logger
 
 from operator_server.cards import channel
 from operator_server.cards.desk import CardDesk
+from operator_server.cards.smpp_pdu import UDHI, message_of, read_pdu, receipt_of, text_data, text_of
 from operator_server.context import Operator
 from operator_server.settings import SmsSettings
 from operator_server.store.cards import CardPacketRow, card_row
 from operator_server.store.rows import table
 from operator_server.store.store import transact
+from operator_server.tones.reports import note_receipt, note_submitted
+from operator_server.tones.text_menu import TextMenu
 from signalling.card.sms import DCS_CARD, PID_SIM_DOWNLOAD, UserData, decode_user_data
 from signalling.card.tlv import CardError
 
@@ -44,7 +48,9 @@ ANSWER_SECONDS = 10.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 ATTEMPTS = 6
 TRY_AGAIN = timedelta(seconds=15)
-_UDHI = 0x40
+MOST_TEXTS = 1000
+"""Texts that wait for the line; who gets none writes again."""
+
 _NOW_AND_THEN = {consts.SMPP_ESME_RTHROTTLED, consts.SMPP_ESME_RMSGQFUL, consts.SMPP_ESME_RSYSERR}
 
 
@@ -68,6 +74,13 @@ class _Client(Client):  # type: ignore[misc]  # smpplib has no types
         data: bytes = super()._recv_exact(exact_size)
         return data
 
+    def read_pdu(self) -> Any:
+        length = self._recv_exact(4)
+        pdu = read_pdu(length + self._recv_exact(int.from_bytes(length, "big") - 4), self)
+        if not pdu.is_error() and pdu.command in consts.STATE_SETTERS:
+            self.state = consts.STATE_SETTERS[pdu.command]
+        return pdu
+
 
 class SmsLine:
     """The line of one process; ``start`` and ``stop`` it. ``state`` tells for people how it stands."""
@@ -79,7 +92,9 @@ class SmsLine:
         self._settings: SmsSettings = operator.settings.sms
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sms", daemon=True)
-        self._unanswered: dict[int, int] = {}
+        self._unanswered: dict[int, tuple[int, str]] = {}
+        self._menu = TextMenu(desk, operator.vault, operator.settings.nodes)
+        self._texts: deque[tuple[str, str]] = deque(maxlen=MOST_TEXTS)
 
     def start(self) -> None:
         """Begin; the line is built in the background."""
@@ -128,7 +143,7 @@ class SmsLine:
             if time.monotonic() >= due:
                 due = time.monotonic() + TURN_SECONDS
                 self._transact(lambda c: self._desk.turn(c, self._operator.clock.now()))
-            sent = self._send_waiting(client)
+            sent = self._send_waiting(client) + self._send_texts(client)
             if self._readable(client, 0 if sent else LOOK_SECONDS):
                 client.read_once(auto_send_enquire_link=False)
                 heard = time.monotonic()
@@ -162,27 +177,45 @@ class SmsLine:
     def _send(self, client: _Client, row: Any) -> None:
         """A packet's parts, each answered before the next: a card cannot use parts that come without the others."""
         for part in channel.parts(row.packet, row.counter):
-            pdu = client.send_message(
-                source_addr_ton=consts.SMPP_TON_INTL,
-                source_addr_npi=consts.SMPP_NPI_ISDN,
-                source_addr=self._settings.number.removeprefix("+"),
-                dest_addr_ton=consts.SMPP_TON_INTL,
-                dest_addr_npi=consts.SMPP_NPI_ISDN,
-                destination_addr=row.msisdn.removeprefix("+"),
-                esm_class=_UDHI,
-                protocol_id=PID_SIM_DOWNLOAD,
-                data_coding=DCS_CARD,
-                short_message=part.encode(),
-            )
-            status = self._await(client, pdu.sequence)
+            status, name = self._submit(
+                client, row.msisdn, part.encode(), esm_class=UDHI, protocol_id=PID_SIM_DOWNLOAD, data_coding=DCS_CARD,
+                registered_delivery=1,
+            )  # fmt: skip
             if status:
                 self._not_taken(row, status)
                 return
+            now = self._operator.clock.now()
+            self._transact(lambda c, name=name, now=now: note_submitted(c, row.terminal_id, row.id, name, now))
             time.sleep(1 / self._settings.per_second)
         now = self._operator.clock.now()
         self._transact(lambda c: channel.mark_sent(c, [row.id], now))
 
-    def _await(self, client: _Client, sequence: int) -> int:
+    def _submit(self, client: _Client, number: str, data: bytes, **fields: Any) -> tuple[int, str]:
+        """Hand a message to the centre; how it answers, and what it calls the message."""
+        pdu = client.send_message(
+            source_addr_ton=consts.SMPP_TON_INTL,
+            source_addr_npi=consts.SMPP_NPI_ISDN,
+            source_addr=self._settings.number.removeprefix("+"),
+            dest_addr_ton=consts.SMPP_TON_INTL,
+            dest_addr_npi=consts.SMPP_NPI_ISDN,
+            destination_addr=number.removeprefix("+"),
+            short_message=data,
+            **fields,
+        )
+        return self._await(client, pdu.sequence)
+
+    def _send_texts(self, client: _Client) -> int:
+        """Answers of the menu of texts; one that the centre does not take is asked for again by its user."""
+        count = len(self._texts)
+        while self._texts:
+            number, text = self._texts.popleft()
+            data, coding = text_data(text)
+            status, _ = self._submit(client, number, data, data_coding=coding)
+            if status:
+                log.warn("a text to {number} was not taken: {status:08X}", number=number, status=status)
+        return count
+
+    def _await(self, client: _Client, sequence: int) -> tuple[int, str]:
         end = time.monotonic() + ANSWER_SECONDS
         while sequence not in self._unanswered:
             left = end - time.monotonic()
@@ -194,7 +227,9 @@ class SmsLine:
 
     def _answered(self, pdu: Any) -> None:
         if pdu.command == "submit_sm_resp":
-            self._unanswered[pdu.sequence] = pdu.status
+            name = getattr(pdu, "message_id", None) or b""
+            text = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+            self._unanswered[pdu.sequence] = pdu.status, text.rstrip("\x00")
 
     def _not_taken(self, row: Any, status: int) -> None:
         """The centre refuses: later again while that may help, else the packet has failed."""
@@ -210,12 +245,17 @@ class SmsLine:
 
     def _received(self, pdu: Any) -> int:
         """What the centre is answered: that the message is taken, or that it should come again."""
-        source = pdu.source_addr
-        digits = source.decode("ascii", "replace") if isinstance(source, bytes) else str(source or "")
-        number = "+" + digits.removeprefix("+")
+        number, data, has_header, coding = message_of(pdu)
+        receipt = receipt_of(pdu)
         try:
-            part = decode_user_data(pdu.short_message or b"", has_header=bool((pdu.esm_class or 0) & _UDHI))
-            self._transact(lambda c: self._take(c, number, part))
+            if receipt is not None:
+                now = self._operator.clock.now()
+                self._transact(lambda c: note_receipt(c, *receipt, now))
+            elif has_header or coding == DCS_CARD:
+                part = decode_user_data(data, has_header=has_header)
+                self._transact(lambda c: self._take(c, number, part))
+            else:
+                self._take_text(number, text_of(data, coding))
         except CardError as no:
             log.info("a message from {number} is ignored: {why}", number=number, why=str(no))
         except OperationalError as error:
@@ -230,6 +270,13 @@ class SmsLine:
         content = channel.whole(connection, number, part, now)
         if content is not None:
             self._desk.take(connection, card, content, now, route="sms")
+
+    def _take_text(self, number: str, line: str) -> None:
+        """A text of a user: a step of the menu of tones, or nothing for us."""
+        now = self._operator.clock.now()
+        answer = self._transact(lambda c: self._menu.by_message(c, number, line, now))
+        if answer:
+            self._texts.append((number, answer))
 
     def _transact(self, operation: Callable[[Connection], Any]) -> Any:
         return transact(self._operator.engine, operation)

@@ -26,6 +26,8 @@ _ENGLISH = {
     "accepted": "Accepted.",
     "countered": "Not quite what you proposed:",
     "not_kept": "The tone was not kept. You do not pay for it.",
+    "form": "Your next tones come so.",
+    "no_calls": "This network plays no tones in calls.",
 }
 _GERMAN = {
     "agreed": "Vereinbart: {title}. Nummer {agreement}.",
@@ -45,6 +47,8 @@ _GERMAN = {
     "accepted": "Angenommen.",
     "countered": "Nicht ganz, was Sie vorschlugen:",
     "not_kept": "Der Ton wurde nicht behalten. Sie zahlen nichts dafür.",
+    "form": "Ihre nächsten Töne kommen so.",
+    "no_calls": "Dieses Netz spielt keine Töne in Anrufen.",
 }
 _TEXTS = {"en": _ENGLISH, "de": _GERMAN}
 

@@ -20,12 +20,14 @@ from operator_server.cli.common import (
     says_errors,
     show_json,
     show_table,
+    told,
 )
 from operator_server.parties import PartyError
 from operator_server.store.store import transact
 from operator_server.tones import registry
 from operator_server.tones.locations import all_locations, update_location
-from operator_server.tones.shop import SAMPLE_NOTES, deliveries_of, send_again
+from operator_server.tones.reports import reports_of
+from operator_server.tones.shop import SAMPLE_NOTES, deliveries_of, send_again, set_wish, wish_of
 from signalling.money import MoneyError, checked_currency, decimal_micros
 from signalling.tones import ToneError
 from signalling.tones.messages import pack, tone_messages
@@ -43,6 +45,7 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="Text files with a tone in RTTTL a line; # begins a comment.")],
     kind: Annotated[list[str] | None, typer.Option("--kind", help="What they are found under; repeat.")] = None,
     tone: Annotated[str, typer.Option("--id", help="Id of the tone, where there is one alone.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Keep tones, or other tunes for known ids; all or none of them.
@@ -64,8 +67,9 @@ def import_(
                     raise ToneError(f"{path}, line {number}: {error}") from None
             return kept
 
-        for each in changed(operator, "tone import", ", ".join(map(str, files)), keep, tones=len(lines)):
-            out.print(f"{each} is kept. `tollgate tone sample {each}` plays its beginning.")
+        kept = changed(operator, "tone.import", lambda kept: f"tone/{kept[0] if len(kept) == 1 else 'some'}", keep)
+    texts = [f"{each} is kept. `tollgate tone sample {each}` plays its beginning." for each in kept]
+    told({"tones": kept}, as_json, *texts)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -235,6 +239,7 @@ def deliveries(
                 "agreement": row.agreement_id,
                 "terminal": row.terminal_id,
                 "tone": row.tone_id,
+                "form": row.form,
                 "message": row.packet,
                 "state": row.state,
                 "reason": row.reason or row.packet_reason,
@@ -247,9 +252,17 @@ def deliveries(
         return
     show_table(
         "Tones on their way",
-        ["Card", "Tone", "Message", "State", "Reason", "Sent"],
+        ["Card", "Tone", "Form", "Message", "State", "Reason", "Sent"],
         [
-            (r["terminal"], r["tone"], r["message"], r["state"], r["reason"], f"{r['sent_at']:%Y-%m-%d %H:%M:%S}")
+            (
+                r["terminal"],
+                r["tone"],
+                r["form"],
+                r["message"],
+                r["state"],
+                r["reason"],
+                f"{r['sent_at']:%Y-%m-%d %H:%M:%S}",
+            )
             for r in rows
         ],
         empty="No tone was sent.",
@@ -260,6 +273,7 @@ def deliveries(
 @says_errors(PartyError)
 def again(
     terminal: Annotated[str, typer.Argument(help="Terminal id of the card.")],
+    as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
     """Send a card once more what it was sent and has not answered; nothing is charged twice.
@@ -270,9 +284,10 @@ def again(
         now = operator.clock.now()
         transact(operator.engine, lambda c: require_card(c, terminal))
         count = changed(
-            operator, "tone send-again", terminal, lambda c: send_again(c, operator.vault, terminal, now, all_=True)
-        )
-        out.print(f"{count} tone(s) on their way to {terminal} again.")
+            operator, "tone.send_again", f"card/{terminal}",
+            lambda c: send_again(c, operator.vault, operator.settings.nodes, terminal, now, all_=True), {"again": True},
+        )  # fmt: skip
+    told({"terminal": terminal, "tones": count}, as_json, f"{count} tone(s) on their way to {terminal} again.")
 
 
 @app.command()
@@ -291,9 +306,10 @@ def locate(
         if number and node:
             now = operator.clock.now()
             before = changed(
-                operator, "tone locate", number, lambda c: update_location(c, number, node, now), node=node
+                operator, "phone.locate", f"phone/{number}", lambda c: update_location(c, number, node, now), {}
             )
-            out.print(f"{number} is served by {node}{f', no longer by {before}' if before else ''}.")
+            text = f"{number} is served by {node}{f', no longer by {before}' if before else ''}."
+            told({"number": number, "node": node, "before": before}, as_json, text)
             return
         with operator.engine.connect() as connection:
             found = [row for row in all_locations(connection) if number in ("", row.msisdn)]
@@ -306,3 +322,85 @@ def locate(
         [(r.msisdn, r.node, "yes" if r.busy else "", f"{r.updated_at:%Y-%m-%d %H:%M:%S}") for r in found],
         empty="No phone is registered. `tollgate tone locate NUMBER --node NODE` registers one.",
     )
+
+
+@app.command()
+@says_errors()
+def reports(
+    terminal: Annotated[str, typer.Option(help="Of messages to this card alone.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most rows.")] = 50,
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Show what serving nodes and short message centres report of each message to a card, the newest first.
+
+    Example: tollgate tone reports --terminal SIM-1
+    """
+    with opened(config) as operator, operator.engine.connect() as connection:
+        rows = [
+            {
+                "at": row.at,
+                "terminal": row.terminal_id,
+                "what": row.kind,
+                "node": row.node,
+                "way": row.way,
+                "outcome": row.outcome,
+                "steps": row.steps.split(",") if row.steps else [],
+                "channel": row.channel,
+                "reason": row.reason,
+            }
+            for row in reports_of(connection, terminal, limit)
+        ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        "Delivery reports",
+        ["At", "Card", "What", "Node", "Way", "Outcome", "Steps", "Channel", "Reason"],
+        [
+            (
+                f"{r['at']:%Y-%m-%d %H:%M:%S}", r["terminal"], r["what"], r["node"], r["way"], r["outcome"],
+                " ".join(r["steps"]), r["channel"], r["reason"],
+            )
+            for r in rows
+        ],
+        empty="Nothing was reported yet.",
+    )  # fmt: skip
+
+
+@app.command()
+@says_errors(PartyError)
+def form(
+    terminal: Annotated[str, typer.Argument(help="Terminal id of the card.")],
+    wanted: Annotated[
+        str, typer.Option("--form", help="smart (binary), rtttl (text), audio (played in a call), usual.")
+    ] = "",
+    way: Annotated[
+        str, typer.Option("--way", help="Through serving nodes: sms, ussd, or usual, as the card speaks itself.")
+    ] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Say in which form and by which way tones come to a card from now on, or show it; its user can say it as well.
+
+    Example: tollgate tone form SIM-1 --form rtttl --way ussd
+    """
+    for given, known in ((wanted, ("smart", "rtttl", "audio", "usual")), (way, ("sms", "ussd", "usual"))):
+        if given and given not in known:
+            raise CommandError(f"{given!r}: say {', '.join(known[:-1])} or {known[-1]}")
+    with opened(config) as operator:
+        nodes = operator.settings.nodes
+        if (wanted == "audio" or way in ("sms", "ussd")) and not nodes.port:
+            raise CommandError("no node can attach: set nodes.port, and run `tollgate serve`; see docs/tones.md")
+        transact(operator.engine, lambda c: require_card(c, terminal))
+        if wanted or way:
+            chosen = {"form": _chosen(wanted), "way": _chosen(way)}
+            changed(operator, "card.tones", f"card/{terminal}", lambda c: set_wish(c, terminal, **chosen))
+        with operator.engine.connect() as connection:
+            wish = wish_of(connection, terminal)
+    shown = {"terminal": terminal, "form": wish.form or f"usual ({nodes.tone_form})", "way": wish.way or "usual"}
+    told(shown, as_json, f"Tones come to {terminal} as {shown['form']}, by way: {shown['way']}.")
+
+
+def _chosen(given: str) -> str | None:
+    return None if not given else "" if given == "usual" else given

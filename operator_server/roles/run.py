@@ -23,7 +23,7 @@ from twisted.logger import (
 
 from operator_server.context import Operator
 
-ROLES = ("link", "web", "worker", "snmp", "sms", "roaming")
+ROLES = ("link", "web", "worker", "snmp", "sms", "roaming", "nodes")
 POLLER_NICENESS = 10
 Announce = Callable[[str], None]
 
@@ -81,6 +81,8 @@ def default_roles(operator: Operator) -> list[str]:
         unwanted.add("sms")
     if not role_is_wanted(operator):
         unwanted.add("roaming")
+    if not operator.settings.nodes.port:
+        unwanted.add("nodes")
     return [role for role in ROLES if role not in unwanted]
 
 
@@ -155,6 +157,8 @@ class _Running:
                 self._announce(f"snmp: polling, {told}")
             if "sms" in self._roles:
                 self._start_sms()
+            if "nodes" in self._roles:
+                self._start_nodes()
             if "roaming" in self._roles:
                 from operator_server.roles.roaming import RoamingRole
 
@@ -179,6 +183,17 @@ class _Running:
         role.start()
         self._stops.append(lambda: deferToThread(role.stop))
         self._announce(f"sms: short message centre {sms.host}:{sms.port}")
+
+    def _start_nodes(self) -> None:
+        if not self._operator.settings.nodes.port:
+            self._announce("nodes: no port is set (nodes.port); no node that serves phones can attach")
+            return
+        from operator_server.roles.nodes import NodesRole
+
+        role = NodesRole(self._operator, self._reactor)
+        port = role.start()
+        self._stops.append(role.stop)
+        self._announce(f"nodes: home register on {self._operator.settings.nodes.host}:{port}")
 
     def _start_web(self) -> None:
         import uvicorn

@@ -75,7 +75,7 @@ from operator_server.store.receivables import (
     WriteOff,
 )
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
-from operator_server.store.tones import PhoneLocation, ToneDelivery, ToneRow
+from operator_server.store.tones import DeliveryReport, PhoneLocation, ToneDelivery, ToneRow, ToneWish
 from operator_server.store.usage import UsageRecord, UsageState
 from operator_server.store.visited import (
     FeatureTableRow,
@@ -120,6 +120,7 @@ __all__ = [
     "CreditNoteRow",
     "DailyWork",
     "Delivery",
+    "DeliveryReport",
     "Device",
     "DeviceCounterReading",
     "DeviceCredential",
@@ -170,6 +171,7 @@ __all__ = [
     "TerminalSession",
     "ToneDelivery",
     "ToneRow",
+    "ToneWish",
     "UsageGrantRow",
     "UsageRecord",
     "UsageState",

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple, Self
 
 from signalling.card import text as texts
+from signalling.card.sms import DIGITS, INTERNATIONAL, encode_address
 from signalling.card.tlv import Tlv, TlvError, decode, decode_ber, encode, encode_ber, first, require
 from signalling.card.usat import PROACTIVE, CommandError, Device, Tag
 
@@ -242,6 +243,67 @@ class Refresh(Command):
         return cls(qualifier)
 
 
+@dataclass(frozen=True, slots=True)
+class SendUssd(Command):
+    """Send a USSD string in a session of its own (3GPP TS 31.111, 6.4.11); what is answered is in the response."""
+
+    TYPE, NAME, to = 0x12, "SEND USSD", Device.NETWORK
+    dcs: int
+    data: bytes
+    alpha: str = ""
+
+    def objects(self) -> list[Tlv]:
+        return [*_alpha(self.alpha), Tlv(Tag.USSD, bytes((self.dcs,)) + self.data)]
+
+    @classmethod
+    def read(cls, objects: list[Tlv], qualifier: int) -> Self:
+        value = require(objects, Tag.USSD, "USSD string", 1)
+        return cls(value[0], value[1:], texts.decode_alpha(first(objects, Tag.ALPHA) or b""))
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpCall(Command):
+    """Call ``number``, when the user has read ``alpha`` and does not mind."""
+
+    TYPE, NAME, to = 0x10, "SET UP CALL", Device.NETWORK
+    number: str
+    alpha: str = ""
+
+    def objects(self) -> list[Tlv]:
+        # The address of TS 23.040 without its first byte, the number of digits.
+        return [*_alpha(self.alpha), Tlv(Tag.ADDRESS, encode_address(self.number)[1:])]
+
+    @classmethod
+    def read(cls, objects: list[Tlv], qualifier: int) -> Self:
+        value = require(objects, Tag.ADDRESS, "address", 2)
+        digits = "".join(DIGITS[half] if half < 15 else "" for byte in value[1:] for half in (byte & 0xF, byte >> 4))
+        international = "+" if value[0] == INTERNATIONAL else ""
+        return cls(international + digits, texts.decode_alpha(first(objects, Tag.ALPHA) or b""))
+
+
+class Happening(IntEnum):
+    """Events that a card can be told of."""
+
+    INCOMING_CALL = 0x00
+    CALL_CONNECTED = 0x01
+    CALL_DISCONNECTED = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpEventList(Command):
+    """Tell of these events from now on, and of no others."""
+
+    TYPE, NAME = 0x05, "SET UP EVENT LIST"
+    events: tuple[int, ...]
+
+    def objects(self) -> list[Tlv]:
+        return [Tlv(Tag.EVENTS, bytes(self.events))]
+
+    @classmethod
+    def read(cls, objects: list[Tlv], qualifier: int) -> Self:
+        return cls(tuple(require(objects, Tag.EVENTS, "event list")))
+
+
 COMMANDS: dict[int, type[Command]] = {
     each.TYPE: each
     for each in (
@@ -253,6 +315,9 @@ COMMANDS: dict[int, type[Command]] = {
         ProvideLocalInformation,
         SendShortMessage,
         Refresh,
+        SendUssd,
+        SetUpCall,
+        SetUpEventList,
     )
 }
 """Those that are known here, by type."""

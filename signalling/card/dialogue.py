@@ -27,6 +27,7 @@ Short = Annotated[str, Meta(max_length=160)]
 Long = Annotated[str, Meta(max_length=1000)]
 ToneData = Annotated[bytes, Meta(max_length=1500)]
 Grouping = Literal["letter", "kind", "new"]
+ToneForm = Literal["smart", "rtttl", "audio"]
 
 
 class MessageError(CardError):
@@ -113,6 +114,22 @@ class KeepTone(CardMessage, frozen=True, array_like=True, tag=9):
     release: Id
     title: Short
     data: ToneData
+
+
+class HearTone(CardMessage, frozen=True, array_like=True, tag=10):
+    """A tone that was agreed on is played to who calls ``number``, to be recorded and kept.
+
+    ``tempo``, ``loop``: what cannot be heard. ``check``: first bytes of :func:`tone_check` of what is to be recorded.
+    """
+
+    delivery: Id
+    product: Id
+    release: Id
+    title: Short
+    number: Annotated[str, Meta(max_length=21)]
+    tempo: Annotated[int, Meta(ge=0, le=900)]
+    loop: Annotated[int, Meta(ge=0, le=15)]
+    check: Annotated[bytes, Meta(min_length=8, max_length=8)]
 
 
 # From the card.
@@ -211,16 +228,24 @@ class ToneKept(CardMessage, frozen=True, array_like=True, tag=44):
 
 
 class ToneNotKept(CardMessage, frozen=True, array_like=True, tag=45):
-    """The tone was not kept: all slots are taken and the user gave none, or its data is no tone."""
+    """The tone was not kept: all slots are taken and the user gave none, its data is no tone, or the call broke off."""
 
     delivery: Id
-    reason: Literal["full", "damaged"]
+    reason: Literal["full", "damaged", "broken"]
 
 
-FromServer = Inquire | SendSections | ShowMenu | ShowOffer | ShowQuote | Tell | ShowGroups | PlaySample | KeepTone
+class WishForm(CardMessage, frozen=True, array_like=True, tag=46):
+    """In which form the user wants tones from now on: binary, as RTTTL text, or played in a call and recorded."""
+
+    form: ToneForm
+
+
+FromServer = (
+    Inquire | SendSections | ShowMenu | ShowOffer | ShowQuote | Tell | ShowGroups | PlaySample | KeepTone | HearTone
+)  # fmt: skip
 FromCard = (
     Hello | MyCode | MySections | WantOffer | Take | RejectOffer | Postpone | Propose | Yes | No
-    | BrowseTones | WantSample | ToneKept | ToneNotKept
+    | BrowseTones | WantSample | ToneKept | ToneNotKept | WishForm
 )  # fmt: skip
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -257,3 +282,8 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
 def shown_digest(quote: ShowQuote) -> bytes:
     """SHA-256 of a quote as the card was sent it, with every word that stood on the screen."""
     return hashlib.sha256(_encode(quote)).digest()
+
+
+def tone_check(packed: bytes) -> bytes:
+    """By what a card knows that it recorded the right tone: of SHA-256 over the tone as packed data, 8 bytes."""
+    return hashlib.sha256(packed).digest()[:8]

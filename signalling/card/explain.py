@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from signalling.card import apdu, responses, secured, sms, text, usat
-from signalling.card.commands import COMMANDS
+from signalling.card import apdu, responses, secured, sms, text, usat, ussd
+from signalling.card.commands import COMMANDS, Happening, SetUpCall
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError, decode, decode_ber
 
@@ -15,9 +15,12 @@ Line = tuple[int, bytes, str]
 _INSTRUCTIONS = {
     apdu.SELECT: "SELECT", apdu.READ_BINARY: "READ BINARY", apdu.STATUS: "STATUS",
     apdu.TERMINAL_PROFILE: "TERMINAL PROFILE", apdu.FETCH: "FETCH", apdu.TERMINAL_RESPONSE: "TERMINAL RESPONSE",
-    apdu.ENVELOPE: "ENVELOPE",
+    apdu.ENVELOPE: "ENVELOPE", apdu.UPDATE_BINARY: "UPDATE BINARY",
 }  # fmt: skip
-_OUTER = {usat.PROACTIVE: "proactive command", usat.SMS_PP: "SMS-PP download", usat.MENU_SELECTION: "menu selection"}
+_OUTER = {
+    usat.PROACTIVE: "proactive command", usat.SMS_PP: "SMS-PP download", usat.MENU_SELECTION: "menu selection",
+    usat.EVENT_DOWNLOAD: "event download", usat.USSD_DOWNLOAD: "USSD download",
+}  # fmt: skip
 
 
 def explain_command(data: bytes) -> list[Line]:
@@ -128,7 +131,16 @@ def _words(tag: int, value: bytes, kind: int) -> str:
         case usat.Tag.TPDU:
             return "short message"
         case usat.Tag.ADDRESS:
-            return "service centre"
+            return "number to call" if kind == SetUpCall.TYPE else "service centre"
+        case usat.Tag.USSD:
+            words = "a secured packet" if ussd.is_for_card(value[0]) else repr(ussd.decode_ussd(value[0], value[1:]))
+            return f"USSD string, coding {value[0]:02X}: {words}"
+        case usat.Tag.EVENTS:
+            return "events: " + ", ".join(Happening(each).name.lower().replace("_", " ") for each in value)
+        case usat.Tag.TRANSACTION:
+            return f"transaction {value[0]}"
+        case usat.Tag.CAUSE:
+            return f"cause {value[1] & 0x7F}" if len(value) > 1 else "no cause: the radio was lost"
         case usat.Tag.IMEI:
             return f"IMEI {responses.decode_imei(value)}"
         case usat.Tag.LOCATION:

@@ -25,6 +25,9 @@ class Ability(Enum):
     SET_UP_CALL = (4, 5)
     SET_UP_MENU = (4, 6)
     LOCAL_INFORMATION = (4, 7)
+    SET_UP_EVENT_LIST = (5, 1)
+    CALL_DISCONNECTED = (5, 4)
+    USSD_DOWNLOAD = (23, 8)
 
 
 _SCREEN_BYTES = 15
@@ -59,6 +62,7 @@ def make_profile(abilities: Iterable[Ability], screen: tuple[int, int] | None = 
     data = bytearray(_SCREEN_BYTES if screen else 4)
     for each in abilities:
         byte, bit = each.value
+        data.extend(bytes(max(0, byte - len(data))))
         data[byte - 1] |= 1 << (bit - 1)
     if screen is not None:
         data[13] = 0x80 | min(screen[0], 31)

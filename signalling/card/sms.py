@@ -17,7 +17,7 @@ COMMAND_PACKET, RESPONSE_PACKET = 0x70, 0x71
 PID_SIM_DOWNLOAD, DCS_CARD = 0x7F, 0xF6
 """Protocol identifier of data for the card, and the coding of 8-bit data of class 2."""
 
-_DIGITS = "0123456789*#abc"
+DIGITS = "0123456789*#abc"
 INTERNATIONAL = 0x91
 _ALPHANUMERIC = 0x50
 
@@ -165,12 +165,12 @@ class Reassembler:
 def encode_address(number: str) -> bytes:
     """An address field: length in digits, type, digits. ``+`` begins an international number. Raises an error."""
     digits = number.removeprefix("+")
-    if not digits or len(digits) > 20 or any(char not in _DIGITS for char in digits):
+    if not digits or len(digits) > 20 or any(char not in DIGITS for char in digits):
         raise SmsError(f"{number!r} is no number of 1 to 20 digits")
     kind = INTERNATIONAL if number.startswith("+") else 0x81
     if digits.isdigit():
         return bytes((len(digits), kind)) + swap_digits(digits)
-    codes = [_DIGITS.index(char) for char in digits] + ([0xF] if len(digits) % 2 else [])
+    codes = [DIGITS.index(char) for char in digits] + ([0xF] if len(digits) % 2 else [])
     return bytes((len(digits), kind, *(codes[at + 1] << 4 | codes[at] for at in range(0, len(codes), 2))))
 
 
@@ -187,7 +187,7 @@ def _read_address(data: bytes, offset: int) -> tuple[str, int]:
     codes = [half for byte in raw for half in (byte & 0xF, byte >> 4)][:length]
     if 0xF in codes:
         raise SmsError(f"the address at byte {offset} has {codes.index(0xF)} digits, {length} are announced")
-    return ("+" if kind & 0x70 == 0x10 else "") + "".join(_DIGITS[code] for code in codes), end
+    return ("+" if kind & 0x70 == 0x10 else "") + "".join(DIGITS[code] for code in codes), end
 
 
 @dataclass(frozen=True, slots=True)

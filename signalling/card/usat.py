@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from signalling.card.tlv import CardError
 
-PROACTIVE, SMS_PP, MENU_SELECTION = 0xD0, 0xD1, 0xD3
+PROACTIVE, SMS_PP, MENU_SELECTION, EVENT_DOWNLOAD, USSD_DOWNLOAD = 0xD0, 0xD1, 0xD3, 0xD6, 0xD9
 """Tags of the BER-TLV objects that a command and the envelopes are."""
 
 
@@ -34,6 +34,7 @@ class Tag(IntEnum):
     RESULT = 0x03
     ALPHA = 0x05
     ADDRESS = 0x06
+    USSD = 0x0A
     TPDU = 0x0B
     TEXT = 0x0D
     ITEM = 0x0F
@@ -44,6 +45,9 @@ class Tag(IntEnum):
     IMEI = 0x14
     HELP = 0x15
     DEFAULT_TEXT = 0x17
+    EVENTS = 0x19
+    CAUSE = 0x1A
+    TRANSACTION = 0x1C
     LANGUAGE = 0x2D
 
 
@@ -60,21 +64,24 @@ class Result(IntEnum):
     TERMINAL_BUSY = 0x20
     NETWORK_BUSY = 0x21
     USER_REFUSED = 0x22
+    USER_CLEARED = 0x23
     BEYOND_CAPABILITY = 0x30
     TYPE_NOT_UNDERSTOOD = 0x31
     DATA_NOT_UNDERSTOOD = 0x32
     NUMBER_UNKNOWN = 0x33
     SMS_ERROR = 0x35
     VALUES_MISSING = 0x36
+    USSD_ERROR = 0x37
 
 
 RESULT_TEXTS = {
     0x00: "performed", 0x01: "performed, with partial comprehension", 0x02: "performed, with missing information",
     0x10: "the user ended the session", 0x11: "the user went back", 0x12: "no answer from the user",
     0x13: "the user asks for help", 0x20: "the phone is busy", 0x21: "the network is busy",
-    0x22: "the user refused", 0x30: "beyond the phone's abilities", 0x31: "type of command not understood",
+    0x22: "the user refused", 0x23: "the user cleared the call before it stood",
+    0x30: "beyond the phone's abilities", 0x31: "type of command not understood",
     0x32: "data not understood", 0x33: "number of command not known", 0x35: "the message was not sent",
-    0x36: "values are missing",
+    0x36: "values are missing", 0x37: "the USSD session failed",
 }  # fmt: skip
 
 

@@ -12,7 +12,12 @@ from signalling.tones.tune import ToneError
 EF_TONES = 0x6F7B
 """The card's file of tones: a length of two bytes, then :class:`ToneFile` as MessagePack."""
 
+EF_RECORDING = 0x6F7C
+"""The card's file for what the phone recorded in a call: a length of two bytes, then what
+:func:`signalling.tones.recognise.encode_recording` gives."""
+
 MAX_FILE = 0x7FFF
+MAX_RECORDING = 2048
 Role = Literal["caller", "group", "own", "all"]
 
 

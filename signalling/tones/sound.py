@@ -13,9 +13,11 @@ from signalling.tones.tune import FOREVER, SIGNS, Note, Style, Tone
 RATE = 8000
 LONGEST_SECONDS = 60
 _LEVEL = 12000
-_FACTORS = ((1, 1), (3, 2), (7, 4), (2, 3))
-assert len(_FACTORS) == len(SIGNS)
-_SOUNDING = {Style.NATURAL: (19, 20), Style.CONTINUOUS: (1, 1), Style.STACCATO: (1, 2)}
+FACTORS = ((1, 1), (3, 2), (7, 4), (2, 3))
+"""What a length sign makes of a note's length."""
+assert len(FACTORS) == len(SIGNS)
+SOUNDING = {Style.NATURAL: (19, 20), Style.CONTINUOUS: (1, 1), Style.STACCATO: (1, 2)}
+"""How much of a note sounds; then it is silent."""
 Shape = Literal["square", "sine"]
 
 
@@ -26,16 +28,14 @@ def frequency(note: Note) -> float:
 
 def samples_of(note: Note, tempo: int) -> int:
     """How many samples a note lasts: a beat is a quarter."""
-    up, down = _FACTORS[note.sign]
+    up, down = FACTORS[note.sign]
     return RATE * 60 * 4 * up // (tempo * note.length * down)
 
 
 def render(tone: Tone, shape: Shape = "square") -> bytes:
     """A WAV file; a tone that repeats is heard so, no longer than :data:`LONGEST_SECONDS`."""
     most = RATE * LONGEST_SECONDS
-    once = array("h")
-    for note in tone.notes:
-        once.extend(_wave(frequency(note), min(samples_of(note, tone.tempo), most - len(once)), tone.style, shape))
+    once = waveform(tone, shape)
     whole = array("h")
     for _ in range(min(tone.loop + 1, FOREVER)):
         whole.extend(once[: most - len(whole)])
@@ -50,8 +50,17 @@ def render(tone: Tone, shape: Shape = "square") -> bytes:
     return out.getvalue()
 
 
+def waveform(tone: Tone, shape: Shape = "square") -> array[int]:
+    """The samples of a tone, once; no longer than :data:`LONGEST_SECONDS`."""
+    most = RATE * LONGEST_SECONDS
+    once = array("h")
+    for note in tone.notes:
+        once.extend(_wave(frequency(note), min(samples_of(note, tone.tempo), most - len(once)), tone.style, shape))
+    return once
+
+
 def _wave(hertz: float, samples: int, style: Style, shape: Shape) -> list[int]:
-    up, down = _SOUNDING[style]
+    up, down = SOUNDING[style]
     sounding = samples * up // down if hertz else 0
     turn = 2 * math.pi * hertz / RATE
     if shape == "sine":

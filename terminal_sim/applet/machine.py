@@ -20,7 +20,7 @@ from signalling.configuration import SECTIONS, Configuration
 from signalling.tones.ringing import ToneFile
 from terminal_sim.applet.memory import SLOTS, AppletMemory
 from terminal_sim.applet.offers import OfferDialogue
-from terminal_sim.applet.screens import Screens, Steps, Wait
+from terminal_sim.applet.screens import CallEnded, Screens, Steps, Wait
 from terminal_sim.applet.talk import Talk
 from terminal_sim.applet.tones import ToneDialogue
 from terminal_sim.applet.words import LANGUAGES, WORDS
@@ -52,7 +52,7 @@ class Applet:
         self._tones = ToneDialogue(memory, self._screens, self._talk, self._offers, changed, self._begin)
         self._running: Steps | None = None
         self._wanted: Command | None = None
-        self._waits: tuple[type[d.CardMessage], ...] = ()
+        self._waits: tuple[type[Any], ...] = ()
         self._next: deque[Steps] = deque()
 
     @property
@@ -89,9 +89,10 @@ class Applet:
             known = self._memory.open_refs() and not self._memory.tone_menu
             self._begin(self._offers.browse() if known else self._offers.ask_and_browse())
 
-    def heard(self, message: d.FromServer, at: datetime) -> None:
+    def heard(self, message: d.FromServer, at: datetime | None) -> None:
         """A message of the server, opened and checked; ``at``: the time that it came with, the card's only clock."""
-        self._talk.now = max(self._talk.now, to_micros(at))
+        if at is not None:
+            self._talk.now = max(self._talk.now, to_micros(at))
         if isinstance(message, d.Inquire):
             self._send(d.MyCode(self._configuration().code()))
         elif isinstance(message, d.SendSections):
@@ -99,6 +100,8 @@ class Applet:
             self._send(d.MySections([canonical[name] for name in SECTIONS]))
         elif isinstance(message, d.KeepTone):
             self._tones.take(message)
+        elif isinstance(message, d.HearTone):
+            self._begin(self._tones.record(message))
         else:
             if isinstance(message, d.ShowMenu):
                 self._memory.keep_menu(message.menu, list(message.titles))
@@ -115,6 +118,11 @@ class Applet:
             elif isinstance(message, d.ShowQuote):
                 # Chosen elsewhere, by a text of the user: only the yes is given here.
                 self._begin(self._offers.answer(message))
+
+    def call_ended(self, cause: int | None, recorded: bytes) -> None:
+        """A call of this card is over; ``recorded``: what the phone made of its sound, empty where it is not whole."""
+        if CallEnded in self._waits:
+            self._go_on(CallEnded(cause, recorded))
 
     def tone_file(self) -> ToneFile:
         """What the phone reads of tones, and whom they ring for."""
@@ -189,7 +197,7 @@ class Applet:
         if self._screens.can(Ability.LOCAL_INFORMATION):
             response: Response = yield commands.ProvideLocalInformation(commands.Local.IMEI)
             self.imei = response.imei or ""
-        if not self._screens.can(Ability.SEND_SHORT_MESSAGE):
+        if not self._screens.can_talk:
             return
         if not self._memory.tac or self.imei[:8] != self._memory.tac:
             self._memory.tac = self.imei[:8] or "unknown"

@@ -39,7 +39,8 @@ class OfferDialogue:
 
     def ask_and_browse(self) -> Steps:
         """Ask for offers, then show them."""
-        if not self._screens.can(Ability.SEND_SHORT_MESSAGE):
+        if not self._screens.can_talk:
+            yield from self._screens.show(self._words["mute"])
             return
         menu = yield from self._talk.ask(d.Hello(), d.ShowMenu, d.Tell)
         if isinstance(menu, d.Tell):

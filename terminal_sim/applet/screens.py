@@ -48,10 +48,18 @@ def outcome_of(result: int) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """The dialogue goes on with a message of one of these kinds, or with ``None`` when nothing could be sent."""
+class CallEnded:
+    """A call that the card wanted is over. ``recorded``: what the phone heard in it, digitized."""
 
-    kinds: tuple[type[d.CardMessage], ...]
+    cause: int | None
+    recorded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The dialogue goes on with one of these kinds, or with ``None`` when nothing could be sent."""
+
+    kinds: tuple[type[d.CardMessage | CallEnded], ...]
 
 
 Steps = Generator[Command | Wait, Any, Any]
@@ -73,6 +81,19 @@ class Screens:
     def has_menu(self) -> bool:
         """Whether the phone shows a menu of the card's and tells what was chosen in it."""
         return self.can(Ability.SET_UP_MENU) and self.can(Ability.MENU_SELECTION)
+
+    @property
+    def can_talk(self) -> bool:
+        """Whether the phone can send what the card says, and bring what it is told."""
+        says = self.can(Ability.SEND_SHORT_MESSAGE) or self.can(Ability.SEND_USSD)
+        return says and (self.can(Ability.SMS_PP_DOWNLOAD) or self.can(Ability.USSD_DOWNLOAD))
+
+    @property
+    def can_call(self) -> bool:
+        """Whether the phone makes calls for the card, and tells when they are over."""
+        return all(
+            self.can(each) for each in (Ability.SET_UP_CALL, Ability.SET_UP_EVENT_LIST, Ability.CALL_DISCONNECTED)
+        )
 
     def show(self, text: str) -> Steps:
         """Show a text, in as many screens as it takes."""

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from signalling.card import commands
 from signalling.card import dialogue as d
 from signalling.card.commands import Item
-from signalling.card.profile import Ability
 from signalling.card.responses import Response
+from signalling.card.usat import Result
 from signalling.tones import ToneError
-from signalling.tones.messages import unpack
+from signalling.tones.messages import pack, unpack
+from signalling.tones.recognise import decode_recording, written
 from signalling.tones.ringing import Binding, Role, plain_number
 from terminal_sim.applet.memory import SLOTS, AppletMemory
 from terminal_sim.applet.offers import OfferDialogue
-from terminal_sim.applet.screens import REJECT, Outcome, Screens, Steps, outcome_of
+from terminal_sim.applet.screens import REJECT, CallEnded, Outcome, Screens, Steps, Wait, outcome_of
 from terminal_sim.applet.talk import Talk
 
 
@@ -36,15 +37,19 @@ class ToneDialogue:
 
     def menu(self) -> Steps:
         """The ways to look at tones."""
-        if not self._screens.can(Ability.SEND_SHORT_MESSAGE):
+        if not self._screens.can_talk:
+            yield from self._screens.show(self._words["mute"])
             return
         while True:
-            lines = [Item(place, self._words[word]) for place, word in enumerate(("letter", "kind", "new", "mine"), 1)]
+            words = ("letter", "kind", "new", "mine", "form")
+            lines = [Item(place, self._words[word]) for place, word in enumerate(words, 1)]
             outcome, line = yield from self._screens.choose(self._words["tones"], lines)
             if outcome is Outcome.HELP:
                 yield from self._screens.show(self._words["help"])
             elif outcome is Outcome.CHOSE:
-                if line == 4:
+                if line == 5:
+                    outcome = yield from self._form()
+                elif line == 4:
                     outcome = yield from self._own_tones()
                 elif line == 3:
                     outcome = yield from self._browse(d.BrowseTones("new"))
@@ -78,6 +83,44 @@ class ToneDialogue:
             self._changed()
             return (yield from self._offers.browse(self._words["tones"]))
         return Outcome.BACK
+
+    def _form(self) -> Steps:
+        """In which form tones are to come."""
+        forms: tuple[d.ToneForm, ...] = ("smart", "rtttl", *(("audio",) if self._screens.can_call else ()))  # type: ignore[assignment]  # of literals
+        lines = [Item(place, self._words[f"form_{form}"]) for place, form in enumerate(forms, 1)]
+        outcome, line = yield from self._screens.choose(self._words["form"], lines)
+        if outcome is not Outcome.CHOSE:
+            return outcome
+        told = yield from self._talk.ask(d.WishForm(forms[line - 1]), d.Tell)
+        if told is not None:
+            yield from self._screens.show(told.text)
+        return Outcome.BACK
+
+    def record(self, message: d.HearTone) -> Steps:
+        """Call, have the phone record what is played, and keep it where it is the tone that was agreed on.
+
+        Who puts the call off is asked again when the card is heard next; who gives it up does not pay.
+        """
+        while self._screens.can_call:
+            yield commands.SetUpEventList((commands.Happening.CALL_DISCONNECTED,))
+            asked = self._words["call"].format(message.title)
+            response: Response = yield commands.SetUpCall(message.number, asked)
+            if outcome_of(response.result) in (Outcome.ENDED, Outcome.BACK) or response.result == Result.NO_RESPONSE:
+                return
+            ended = None
+            while response.result < Result.SESSION_ENDED and ended is None:
+                ended = yield Wait((CallEnded,))
+            packed = _recorded(message, ended.recorded) if ended is not None else b""
+            if packed:
+                self.take(d.KeepTone(message.delivery, message.product, message.release, message.title, packed))
+                return
+            lines = [Item(1, self._words["again_call"]), Item(2, self._words["give_up"])]
+            outcome, line = yield from self._screens.choose(self._words["broken"], lines)
+            if outcome is not Outcome.CHOSE:
+                return
+            if line == 2:
+                break
+        self._talk.send(d.ToneNotKept(message.delivery, "broken"))
 
     def take(self, message: d.KeepTone) -> None:
         """Keep a tone that came; where no slot is free the user says which one gives way."""
@@ -152,3 +195,12 @@ class ToneDialogue:
         self._memory.bindings.append(Binding(role, numbers, product))
         self._changed()
         yield from self._screens.show(self._words["bound"].format(self._memory.tone_title(product)))
+
+
+def _recorded(message: d.HearTone, data: bytes) -> bytes:
+    """The tone of what the phone recorded, as the card keeps it; empty where it is not the one that was agreed on."""
+    try:
+        packed = pack(written(decode_recording(data), message.title, message.loop, message.tempo))
+    except ToneError:
+        return b""
+    return packed if d.tone_check(packed) == message.check else b""

@@ -12,6 +12,9 @@ WORDS = {
     "full": "No slot is free. Replace:", "keep_all": "Keep all", "kept": "Kept: {0}", "damaged": "The tone is damaged.",
     "ring": "Ring with it for", "all": "All calls", "caller": "A caller", "group": "A group", "own": "My number",
     "number": "Number:", "numbers": "Numbers, # between:", "remove": "Remove", "bound": "{0} rings.",
+    "form": "Receive as", "form_smart": "Message", "form_rtttl": "Text (RTTTL)", "form_audio": "Played in a call",
+    "call": "Call to record {0}?", "broken": "The tone was not recorded.", "again_call": "Call again",
+    "give_up": "Do without", "mute": "This phone cannot send messages of the card.",
 }  # fmt: skip
 GERMAN = {
     "menu": "Dienste", "offers": "Angebote", "again": "Angebote holen", "wait": "Bitte warten",
@@ -25,6 +28,10 @@ GERMAN = {
     "damaged": "Der Ton ist beschädigt.", "ring": "Klingelt für", "all": "Alle Anrufe", "caller": "Einen Anrufer",
     "group": "Eine Gruppe", "own": "Meine Nummer", "number": "Nummer:", "numbers": "Nummern, # dazwischen:",
     "remove": "Entfernen", "bound": "{0} klingelt.",
+    "form": "Empfangen als", "form_smart": "Nachricht", "form_rtttl": "Text (RTTTL)", "form_audio": "Anruf",
+    "call": "Anrufen, um {0} aufzunehmen?", "broken": "Der Ton wurde nicht aufgenommen.",
+    "again_call": "Noch einmal", "give_up": "Verzichten",
+    "mute": "Dieses Telefon kann keine Nachrichten der Karte senden.",
 }  # fmt: skip
 LANGUAGES = {"en": WORDS, "de": GERMAN}
 """By language; a card of another language shows English."""

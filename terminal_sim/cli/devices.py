@@ -1,4 +1,4 @@
-"""``tollgate-terminal call|smsc|snmp-agent``: a phone that rings, and what stands around terminals in a trial."""
+"""``tollgate-terminal call|smsc|node|snmp-agent``: a phone that rings, and what stands around terminals in a trial."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from terminal_sim.cli.common import (
     says_errors,
 )
 from terminal_sim.profiles import ProfileError
+from terminal_sim.trust import Trust
 
 app = typer.Typer()
 
@@ -74,6 +75,37 @@ def smsc(
     centre = Centre(loop, SystemClock(), password)
     ports = centre.listen(port, radio_port)
     say(f"SMPP on 127.0.0.1:{ports[0]}, phones on 127.0.0.1:{ports[1]}")
+    loop.run()
+
+
+@app.command()
+@says_errors
+def node(
+    name: Annotated[str, typer.Argument(help="The node's name, such as north.")],
+    home: Annotated[str, typer.Option("--home", help="Home register as host:port; see nodes.port.")] = "localhost:7795",
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="What `tollgate terminal bundle` wrote; default: without TLS.")
+    ] = None,
+    radio_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for phones; 0: any free one.")] = 7796,
+    secret_file: Annotated[Path | None, typer.Option(help="The secret of the operator's nodes; default: none.")] = None,
+) -> None:
+    """Play a node that serves phones: it pages them, carries messages, USSD and calls, and says what it does.
+
+    Example: tollgate-terminal node north --home localhost:7795 --bundle bundle.json --radio-port 7796
+    """
+    from twisted.internet import reactor
+
+    from terminal_sim.node import Node
+
+    ca_pem = Trust.read(bundle).ca_pem if bundle else ""
+    secret = secret_file.read_text(encoding="utf-8").strip() if secret_file else ""
+    host, _, port = home.rpartition(":")
+    if not host or not port.isdigit():
+        raise ProfileError(f"--home {home!r}: write host:port")
+    loop: Any = reactor
+    played = Node(name, loop, secret, say)
+    played.attach(home, ca_pem)
+    say(f"{name}: phones on 127.0.0.1:{played.listen(radio_port)}")
     loop.run()
 
 

@@ -72,18 +72,26 @@ def run(
     radio: Annotated[
         str, typer.Option("--radio", help="With --applet: host:port of `tollgate-terminal smsc`; default: the link.")
     ] = "",
-    number: Annotated[str, typer.Option("--number", help="With --radio: the card's telephone number.")] = "",
+    node: Annotated[
+        str, typer.Option("--node", help="With --applet: host:port of `tollgate-terminal node`: messages, USSD, calls.")
+    ] = "",
+    number: Annotated[str, typer.Option("--number", help="With --radio or --node: the card's number.")] = "",
+    lacks: Annotated[
+        list[str] | None, typer.Option("--lacks", help="With --applet: what the phone cannot do; repeat.")
+    ] = None,
 ) -> None:
     """Play the terminal's user in a text menu; commands may also come from a pipe.
 
-    With --applet a phone is drawn, whose card speaks to the operator: over this terminal's link, or by short messages.
+    With --applet a phone is drawn, whose card speaks to the operator: over this terminal's link, by short messages of a
+    centre, or through a node that serves phones.
 
     Example: tollgate-terminal run --state my-terminal
     """
     if applet:
-        from terminal_sim.phone import run_phone
+        from terminal_sim.phone import PhoneOptions, run_phone
 
-        run_phone(state, clock_named(clock), console, trace=trace, radio=radio, number=number)
+        options = PhoneOptions(trace=trace, radio=radio, node=node, number=number, lacks=lacks or ())
+        run_phone(state, clock_named(clock), console, options)
         return
     from twisted.internet import reactor
 

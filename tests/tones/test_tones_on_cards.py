@@ -68,7 +68,7 @@ def test_back_leads_through_the_menus_and_nothing_is_taken(house: ToneHouse) -> 
     phone.press(Key.BACK)
     assert phone.shows == ["A", "B"]
     phone.press(Key.BACK)
-    assert phone.shows == ["By letter", "By kind", "New", "My tones"]
+    assert phone.shows == ["By letter", "By kind", "New", "My tones", "Receive as"]
     assert not house.rows(Agreement, terminal_id="SIM-1")
 
 
@@ -175,7 +175,7 @@ def test_a_tone_whose_message_was_lost_comes_when_the_card_is_heard_again(house:
     phone.bring = bring  # type: ignore[method-assign]
     phone.pump()
     assert not slots(phone)
-    house.change(lambda c: shop.send_again(c, house.operator.vault, "SIM-1", NOW))
+    house.change(lambda c: shop.send_again(c, house.operator.vault, house.operator.settings.nodes, "SIM-1", NOW))
     phone.pump()
     phone.press(Key.OK)
     assert slots(phone) == ["tone-bach"]
