@@ -26,7 +26,8 @@ from signalling.clock import to_micros
 _LOCK = 0x70_11_A0_D1
 _FIRST = bytes(32)
 _COLUMNS = ("id", "at", "actor", "action", "reference", "before", "after")
-_OVERWRITTEN = "overwritten"
+OVERWRITTEN = "overwritten"
+"""Key in ``after`` of an entry that tells of others: number to the digest of what each says since."""
 _SECRET = ("password", "secret", "token", "digest", "hash", "key")
 
 
@@ -84,7 +85,7 @@ def overwrite(connection: Connection, entries: Mapping[int, Mapping[str, Any]]) 
         connection.execute(update(entry).where(entry.c.id == number).values(**values))
         row = connection.execute(select(entry).where(entry.c.id == number)).one()
         told[str(number)] = _digest(b"", _values(row)).hex()
-    return {_OVERWRITTEN: told} if told else {}
+    return {OVERWRITTEN: told} if told else {}
 
 
 def verify_audit(connection: Connection) -> tuple[int, bytes, list[AuditFault]]:
@@ -98,7 +99,7 @@ def verify_audit(connection: Connection) -> tuple[int, bytes, list[AuditFault]]:
             faults.append(AuditFault(row.id, f"entry {count} is missing before it"))
             count = row.id
         if _digest(previous, _values(row)) == bytes(row.digest):
-            for number, digest in ((row.after or {}).get(_OVERWRITTEN) or {}).items():
+            for number, digest in ((row.after or {}).get(OVERWRITTEN) or {}).items():
                 if other.get(int(number)) == digest:
                     del other[int(number)]
         else:

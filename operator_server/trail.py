@@ -90,11 +90,15 @@ def told_change(
 
 
 def difference(before: State | None, after: State | None) -> tuple[State | None, State | None]:
-    """Only what is not the same in both; ``None`` for nothing."""
+    """Only what is not the same in both; ``None`` for nothing. Of what was made or is gone: what is not empty."""
     if before is None or after is None:
-        return before, after
+        return _filled(before), _filled(after)
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return {name: before.get(name) for name in names} or None, {name: after.get(name) for name in names} or None
+
+
+def _filled(state: State | None) -> State | None:
+    return None if state is None else {name: value for name, value in state.items() if value not in (None, "", [], {})}
 
 
 def state_of(connection: Connection, reference: str) -> State | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from operator_server.audit import entries, verify_audit
+from operator_server.audit import OVERWRITTEN, entries, verify_audit
 from operator_server.cli.common import (
     CONFIG,
     ConfigOption,
@@ -17,7 +19,6 @@ from operator_server.cli.common import (
     out,
     says_errors,
     show_json,
-    show_table,
 )
 
 app = typer.Typer(no_args_is_help=True, help="The audit trail: who changed what, when, from what to what.")
@@ -41,20 +42,31 @@ def list_(
     if as_json:
         show_json([dict(row._mapping) for row in rows])
         return
-    show_table(
-        "Audit trail",
-        ["Entry", "When (UTC)", "Who", "What", "About", "Before", "After"],
-        [
-            (row.id, f"{row.at:%Y-%m-%d %H:%M:%S}", row.actor, row.action, row.reference, _short(row.before),
-             _short(row.after))
-            for row in rows
-        ],
-        empty="Nothing was changed yet.",
-    )  # fmt: skip
+    if not rows:
+        out.print("Nothing was changed yet, or no entry matches.")
+    for row in rows:
+        out.print(Text(f"{row.id}  {row.at:%Y-%m-%d %H:%M:%S} UTC  {row.actor}", style="bold"))
+        out.print(f"    {row.action}  {row.reference}")
+        for line in _changes(row.before or {}, row.after or {}):
+            out.print(f"        {line}")
 
 
-def _short(value: object) -> str:
-    return "" if not value else json.dumps(value, ensure_ascii=False)
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for name in {**before, **after}:
+        if name == OVERWRITTEN:
+            yield f"{len(after[name])} entries were overwritten"
+        elif name in before and name in after:
+            yield f"{name}: {_short(before[name])} -> {_short(after[name])}"
+        elif name in before:
+            yield f"{name}: {_short(before[name])} -> gone" if not after else f"{name}: was {_short(before[name])}"
+        else:
+            yield f"{name}: {_short(after[name])}"
+
+
+def _short(value: Any) -> str:
+    if value is None or value == "":
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @app.command()

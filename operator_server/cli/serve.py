@@ -46,10 +46,10 @@ def serve(
     child_of: Annotated[int, typer.Option("--child-of", hidden=True, help="Process id of the supervisor.")] = 0,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Serve terminals: link, repository and worker as processes under one supervisor, snmp from the first device
-    and roaming from the first partner on.
+    """Serve terminals, console and API: each role is a process of its own under one supervisor.
 
-    Keys, database and repository are made at the first start.
+    link, web and worker always run; snmp from the first device on, sms where a short message centre is set, roaming
+    from the first partner on. Keys, database, repository and a first administrator are made at the first start.
 
     Example: tollgate serve --config configs
     """
