@@ -268,7 +268,9 @@ class Mobile:
 
     def _take_local(self, message: m.FeatureCodes) -> None:
         local, original = self.local(), by_feature(self.memory.original)
-        kept = differing(original, message.codes)
+        # What costs something is not taken before its key has unlocked it, whatever the network sends.
+        open_here = [each for each in message.codes if not each.ef or each.ef in local.unlocked]
+        kept = differing(original, open_here)
         self._announce([each for name, each in kept.items() if name not in original and name not in local.codes])
         if message.whole:
             paid = {name: each for name, each in local.codes.items() if each.ef in local.unlocked and each.ef}

@@ -7,7 +7,7 @@ home is told of it, and is told until home has acknowledged it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -109,7 +109,7 @@ class BaseStation:
         self._do(lambda c: self._keep_visitor(c, uplink, message, vouched, now))
         heard: list[m.Heard] = [m.Registered(self._network)]
         if message.sequence == 0 and held.sequence and held.features.download == "registration":
-            heard.append(self._codes(held, "access", own))
+            heard.append(self._codes(held, "access", own, paid=known.paid if known is not None else ()))
             self._tell_who_has_no_display(uplink, held, message.display)
         return [*heard, m.StatusRequest()]
 
@@ -132,12 +132,16 @@ class BaseStation:
             _change(connection, uplink, **values, waiting=waiting)
         record(connection, now, "visitor_registered", reference=f"{uplink.home}/{uplink.terminal}")
 
-    def _codes(self, held: Held, channel: m.Channel, own: bool, only: FeatureCode | None = None) -> m.FeatureCodes:
-        """The codes that cost nothing; to our own mobiles all: they buy features as anything else."""
+    def _codes(
+        self, held: Held, channel: m.Channel, own: bool, only: FeatureCode | None = None, paid: Container[str] = ()
+    ) -> m.FeatureCodes:
+        """The codes that cost nothing or are paid for; to our own mobiles all: they buy features as anything else."""
         features = [only] if only is not None else [each for each in held.features.feature if each.supported]
         if own:
             features = [msgspec.structs.replace(each, ef=0) for each in features]
-        return m.FeatureCodes(held.sequence, channel, [each for each in features if not each.ef], only is None)
+        return m.FeatureCodes(
+            held.sequence, channel, [each for each in features if not each.ef or each.feature in paid], only is None
+        )
 
     def _tell_who_has_no_display(self, uplink: m.Uplink, held: Held, display: bool) -> None:
         """Features that home does not have are told by mail where the mobile cannot show them."""
@@ -172,7 +176,7 @@ class BaseStation:
                 if sequence > held.sequence:
                     raise VisitedError("sequence_ahead", f"sequence {sequence} is not out yet")
                 self._tell_who_has_no_display(uplink, held, visitor.display)
-                return [self._codes(held, "paging", own)]
+                return [self._codes(held, "paging", own, paid=visitor.paid)]
             case m.StatusResponse(features=features):
                 self._do(lambda c: _change(c, uplink, features=list(features)))
                 return []

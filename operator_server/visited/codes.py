@@ -126,12 +126,27 @@ def load_features(connection: Connection, features: Features, now: datetime) -> 
     held = _newest(connection)
     if held is not None and bytes(held.digest) == digest:
         return Held(held.sequence, features)
+    _check_numbers(connection, features)
     sequence = 1 if held is None else held.sequence + 1
     if sequence > MOST_SEQUENCE:
         raise VisitedError("bad_codes", "no sequence number is left")
     add(connection, FeatureTableRow(sequence=sequence, digest=digest, document=document, loaded_at=now))
     record(connection, now, "feature_codes_loaded", reference=str(sequence), features=len(features.feature))
     return Held(sequence, features)
+
+
+def _check_numbers(connection: Connection, features: Features) -> None:
+    """A number stays with its feature for ever: mobiles know by it what they have paid for."""
+    given: dict[int, str] = {}
+    rows = table(FeatureTableRow)
+    for document in connection.execute(select(rows.c.document).order_by(rows.c.sequence)).scalars():
+        given |= {each.ef: each.feature for each in msgspec.json.decode(document, type=Features).feature if each.ef}
+    numbers = {feature: ef for ef, feature in given.items()}
+    for each in features.feature:
+        if each.ef and given.get(each.ef, each.feature) != each.feature:
+            raise VisitedError("bad_codes", f"feature {each.feature}: ef {each.ef} was that of {given[each.ef]}")
+        if each.ef and numbers.get(each.feature, each.ef) != each.ef:
+            raise VisitedError("bad_codes", f"feature {each.feature}: its ef was {numbers[each.feature]} and stays it")
 
 
 def held_features(connection: Connection) -> Held:

@@ -10,8 +10,8 @@ from hashlib import sha256
 from sqlalchemy import Connection, select
 
 from operator_server.context import Operator
-from operator_server.devices.outlets import NotSent, outlet_of
 from operator_server.link.visitors import Stranger, read_visitors
+from operator_server.outlets import NotSent, outlet_of
 from operator_server.store.feed import record
 from operator_server.store.parties import Account
 from operator_server.store.rows import table

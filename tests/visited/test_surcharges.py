@@ -12,6 +12,7 @@ from visited_samples import HOME, LOCAL, VISITED, Lands, air_of
 
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, QuoteRow
+from operator_server.visited.codes import Features
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.partners import block_partner
 from operator_server.visited.records import (
@@ -153,6 +154,39 @@ def test_at_most_one_message_about_a_surcharge_is_outstanding(lands: Lands) -> N
     assert page == m.GeneralPage(9)
     [no] = mobile._exchange(m.EfResponse(7, available=True))
     assert isinstance(no, m.Refusal)
+
+
+def test_what_was_paid_for_follows_a_change_of_codes_and_nothing_else_comes_with_it(lands: Lands) -> None:
+    mobile = wanting(lands, True)
+    mobile.dial("*50#")
+    changed = [
+        msgspec.structs.replace(each, activate="*65#") if each.feature == "conference" else each
+        for each in LOCAL.feature
+    ]
+    lands.local_codes(msgspec.structs.replace(LOCAL, feature=changed))
+    mobile.page(lands.station.overhead())
+    assert mobile.local().codes["conference"].activate == "*65#"
+    assert "radio" not in mobile.local().codes
+    mobile.dial("*50#")
+    assert mobile.sent[-1] == "*65#"
+    assert len(lands.asked) == 1
+    # A network that sends the code of what was not paid for is not believed.
+    mobile._hear(m.FeatureCodes(mobile.local().sequence, "paging", changed))
+    assert "radio" not in mobile.local().codes
+
+
+def test_a_number_stays_with_its_feature(lands: Lands) -> None:
+    def refused(**numbers: int) -> str:
+        changed = [msgspec.structs.replace(each, ef=numbers.get(each.feature, each.ef)) for each in LOCAL.feature]
+        with pytest.raises(VisitedError) as no:
+            lands.local_codes(msgspec.structs.replace(LOCAL, feature=changed))
+        return no.value.reason
+
+    assert refused(conference=8) == "feature conference: its ef was 7 and stays it"
+    assert refused(conference=9, radio=7) == "feature conference: ef 9 was that of radio"
+    without = [each for each in LOCAL.feature if each.feature != "radio"]
+    lands.local_codes(Features(without, surcharge={"conference": LOCAL.surcharge["conference"]}))
+    assert refused(conference=9, radio=10) == "feature conference: ef 9 was that of radio"
 
 
 # Money.
