@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formataddr
 from importlib.resources import files
@@ -95,3 +96,12 @@ def mail(
 def one_line(text: str) -> str:
     """Without line breaks, which would begin another header."""
     return " ".join(text.split())
+
+
+def is_address(text: str) -> bool:
+    """Whether this can be written to as one mail address."""
+    try:
+        address = Address(addr_spec=text)
+    except (ValueError, IndexError):
+        return False
+    return bool(address.username and address.domain) and text.isprintable()

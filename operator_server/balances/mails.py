@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, select, update
 
-from operator_server.devices.outlets import NotSent, Outlet, outlet_of
 from operator_server.mail import TemplateError, find_template, mail, one_line, parse_template, read_template
+from operator_server.outlets import NotSent, Outlet, outlet_of
 from operator_server.settings import Settings
 from operator_server.store.dispatch import BalanceMail
 from operator_server.store.parties import Account

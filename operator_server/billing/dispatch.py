@@ -26,9 +26,8 @@ from charging.price_text import locale_of
 from operator_server.billing.bounces import Report
 from operator_server.billing.details import with_use
 from operator_server.billing.invoices import UnknownInvoice, load_invoice
-from operator_server.devices.invitations import is_address
-from operator_server.devices.outlets import NotSent, Outlet, outlet_of
-from operator_server.mail import TemplateError, find_template, mail, one_line, parse_template
+from operator_server.mail import TemplateError, find_template, is_address, mail, one_line, parse_template
+from operator_server.outlets import NotSent, Outlet, outlet_of
 from operator_server.parties import ERASED, erased_text
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from email.headerregistry import Address
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -13,6 +12,7 @@ from operator_server.context import Operator
 from operator_server.desk import Visitor
 from operator_server.devices.links import make_link
 from operator_server.devices.visitors import NotServed, menu_of, visitor_of
+from operator_server.mail import is_address
 from operator_server.negotiation import book
 from operator_server.offering.live import LiveOffers, OpenOffer, read_supply
 from operator_server.offering.loading import load
@@ -147,15 +147,6 @@ def _recipient(connection: Connection, visitor: Visitor) -> str | None:
     contact = connection.execute(select(device.c.contact).where(device.c.terminal_id == visitor.terminal)).scalar()
     address = contact or connection.execute(select(account.c.email).where(account.c.id == visitor.account)).scalar()
     return address if address and is_address(address) else None
-
-
-def is_address(text: str) -> bool:
-    """Whether this can be written to as one mail address."""
-    try:
-        address = Address(addr_spec=text)
-    except (ValueError, IndexError):
-        return False
-    return bool(address.username and address.domain) and text.isprintable()
 
 
 def _told(connection: Connection, visitor: Visitor) -> set[str]:

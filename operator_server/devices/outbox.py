@@ -19,8 +19,8 @@ from operator_server.delivery.vault import VaultError
 from operator_server.devices.invitations import sealed_name
 from operator_server.devices.links import text_of
 from operator_server.devices.messages import Letter, compose
-from operator_server.devices.outlets import NotSent, Outlet, outlet_of
 from operator_server.mail import TemplateError
+from operator_server.outlets import NotSent, Outlet, outlet_of
 from operator_server.store.devices import WebToken
 from operator_server.store.feed import record
 from operator_server.store.invitations import Invitation, OutgoingMessage

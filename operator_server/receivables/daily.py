@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from sqlalchemy import Engine, delete, select
 
 from charging.periods import period, period_of
-from operator_server.devices.outlets import Outlet
+from operator_server.outlets import Outlet
 from operator_server.receivables.bad_debt_tax import correct_due
 from operator_server.receivables.recognition import recognise
 from operator_server.receivables.reminders import run_reminders, send_reminders

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from charging.receivables.reminders import Level, next_level
-from operator_server.devices.outlets import NotSent, Outlet, outlet_of
 from operator_server.mail import TemplateError
+from operator_server.outlets import NotSent, Outlet, outlet_of
 from operator_server.receivables.books import lock, take_in_invoices
 from operator_server.receivables.disputes import Held, held
 from operator_server.receivables.fees import charge_fee, fee_in

@@ -15,8 +15,8 @@ from charging.invoices.labels import languages
 from operator_server.balances.buckets import add_bucket
 from operator_server.balances.mails import check_balance_templates, send_balance_mails
 from operator_server.balances.thresholds import add_threshold
-from operator_server.devices.outlets import NotSent
 from operator_server.mail import TemplateError
+from operator_server.outlets import NotSent
 from operator_server.parties import bind_terminal
 from operator_server.store.dispatch import BalanceMail
 from operator_server.store.parties import Account, Notice, Terminal

@@ -356,7 +356,7 @@ def test_a_crash_while_sending_loses_nothing(house: DeviceHouse, monkeypatch: py
 
     house.invite()
     with monkeypatch.context() as patched:
-        patched.setattr("operator_server.devices.outlets.FileOutlet.send", cut)
+        patched.setattr("operator_server.outlets.FileOutlet.send", cut)
         with pytest.raises(Power):
             send_due(house.operator)
     assert send_due(house.operator) == 0
@@ -368,14 +368,14 @@ def test_a_crash_while_sending_loses_nothing(house: DeviceHouse, monkeypatch: py
 def test_a_password_in_the_file_is_refused(house: DeviceHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     file = house.folder / "configs" / "operator.toml"
     kept = file.read_text()
-    file.write_text(kept + '[outlet]\npassword = "secret"\n')
+    file.write_text(kept + '[outlet]\npassword = "plain words"\n')
     with pytest.raises(SettingsError, match="set TOLLGATE_OUTLET__PASSWORD"):
         load_settings(file.parent)
     file.write_text(kept)
-    monkeypatch.setenv("TOLLGATE_OUTLET__PASSWORD", "secret")
+    monkeypatch.setenv("TOLLGATE_OUTLET__PASSWORD", "plain words")
     settings = load_settings(file.parent)
-    assert settings.outlet.password.get_secret_value() == "secret"
-    assert "secret" not in repr(settings)
+    assert settings.outlet.password.get_secret_value() == "plain words"
+    assert "plain words" not in repr(settings)
 
 
 def test_links_are_not_sent_in_the_clear_to_other_machines(house: DeviceHouse) -> None:

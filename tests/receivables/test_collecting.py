@@ -13,8 +13,8 @@ from receivable_samples import DAY, Books
 from sqlalchemy import update
 from statement_maker import detail, entry, statement
 
-from operator_server.devices.outlets import NotSent
 from operator_server.mail import TemplateError
+from operator_server.outlets import NotSent
 from operator_server.receivables.books import ReceivablesError
 from operator_server.receivables.collecting import (
     NewMandate,

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from receivable_samples import Books
 from sqlalchemy import select, update
 
-from operator_server.devices.outlets import NotSent
+from operator_server.outlets import NotSent
 from operator_server.receivables.daily import DailyDesk
 from operator_server.receivables.disputes import place_hold, release_hold
 from operator_server.receivables.reminders import find_reminders, run_reminders
