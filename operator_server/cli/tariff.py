@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from charging.rating import RatingError, decimal_text
-from charging.tariffs import Tariff, TariffBook, TariffError, TariffVersion, read_tariff
+from charging.rating import RatingError
+from charging.tariffs import TariffBook, TariffError, read_tariff
 from charging.tariffs.csv_import import convert
 from charging.tariffs.csv_import.writing import write_tariffs
-from charging.tariffs.explain import Explanation, explain
-from charging.tariffs.headline import headline
-from charging.tariffs.simulate import Bill, Simulation
+from charging.tariffs.explain import explain
 from operator_server.audit import cli_actor
 from operator_server.cli.common import (
     CONFIG,
@@ -31,6 +28,17 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
+from operator_server.cli.tariff_shown import (
+    content_of,
+    explanation,
+    name_of,
+    price_text,
+    print_explanation,
+    print_simulation,
+    print_tables,
+    simulation_facts,
+    version_facts,
+)
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.offering.tariff_publishing import (
     TariffFileError,
@@ -40,7 +48,7 @@ from operator_server.offering.tariff_publishing import (
 )
 from operator_server.settings import load_settings
 from operator_server.store.store import transact
-from operator_server.usage.history import ChargedUse, UnknownUse, find_use
+from operator_server.usage.history import UnknownUse, find_use
 from operator_server.usage.simulation import NothingToCompare, simulate_month
 from signalling.money import format_micros
 
@@ -60,14 +68,6 @@ def _kept() -> TariffVersions:
     return TariffVersions(lambda: TariffBook([]))
 
 
-def _text(version: TariffVersion) -> str:
-    price = headline(version)
-    size = f"{price.size} " if price.size > 1 else ""
-    amount = f"{format_micros(price.amount, version.currency)} {version.currency}"
-    text = f"{'' if price.exact else 'up to '}{amount} per {size}{version.unit}"
-    return f"{text}, {version.included} included per {version.included_per}" if version.included else text
-
-
 @app.command("list")
 @says_errors()
 def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
@@ -77,15 +77,15 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     """
     rows = [(tariff, version) for tariff in _book(config) for version in tariff.versions]
     if as_json:
-        show_json([_facts(tariff, version) for tariff, version in rows])
+        show_json([version_facts(tariff, version) for tariff, version in rows])
         return
     show_table(
         "Tariffs",
         ["Tariff", "Name", "From", "Price"],
         [
             (
-                tariff.tariff_id, _name(tariff),
-                f"{version.effective_from.astimezone(ZoneInfo(version.zone)):%Y-%m-%d %H:%M}", _text(version),
+                tariff.tariff_id, name_of(tariff),
+                f"{version.effective_from.astimezone(ZoneInfo(version.zone)):%Y-%m-%d %H:%M}", price_text(version),
             )
             for tariff, version in rows
         ],
@@ -106,12 +106,12 @@ def show(
     """
     found = _book(config).tariff(tariff)
     if as_json:
-        show_json([_facts(found, version) for version in found.versions])
+        show_json([version_facts(found, version) for version in found.versions])
         return
-    out.print(f"{found.tariff_id}: {_name(found)}")
+    out.print(f"{found.tariff_id}: {name_of(found)}")
     for version in found.versions:
-        out.print(f"\n{version.version_id}\nfrom {version.effective_from:%Y-%m-%d %H:%M} UTC: {_text(version)}")
-        _print_tables(_content(version), "  ")
+        out.print(f"\n{version.version_id}\nfrom {version.effective_from:%Y-%m-%d %H:%M} UTC: {price_text(version)}")
+        print_tables(content_of(version), "  ")
 
 
 @app.command("explain")
@@ -133,9 +133,9 @@ def explain_(
     charged = explained.cost_micros if found.price is None else found.price
     agrees = explained.cost_micros == charged and sum(s.cost for s in explained.steps) == charged
     if as_json:
-        show_json(_explanation(found, explained, agrees))
+        show_json(explanation(found, explained, agrees))
     else:
-        _print_explanation(found, explained)
+        print_explanation(found, explained)
     if not agrees:
         currency = found.charge.currency
         raise fail(
@@ -166,9 +166,9 @@ def simulate_(
     with opened(config) as operator, operator.engine.connect() as connection:
         simulation = simulate_month(connection, version, on, operator.settings.operator.zone)
     if as_json:
-        show_json(_simulation(simulation, on))
+        show_json(simulation_facts(simulation, on))
     else:
-        _print_simulation(simulation, tariff, on, limit)
+        print_simulation(simulation, tariff, on, limit)
     if simulation.unrated:
         raise fail(f"{len(simulation.unrated)} agreement(s) cannot be rated by {version.version_id}; left out above")
 
@@ -191,7 +191,7 @@ def publish(
         now = operator.clock.now()
         made = transact(operator.engine, lambda c: publish_tariff(c, operator.settings, source, now, actor=cli_actor()))
     if as_json:
-        show_json([_facts(made, version) for version in made.versions])
+        show_json([version_facts(made, version) for version in made.versions])
     else:
         out.print(f"{made.tariff_id} is published with {len(made.versions)} version(s).")
 
@@ -217,7 +217,7 @@ def schedule(
             lambda c: schedule_version(c, operator.settings, tariff, source, begins, now, actor=cli_actor()),
         )
     if as_json:
-        show_json([_facts(made, version) for version in made.versions])
+        show_json([version_facts(made, version) for version in made.versions])
     else:
         out.print(f"{made.tariff_id} has {len(made.versions)} version(s); the new one holds from {begin}.")
 
@@ -304,131 +304,3 @@ def import_csv(
         raise fail(f"{len(problems)} fault(s); nothing is written")
     if faults:
         raise fail(f"{len(faults)} fault(s) in {folder}; the tariffs they concern are left out")
-
-
-def _name(tariff: Tariff) -> str:
-    return tariff.names.get("en") or next(iter(tariff.names.values()), "")
-
-
-def _content(version: TariffVersion) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(version.content)
-    return content
-
-
-def _facts(tariff: Tariff, version: TariffVersion) -> dict[str, Any]:
-    return {
-        "tariff": tariff.tariff_id,
-        "names": dict(tariff.names),
-        "version": version.version_id,
-        "effective_from": version.effective_from,
-        "price": _text(version),
-        "content": _content(version),
-    }
-
-
-def _print_tables(value: Any, indent: str) -> None:
-    """Keys and values, a line each, tables indented."""
-    for key, entry in value.items():
-        if isinstance(entry, dict):
-            out.print(f"{indent}{key}:")
-            _print_tables(entry, indent + "  ")
-        elif isinstance(entry, list) and entry and isinstance(entry[0], dict):
-            for number, item in enumerate(entry, 1):
-                out.print(f"{indent}{key} {number}:")
-                _print_tables(item, indent + "  ")
-        else:
-            out.print(f"{indent}{key} = {', '.join(map(str, entry)) if isinstance(entry, list) else entry}")
-
-
-def _print_explanation(found: ChargedUse, explained: Explanation) -> None:
-    charge, use = found.charge, explained.use
-    to = f" to {use.destination}" if use.destination else ""
-    out.print(f"Charge {charge.id} of account {charge.account_id}, agreement {charge.agreement_id}")
-    out.print(f"{use.quantity} {use.version.unit}{to}, used {use.at:%Y-%m-%d %H:%M:%S} UTC, period {charge.period}")
-    out.print(f"Tariff version {use.version.version_id}, as it was kept")
-    before = explained.before
-    out.print(
-        f"Before it: {explained.earlier} earlier uses of the period, {before.used} units, "
-        f"{decimal_text(before.due)} {charge.currency} due"
-    )
-    show_table(
-        "Steps",
-        ["Step", "Units", charge.currency],
-        [(step.text, step.quantity or "", decimal_text(step.cost)) for step in explained.steps]
-        + [("cost", use.quantity, decimal_text(explained.cost_micros))],
-        empty="",
-    )
-    out.print(f"Charged: {format_micros(charge.net, charge.currency)} {charge.currency} net")
-
-
-def _explanation(found: ChargedUse, explained: Explanation, agrees: bool) -> dict[str, Any]:
-    charge, use, before = found.charge, explained.use, explained.before
-    return {
-        "charge": charge.id,
-        "account": charge.account_id,
-        "agreement": charge.agreement_id,
-        "period": charge.period,
-        "tariff_version": use.version.version_id,
-        "quantity": use.quantity,
-        "unit": use.version.unit,
-        "destination": use.destination,
-        "at": use.at,
-        "earlier_uses": explained.earlier,
-        "units_before": before.used,
-        "due_before": decimal_text(before.due),
-        "steps": [
-            {"step": step.text, "units": step.quantity, "cost": decimal_text(step.cost)} for step in explained.steps
-        ],
-        "cost": format_micros(explained.cost_micros, charge.currency),
-        "charged": format_micros(charge.net, charge.currency),
-        "currency": charge.currency,
-        "agrees": agrees,
-    }
-
-
-def _print_simulation(simulation: Simulation, tariff: Tariff, on: str, limit: int) -> None:
-    version = simulation.version
-    out.print(f"{tariff.tariff_id} in {on}, net, as charged and by {version.version_id}; nothing is charged")
-    bills = simulation.bills
-    if limit:
-        bills = sorted(bills, key=lambda bill: -abs(bill.difference))[:limit]
-
-    def cells(name: str, bill: Bill) -> tuple[Any, ...]:
-        amounts = (format_micros(micros, version.currency) for micros in (bill.now, bill.then, bill.difference))
-        return name, bill.uses, bill.quantity, *amounts
-
-    show_table(
-        f"Accounts ({len(bills)} of {len(simulation.bills)})",
-        ["Account", "Uses", version.unit, f"Now {version.currency}", f"Then {version.currency}", "Difference"],
-        [*(cells(bill.account, bill) for bill in bills), cells("all", simulation.total)],
-        empty="",
-    )
-    for account, agreement, reason in simulation.unrated:
-        out.print(f"account {account}, agreement {agreement}: {reason}")
-
-
-def _simulation(simulation: Simulation, on: str) -> dict[str, Any]:
-    version = simulation.version
-
-    def figures(bill: Bill) -> dict[str, Any]:
-        return {
-            "uses": bill.uses,
-            "quantity": bill.quantity,
-            "now": format_micros(bill.now, version.currency),
-            "then": format_micros(bill.then, version.currency),
-            "difference": format_micros(bill.difference, version.currency),
-        }
-
-    return {
-        "period": on,
-        "tariff": version.tariff_id,
-        "version": version.version_id,
-        "currency": version.currency,
-        "unit": version.unit,
-        "accounts": [{"account": bill.account, **figures(bill)} for bill in simulation.bills],
-        "total": figures(simulation.total),
-        "unrated": [
-            {"account": account, "agreement": agreement, "reason": reason}
-            for account, agreement, reason in simulation.unrated
-        ],
-    }
