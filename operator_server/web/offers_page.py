@@ -11,20 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.resources import files
 from typing import Any
 
-import anyio.to_thread
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from sqlalchemy import Connection
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from charging.agreements import NotAgreed
@@ -43,9 +37,10 @@ from operator_server.negotiation.desk import Negotiation
 from operator_server.offering.live import LiveOffers
 from operator_server.store.feed import record
 from operator_server.store.store import transact
-from operator_server.web.guard import Pace, Unacceptable, check_stamp, fields, headers, posted, stamp
+from operator_server.web.guard import Unacceptable, check_stamp, stamp
+from operator_server.web.offers_shell import Call, Closed, Page, Shell
 from operator_server.web.offers_view import View, limit_micros, limit_text
-from operator_server.web.texts import REASONS, language_of
+from operator_server.web.texts import REASONS
 from signalling.clock import to_micros
 from signalling.documents import Confirmation, Quote, decode_document, document_digest
 from signalling.envelope import BodyError
@@ -54,139 +49,34 @@ from signalling.messages import CounterProposal, Decline, Later, Reject, Signed
 from signalling.messages import Request as RequestSignal
 from signalling.money import MoneyError
 
-COOKIE = "__Host-offers"
 FORM = "form"
 CONFIRMATION = "confirmation"
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request, read: no part of it is known to be true."""
-
-    path: dict[str, str]
-    cookie: str
-    accept: str
-    note: str
-    body: bytes = b""
-    fields: dict[str, str] = field(default_factory=dict)
-
-    def get(self, name: str) -> str:
-        """A field of the form; empty where there is none."""
-        return self.fields.get(name, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer: a template with what it shows, or the way to another page. ``cookie``: a new one, empty to end it."""
-
-    template: str = ""
-    shown: dict[str, Any] = field(default_factory=dict)
-    status: int = 200
-    location: str = ""
-    cookie: str | None = None
-
-
-class Closed(Exception):
-    """No session is open."""
-
-
-class OffersPage:
+class OffersPage(Shell):
     """The page over an operator's live offers; ``routes`` are for the web application."""
 
     def __init__(self, operator: Operator, offers: LiveOffers) -> None:
+        super().__init__(operator, offers)
         settings, keys = operator.settings, operator.keys
-        self._operator = operator
-        self._settings = settings
-        self._offers = offers
         self._negotiation = Negotiation(offers, keys, settings)
         usage = UsageGrants(TariffVersions(lambda: offers.tariffs), keys.signing, settings)
         self._deliveries = Deliveries(keys, operator.vault, usage, settings)
-        self._pace = Pace(settings.web.requests_per_minute)
-        self._style = (files("operator_server.web") / "templates" / "offers.css").read_text(encoding="utf-8")
-        self._headers = headers(self._style)
-        self._templates = Environment(
-            loader=PackageLoader("operator_server.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
 
     def routes(self) -> list[Route]:
         """What is to be served."""
         return [
-            Route("/o/{token}", self._endpoint(self.show_link), methods=["GET"]),
-            Route("/o/{token}", self._endpoint(self.open_link), methods=["POST"]),
-            Route("/o/{token}/again", self._endpoint(self.new_link), methods=["POST"]),
-            Route("/offers", self._endpoint(self.show_menu), methods=["GET"]),
-            Route("/offers", self._endpoint(self.decide), methods=["POST"]),
-            Route("/offers/quote/{quote}", self._endpoint(self.show_quote), methods=["GET"]),
-            Route("/offers/quote/{quote}", self._endpoint(self.answer_quote), methods=["POST"]),
-            Route("/offers/taken/{agreement}", self._endpoint(self.show_taken), methods=["GET"]),
+            Route("/o/{token}", self.endpoint(self.show_link), methods=["GET"]),
+            Route("/o/{token}", self.endpoint(self.open_link), methods=["POST"]),
+            Route("/o/{token}/again", self.endpoint(self.new_link), methods=["POST"]),
+            Route("/offers", self.endpoint(self.show_menu), methods=["GET"]),
+            Route("/offers", self.endpoint(self.decide), methods=["POST"]),
+            Route("/offers/quote/{quote}", self.endpoint(self.show_quote), methods=["GET"]),
+            Route("/offers/quote/{quote}", self.endpoint(self.answer_quote), methods=["POST"]),
+            Route("/offers/taken/{agreement}", self.endpoint(self.show_taken), methods=["GET"]),
         ]
-
-    # From a request to a page.
-
-    def _endpoint(self, work: Callable[[Call], Page]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            accept = request.headers.get("accept-language", "")
-            try:
-                self._pace.take(request.client.host if request.client else "")
-                body = await posted(request) if request.method == "POST" else b""
-                call = Call(
-                    request.path_params, request.cookies.get(COOKIE, ""), accept,
-                    request.query_params.get("note", "")[:32], body, fields(body),
-                )  # fmt: skip
-                return await anyio.to_thread.run_sync(self._respond, work, call)
-            except Unacceptable as no:
-                return self._unacceptable(no, accept)
-
-        return answer
-
-    def _respond(self, work: Callable[[Call], Page], call: Call) -> Response:
-        try:
-            page = work(call)
-        except Closed:
-            page = self._message(call, "closed_title", "closed_text", 403)
-        except Unacceptable as no:
-            return self._unacceptable(no, call.accept)
-        if page.location:
-            response: Response = RedirectResponse(page.location, 303)
-            response.headers.update(self._headers)
-        else:
-            response = self._render(page)
-        if page.cookie is not None:
-            response.set_cookie(
-                COOKIE, page.cookie, max_age=self._settings.invitations.session_validity if page.cookie else 0,
-                path="/", secure=True, httponly=True, samesite="strict",
-            )  # fmt: skip
-        return response
-
-    def _render(self, page: Page) -> Response:
-        view: View = page.shown["view"]
-        operator = self._settings.operator
-        html = self._templates.get_template(page.template).render(
-            page.shown | {"t": view.text, "lang": view.language, "operator": operator.name, "contact": operator.email},
-            style=Markup(self._style),
-        )
-        return HTMLResponse(html, page.status, self._headers)
-
-    def _unacceptable(self, no: Unacceptable, accept: str) -> Response:
-        page = self._message(Call({}, "", accept, ""), no.title, no.reason, no.status)
-        response = self._render(page)
-        if no.status == 429:
-            response.headers["Retry-After"] = "60"
-        if no.status in (408, 413):
-            response.headers["Connection"] = "close"
-        return response
-
-    def _view(self, wanted: str, accept: str) -> View:
-        language = language_of(wanted, accept, self._settings.operator.language)
-        return View(self._settings, self._offers, language)
-
-    def _message(self, call: Call, title: str, said: str, status: int, *, language: str = "", **shown: Any) -> Page:
-        view = self._view(language, call.accept)
-        facts: dict[str, Any] = {"token": "", "openable": False, "go_on": False, "until": "", "back": False} | shown
-        text = view.text(said, operator=self._settings.operator.name, until=facts["until"])
-        return Page("message.html", {"view": view, "title_key": title, "said": text} | facts, status)
 
     # The link.
 
@@ -199,20 +89,20 @@ class OffersPage:
         token = call.path["token"]
         link = find_link(connection, token)
         if link is None:
-            return self._message(call, "unknown_title", "unknown_text", 404)
+            return self.message(call, "unknown_title", "unknown_text", 404)
         try:
             language = visitor_of(connection, link.terminal_id, now).language
         except NotServed:
             language = ""
-        until = self._view(language, call.accept).when(link.expires_at)
+        until = self.view(language, call.accept).when(link.expires_at)
         shown = {"token": token, "until": until, "language": language}
         match state_of(link, now):
             case "open":
-                return self._message(call, "open_title", "open_text", 200, openable=True, **shown)
+                return self.message(call, "open_title", "open_text", 200, openable=True, **shown)
             case "used":
-                return self._message(call, "used_title", "used_text", 410, go_on=True, **shown)
+                return self.message(call, "used_title", "used_text", 410, go_on=True, **shown)
             case "expired":
-                return self._message(call, "expired_title", "expired_text", 410, **shown)
+                return self.message(call, "expired_title", "expired_text", 410, **shown)
 
     def open_link(self, call: Call) -> Page:
         """Use the link up and open a session, whatever cookie came with the request."""
@@ -241,8 +131,8 @@ class OffersPage:
             if link is None or state_of(link, now) == "open":
                 return self._link_page(connection, call, now)
             if send_again(connection, self._operator, link, now, self._offers):
-                return self._message(call, "again_title", "again_done", 200)
-            return self._message(call, "again_no", "again_no_text", 409)
+                return self.message(call, "again_title", "again_done", 200)
+            return self.message(call, "again_no", "again_no_text", 409)
 
         return transact(self._operator.engine, again)
 
@@ -259,7 +149,7 @@ class OffersPage:
             raise Closed from None
         if visitor.subscriber != session.subscriber:
             raise Closed
-        view = self._view(visitor.language, call.accept)
+        view = self.view(visitor.language, call.accept)
         return session, msgspec.structs.replace(visitor, language=view.language), view
 
     def _read(self, call: Call, show: Callable[[Connection, Call, Visitor, View, datetime], Page]) -> Page:
@@ -345,7 +235,7 @@ class OffersPage:
                 return Page(location=f"/offers?note=rejected:{self._known(offer).id}")
             case "close":
                 end_session(connection, session, now)
-                return replace(self._message(call, "left_title", "left_text", 200), cookie="")
+                return replace(self.message(call, "left_title", "left_text", 200), cookie="")
         raise Unacceptable(400, "bad_form")
 
     def _known(self, offer: str) -> Offer:
@@ -365,10 +255,10 @@ class OffersPage:
     ) -> Page:
         row = book.quote_row(connection, call.path["quote"])
         if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
-            return self._message(call, "problem_title", "unknown", 404, back=True, language=view.language)
+            return self.message(call, "problem_title", "unknown", 404, back=True, language=view.language)
         if row.state != "open" or now >= row.expires_at:
             said = "quote_closed" if row.state != "open" else "quote_expired"
-            return self._message(call, "problem_title", said, 409, back=True, language=view.language)
+            return self.message(call, "problem_title", said, 409, back=True, language=view.language)
         quote = decode_document(Quote, row.document)
         document = Confirmation(
             agreement=new_id(to_micros(now)),
@@ -452,7 +342,7 @@ class OffersPage:
     def _taken(self, connection: Connection, call: Call, visitor: Visitor, view: View, now: datetime) -> Page:
         row = book.agreement_row(connection, call.path["agreement"])
         if row is None or row.terminal_id != visitor.terminal or row.subscriber_id != visitor.subscriber:
-            return self._message(call, "problem_title", "unknown", 404, back=True, language=view.language)
+            return self.message(call, "problem_title", "unknown", 404, back=True, language=view.language)
         quoted = book.quote_row(connection, row.quote_id)
         assert quoted is not None
         shown = {
