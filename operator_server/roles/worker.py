@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection
@@ -22,6 +23,7 @@ from operator_server.receivables.letters import check_reminder_templates
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
 from operator_server.subscriptions.running import advance_due
+from operator_server.visited.reconciling import reconcile_recent
 from operator_server.visited.settling import settle_due
 
 log = Logger()
@@ -42,6 +44,7 @@ class WorkerRole:
         self._operator = operator
         self._reactor = reactor
         self._loops: list[LoopingCall] = []
+        self._compared_on: date | None = None
         self._daily = DailyDesk(operator.engine, operator.settings)
 
     def start(self) -> None:
@@ -98,6 +101,11 @@ class WorkerRole:
     def _settle(self) -> None:
         for state, count in settle_due(self._operator).items():
             log.info("{count} settlement records are {state}", count=count, state=state)
+        today = self._operator.clock.now().date()
+        if today != self._compared_on:
+            self._compared_on = today
+            for network, month, what in reconcile_recent(self._operator):
+                log.info("{network}, {month}: {what}", network=network, month=month, what=what)
 
     def _send(self) -> None:
         send_due(self._operator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from operator_server.visited.wire import Direction, Line, Settled, Vouched, Want
 from signalling.messages import Signed
 
 SECONDS = 10.0
+MOST_SECONDS = 20.0
 MOST_PAGES = 200
 
 
@@ -123,7 +125,7 @@ class RemotePeer:
                 headers={"Content-Type": "application/json"}, redirect=False, preload_content=False,
             )  # fmt: skip
             try:
-                data = answer.read(wire.MOST_ANSWER + 1)
+                data = self._read(answer)
             finally:
                 answer.release_conn()
         except urllib3.exceptions.SSLError as error:
@@ -140,6 +142,16 @@ class RemotePeer:
             return wire.decode(data, kind)
         except VisitedError as no:
             raise HomeUnreachable(f"{self._network} answers what cannot be read: {no.reason}") from None
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """The body, however slowly it comes, up to the most in bytes and seconds."""
+        data, end = bytearray(), time.monotonic() + MOST_SECONDS
+        while len(data) <= wire.MOST_ANSWER and (piece := answer.read1(64 * 1024)):
+            data += piece
+            if time.monotonic() > end:
+                answer.close()
+                raise HomeUnreachable(f"{self._network} takes more than {MOST_SECONDS:g} seconds for an answer")
+        return bytes(data)
 
     def _refusal(self, status: int, data: bytes) -> VisitedError:
         try:

@@ -6,9 +6,9 @@ see it. A dispute is closed when a later comparison does not find it any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from operator_server.visited import wire
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.partners import active_partner
 from operator_server.visited.peer import PeerSide, remote_peer
-from operator_server.visited.records import Difference, compare, lines_of, month_records
+from operator_server.visited.records import Difference, compare, lines_of, month_records, month_span
 from operator_server.visited.wire import Direction, Disputed, Line
 
 OTHER: dict[Direction, Direction] = {"receivable": "payable", "payable": "receivable"}
@@ -67,6 +67,30 @@ def reconcile(
         told = [Disputed(each.id, each.what[:300]) for each in compared.differences[: wire.MOST_DISPUTED]]
         peer.dispute(wire.Disputes(month, direction, told))
     return found
+
+
+def reconcile_recent(
+    operator: Operator, peer_of: Callable[[Row[Any]], PeerSide] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """Compare this month and the last one with each partner with whom there are records.
+
+    Network, month and what came of it, in words: a partner that does not answer is asked another time.
+    """
+    now = operator.clock.now()
+    rows = table(SettlementRecord)
+    for month in (f"{now.replace(day=1) - timedelta(days=1):%Y-%m}", f"{now:%Y-%m}"):
+        begin, end = month_span(month)
+        with operator.engine.connect() as connection:
+            there = select(rows.c.network).where(rows.c.agreed_at >= begin, rows.c.agreed_at < end).distinct()
+            networks = connection.execute(there.order_by(rows.c.network)).scalars().all()
+        for network in networks:
+            try:
+                found = reconcile(operator, network, month, peer_of)
+            except VisitedError as no:
+                yield network, month, f"not compared: {no.reason}"
+                continue
+            differing = sum(len(each.differences) for each in found)
+            yield network, month, f"{sum(each.alike for each in found)} records alike, {differing} differ"
 
 
 def _keep(

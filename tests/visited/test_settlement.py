@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from operator_server.visited import wire
 from operator_server.visited.codes import Surcharge
 from operator_server.visited.faults import HomeRefused, HomeUnreachable
 from operator_server.visited.money import verify_roaming
-from operator_server.visited.reconciling import open_disputes, reconcile
+from operator_server.visited.reconciling import open_disputes, reconcile, reconcile_recent
 from operator_server.visited.settling import settle_due
 from signalling.codes import messages as m
 
@@ -162,6 +163,20 @@ def test_what_differs_is_disputed_on_both_sides_whoever_looks_and_closed_when_it
         reconcile(house.operator, other, MONTH)
     assert joined.visited.change(open_disputes) == joined.home.change(open_disputes) == []
     assert len(joined.home.rows(SettlementDispute)) == 2
+
+
+def test_the_worker_compares_this_month_and_the_last_one_where_there_are_records(joined: Lands) -> None:
+    assert list(reconcile_recent(joined.visited.operator)) == []
+    buy(joined, "*50#")
+    assert list(reconcile_recent(joined.visited.operator)) == [(HOME, MONTH, "1 records alike, 0 differ")]
+    change(joined.home, amount=1)
+    joined.visited.clock.advance(timedelta(days=30))
+    assert list(reconcile_recent(joined.visited.operator)) == [(HOME, MONTH, "0 records alike, 1 differ")]
+    joined.partner(joined.visited, joined.home)
+    [(_, _, told)] = reconcile_recent(joined.visited.operator)
+    assert told.startswith(f"not compared: {HOME} at https://localhost:1 does not answer")
+    joined.visited.clock.advance(timedelta(days=31))
+    assert list(reconcile_recent(joined.visited.operator)) == []
 
 
 def test_a_record_that_one_side_lacks_or_has_not_acknowledged_is_named(joined: Lands) -> None:
