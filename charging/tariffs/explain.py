@@ -59,7 +59,7 @@ class Course:
     def __init__(self, uses: Sequence[Use] = ()) -> None:
         self.state = RatingState()
         self._last: Use | None = None
-        self._resumed = {use.resumes for use in uses}
+        self._resumed = {use.resumes for use in uses if use.resumes}
         self._sessions: dict[str, tuple[str, RatingState]] = {}
 
     def before(self, use: Use) -> RatingState:
@@ -68,7 +68,7 @@ class Course:
         carried = carry(
             self.state, self._last.version.version_id if self._last else None, use.version, session=use.session
         )
-        began, session = self._sessions.get(use.resumes, ("", carried))
+        began, session = self._sessions.get(use.resumes, ("", carried)) if use.resumes else ("", carried)
         return carried.resumed(session) if began == version else carried
 
     def rate(self, use: Use, steps: list[Step] | None = None) -> Rated:

@@ -14,9 +14,9 @@ from tariff_maker import make
 
 from charging.bulk import BulkError, NotByColumns, rate_file
 from charging.bulk.run import rate_table
-from charging.rating import RatingError, RatingState
+from charging.rating import RatingError
 from charging.tariffs import TariffVersion
-from charging.tariffs.explain import Use, rate_next
+from charging.tariffs.explain import Course, Use
 from signalling.clock import to_micros
 
 Record = tuple[str, int, datetime, str | None]
@@ -137,18 +137,14 @@ def write(path: Path, uses: list[Record], at: str = "TIMESTAMPTZ") -> Path:
 
 def one_by_one(version: TariffVersion, uses: list[Record]) -> list[int | None]:
     """What each use costs by the path record by record; nothing where the tariff has no price for it."""
-    carried: dict[str, tuple[RatingState, Use | None]] = {}
+    courses: dict[str, Course] = {}
     result: list[int | None] = []
     for account, quantity, at, destination in uses:
-        state, last = carried.get(account, (RatingState(), None))
         use = Use("", version, quantity, at, destination or None, session=True)
         try:
-            rated = rate_next(state, last, use)
+            result.append(courses.setdefault(account, Course()).rate(use).cost_micros)
         except RatingError:
             result.append(None)
-            continue
-        carried[account] = rated.state, use
-        result.append(rated.cost_micros)
     return result
 
 
