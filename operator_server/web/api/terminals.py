@@ -19,7 +19,7 @@ from operator_server.store.parties import Binding, Notice, Terminal, TerminalSes
 from operator_server.store.rows import add, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch
-from operator_server.web.console.terminals_data import codes_of_model
+from operator_server.web.console.terminals_data import of_model
 from operator_server.web.pages import Page, PageOf, listed, page
 from operator_server.web.problems import Problem
 from operator_server.web.routes import Routes
@@ -188,8 +188,7 @@ def list_terminals(
         having = select(session.c.terminal_id).where(session.c.code == bytes.fromhex(code))
         query = query.where(terminal.c.id.in_(having))
     if model:
-        having = select(session.c.terminal_id).where(session.c.code.in_(codes_of_model(call.connection, model)))
-        query = query.where(terminal.c.id.in_(having))
+        query = query.where(of_model(call.connection, model))
     return page(call, TerminalView, query, [terminal.c.id], paging, lambda row: _view(row, call.now))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, text
 
 from operator_server.store.accounting import CounterGap, CounterReportRow, CounterState
 from operator_server.store.cards import Card, CardPacketRow
@@ -18,6 +18,9 @@ from operator_server.store.invitations import OutgoingMessage
 from operator_server.store.parties import Binding, Notice, Subscriber, Terminal, TerminalSession
 from operator_server.store.rows import table
 from signalling.configuration import SECTIONS, Configuration, decode_section
+
+DENSE = 20_000
+"""Terminals of a model from which on its terminals are met among all, not looked up by it."""
 
 MOST = 20
 """Newest entries of each list on a terminal's page."""
@@ -66,7 +69,7 @@ def search(connection: Connection, wanted: Search, now: datetime) -> Select[Any]
     if wanted.code:
         query = query.where(session.c.code >= _bytes(wanted.code, "0"), session.c.code <= _bytes(wanted.code, "f"))
     if wanted.model:
-        query = query.where(session.c.code.in_(codes_of_model(connection, wanted.model)))
+        query = query.where(of_model(connection, wanted.model))
     condition = _in_state(wanted.state, now)
     return query if condition is None else query.where(condition)
 
@@ -84,10 +87,16 @@ def _bytes(begin: str, rest: str) -> bytes:
     return bytes.fromhex(begin.ljust(64, rest))
 
 
-def codes_of_model(connection: Connection, model: str) -> Select[Any]:
-    """The codes of configurations whose model has these words in it, upper or lower case."""
-    rows = table(ConfigurationRow)
-    return select(rows.c.code).where(rows.c.hardware.in_(_hardware(connection, model)))
+def of_model(connection: Connection, model: str) -> ColumnElement[bool]:
+    """That the last answer of a terminal named a model with these words in it, upper or lower case."""
+    rows, session = table(ConfigurationRow), table(TerminalSession)
+    codes = select(rows.c.code).where(rows.c.hardware.in_(_hardware(connection, model)))
+    having = select(session.c.terminal_id).where(session.c.code.in_(codes))
+    count = select(func.count()).select_from(having.limit(DENSE).subquery())
+    if connection.execute(count).scalar_one() < DENSE:
+        return table(Terminal).c.id.in_(having)
+    # Of so many the first are soon met on the way through all terminals.
+    return session.c.code.in_(codes)
 
 
 def _hardware(connection: Connection, model: str) -> list[bytes]:
