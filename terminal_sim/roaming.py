@@ -240,8 +240,6 @@ class Mobile:
             check_codes(message.codes)
         except CodeError as no:
             raise RoamingError(f"{self.network} sends codes that clash: {no}") from None
-        if message.sequence < self._sequence():
-            raise RoamingError(f"{self.network} sends sequence {message.sequence}, {self._sequence()} is kept")
         if self.at_home:
             self._take_home(message)
         else:

@@ -90,10 +90,6 @@ class BaseStation:
         now = self._now
         with self._operator.engine.connect() as connection:
             held = held_features(connection)
-            if message.sequence > held.sequence:
-                raise VisitedError(
-                    "sequence_ahead", f"sequence {message.sequence} is not out yet; the newest is {held.sequence}"
-                )
             known = _visitor_row(connection, uplink.home, uplink.terminal)
             if known is not None and uplink.counter <= known.heard:
                 raise _replayed(uplink)
@@ -172,9 +168,7 @@ class BaseStation:
         visitor, held = self._do(lambda c: self._heard(c, signed, uplink))
         own = uplink.home == self._network
         match uplink.message:
-            case m.PageResponse(sequence=sequence):
-                if sequence > held.sequence:
-                    raise VisitedError("sequence_ahead", f"sequence {sequence} is not out yet")
+            case m.PageResponse():
                 self._tell_who_has_no_display(uplink, held, visitor.display)
                 return [self._codes(held, "paging", own, paid=visitor.paid)]
             case m.StatusResponse(features=features):

@@ -13,7 +13,7 @@ from operator_server.visited.faults import VisitedError
 from signalling.codes import messages as m
 from signalling.codes.table import FeatureCode
 from signalling.proof import sign
-from terminal_sim.roaming import RoamingError
+from terminal_sim.roaming import Local, RoamingError
 from terminal_sim.trust import Identity
 
 CW = "call-waiting"
@@ -45,6 +45,15 @@ def test_another_sequence_brings_the_codes_down_anew(lands: Lands) -> None:
     assert (mobile.local().sequence, mobile.local().codes[CW].activate) == (2, "*57#")
     mobile.dial("*66#")
     assert mobile.sent == ["*57#"]
+
+
+@pytest.mark.requirement("H3")
+def test_a_lower_sequence_is_another_one_too_as_after_a_restore(lands: Lands) -> None:
+    mobile = lands.mobile(lands.memory(networks={VISITED: Local(9, {CW: FeatureCode(CW, "Old", "*11#", "*12#")})}))
+    mobile.enter()
+    assert (mobile.local().sequence, mobile.local().codes[CW].activate) == (1, "*55#")
+    mobile.dial("*66#")
+    assert mobile.sent == ["*55#"]
 
 
 @pytest.mark.requirement("H4")
@@ -221,13 +230,12 @@ def code_of(lands: Lands, mobile_message: m.Said, **changes: object) -> str:
     return heard.code
 
 
-def test_unknown_networks_terminals_and_sequences_of_the_future_are_refused_and_leave_nothing(lands: Lands) -> None:
+def test_unknown_networks_and_terminals_are_refused_and_leave_nothing(lands: Lands) -> None:
     register = m.Register(0)
     assert code_of(lands, register, home="nowhere.example") == "unknown_network"
     assert code_of(lands, register, network="south.example") == "unknown_network"
     assert code_of(lands, register, terminal="T-99") == "unknown_terminal"
     assert code_of(lands, register, terminal="T-2") == "bad_proof"
-    assert code_of(lands, m.Register(9)) == "sequence_ahead"
     assert lands.visitors() == []
     assert lands.home.rows(FeatureTableRow)[0].sequence == 1
 
@@ -253,8 +261,6 @@ def test_a_network_whose_codes_clash_is_not_believed(lands: Lands) -> None:
     clash = [LOCAL_CODES[0], FeatureCode("other", "Other", "*55#", "*59#")]
     with pytest.raises(RoamingError, match="codes that clash"):
         mobile._hear(m.FeatureCodes(2, "paging", clash))
-    with pytest.raises(RoamingError, match="sequence 0, 1 is kept"):
-        mobile._hear(m.FeatureCodes(0, "paging", LOCAL_CODES[:1]))
     assert msgspec.json.encode(mobile.memory.networks) == kept
     with pytest.raises(VisitedError) as no:
         lands.local_codes(Features(clash))
