@@ -19,6 +19,7 @@ from operator_server.cli.common import (
     out,
     says_errors,
     show_json,
+    working,
 )
 
 app = typer.Typer(no_args_is_help=True, help="The audit trail: who changed what, when, from what to what.")
@@ -78,7 +79,7 @@ def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
     Example: tollgate audit verify
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with opened(config) as operator, operator.engine.connect() as connection, working("Proving"):
         count, digest, faults = verify_audit(connection)
     if as_json:
         show_json({"entries": count, "digest": digest, "faults": [[f.entry, f.reason] for f in faults]})

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import Progress
 from sqlalchemy import select
 
 from charging.billing.tax import TaxError
@@ -28,6 +27,7 @@ from operator_server.cli.common import (
     fail,
     opened,
     out,
+    progress_bar,
     says_errors,
     show_json,
     show_table,
@@ -87,7 +87,7 @@ def run(
 
 
 def _run(config: Path, period: str, until: str, as_json: bool, **how: Any) -> None:
-    with opened(config) as operator, Progress(console=err, transient=True) as progress:
+    with opened(config) as operator, progress_bar() as progress:
         now, zone = operator.clock.now(), operator.settings.operator.zone
         end = until_instant(until, zone) if until else None
         if how.get("scope") == "due":
@@ -231,7 +231,7 @@ def finalise(
 
     Example: tollgate bill finalise 2026-10
     """
-    with opened(config) as operator, Progress(console=err, transient=True) as progress:
+    with opened(config) as operator, progress_bar() as progress:
         task = progress.add_task("Finalising", total=None)
         made = approval.finalise(
             operator.engine,

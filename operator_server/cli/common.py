@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection
@@ -132,6 +133,20 @@ def arguments() -> dict[str, Any]:
 
 _NOT_TOLD = frozenset({"config", "as_json", "yes", "iban", "secret_file", "token_file", "wait"})
 """Arguments that are not of the change, or that are not to be kept for ever."""
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error that goes when it is done; nothing where that is no terminal."""
+    return Progress(console=err, transient=True, disable=not err.is_terminal)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something is under way whose end nobody can tell, and for how long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        progress.add_task(text, total=None)
+        yield
 
 
 def show_json(value: Any) -> None:

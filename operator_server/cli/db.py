@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from operator_server.audit import audited, cli_actor
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, says_errors, told
+from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, says_errors, told, working
 from operator_server.settings import Settings, load_settings
 from operator_server.store import backup as copies
 from operator_server.store import migrate
@@ -62,7 +62,8 @@ def backup(
     Example: tollgate db backup backup/tollgate.sqlite
     """
     settings = load_settings(config)
-    copies.back_up(settings.database_url(), file)
+    with working("Copying"):
+        copies.back_up(settings.database_url(), file)
     size = file.stat().st_size
     text = f"{file}: {size:,} bytes. It holds personal data; keep it as safe as the database."
     told({"file": str(file), "bytes": size}, as_json, text)
@@ -80,7 +81,8 @@ def restore(
     Example: tollgate db restore backup/tollgate.sqlite
     """
     settings = load_settings(config)
-    copies.restore(settings.database_url(), file)
+    with working("Restoring"):
+        copies.restore(settings.database_url(), file)
     if migrate.current(settings.database_url()) == migrate.newest():
         _note(settings, "db.restore", None, {"file": str(file)})
     text = "The database is restored. Prove it with `tollgate ledger verify` before you start a server."
@@ -99,7 +101,8 @@ def copy(
     Example: tollgate db copy postgresql+psycopg://tollgate@db.example/tollgate
     """
     settings = load_settings(config)
-    rows = copies.copy(settings.database_url(), url)
+    with working("Copying"):
+        rows = copies.copy(settings.database_url(), url)
     text = f"{sum(rows.values()):,} rows of {len(rows)} tables are copied. Set store.url to the new database."
     told({"tables": len(rows), "rows": sum(rows.values())}, as_json, text)
 

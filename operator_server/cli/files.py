@@ -65,7 +65,7 @@ def import_rows(
                 faults.append(f"{file}: line {number}: {error}")
 
     starts = range(0, len(rows), _AT_ONCE)
-    for start in track(starts, description="Importing", transient=True, console=err):
+    for start in track(starts, description="Importing", transient=True, console=err, disable=not err.is_terminal):
         portion = rows[start : start + _AT_ONCE]
         transact(engine, partial(take_some, portion=portion))
     if as_json:

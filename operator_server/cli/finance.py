@@ -67,7 +67,7 @@ def export(
     else:
         owed = ", ".join(f"{format_micros(sum_, currency)} {currency}" for currency, sum_ in receivables.items())
         out.print(f"{len(files)} files of {name} are in {folder}; receivable at its end: {owed or 'nothing'}.")
-    for fault in made.faults:
+    for fault in made.faults if not as_json else ():
         out.print(fault)
     if made.faults:
         raise fail(f"{len(made.faults)} sum(s) do not tie to the ledger; run `tollgate ledger verify`")

@@ -38,6 +38,7 @@ from operator_server.cli.common import (
     show_json,
     show_table,
     told,
+    working,
 )
 from operator_server.cli.rerate import rerate
 from signalling.money import format_micros
@@ -159,7 +160,7 @@ def export(
         numbers = number or [
             row.number for row in find_invoices(connection, account=account or None, period=period or None)
         ]
-        for each in track(numbers, description="Writing", console=err, transient=True):
+        for each in track(numbers, description="Writing", console=err, transient=True, disable=not err.is_terminal):
             invoice = load_invoice(connection, each)
             try:
                 written += len(export_invoices(connection, [invoice], folder, form.value, itemised=itemised))
@@ -211,7 +212,8 @@ def send(
                 lambda c: ask_period(c, period, now, form=form.value, by=by), {"form": form.value},
             )  # fmt: skip
             without = asked.no_address
-        done = send_due_invoices(operator.engine, operator.settings, now)
+        with working("Sending"):
+            done = send_due_invoices(operator.engine, operator.settings, now)
     if as_json:
         show_json({"sent": done.sent, "refused": done.refused, "waiting": done.waiting,
                    "no_address": list(without), "faults": list(done.faults)})  # fmt: skip

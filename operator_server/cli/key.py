@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from operator_server.audit import audited, cli_actor
 from operator_server.cli.common import (
@@ -17,8 +16,8 @@ from operator_server.cli.common import (
     CommandError,
     ConfigOption,
     JsonOption,
-    err,
     opened,
+    progress_bar,
     says_errors,
     show_json,
     show_table,
@@ -139,7 +138,7 @@ def _rotate_content(operator: Operator, as_json: bool) -> None:
     if not left:
         vault.replace()
         _note(operator, "key.rotate", "key/content", before, vault.key_id)
-    with Progress(console=err, transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Sealing anew", total=None)
         done = reseal(operator.engine, vault, lambda count: progress.update(task, completed=count))
     begun = "The replacement that was cut short is finished" if left else f"Key {vault.key_id} is in force"

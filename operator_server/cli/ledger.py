@@ -7,7 +7,17 @@ import typer
 from charging.ledger.verify import verify as verify_ledger
 from operator_server.balances.proof import verify_balances
 from operator_server.billing.proof import verify_billing
-from operator_server.cli.common import CONFIG, ConfigOption, JsonOption, fail, opened, out, says_errors, show_json
+from operator_server.cli.common import (
+    CONFIG,
+    ConfigOption,
+    JsonOption,
+    fail,
+    opened,
+    out,
+    says_errors,
+    show_json,
+    working,
+)
 from operator_server.receivables.proof import verify_receivables
 from operator_server.visited.money import verify_roaming
 
@@ -21,7 +31,7 @@ def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
     Example: tollgate ledger verify
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with opened(config) as operator, operator.engine.connect() as connection, working("Proving"):
         findings = [
             *verify_ledger(connection),
             *verify_billing(connection),

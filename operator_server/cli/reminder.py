@@ -18,6 +18,7 @@ from operator_server.cli.common import (
     show_json,
     show_table,
     told,
+    working,
 )
 from operator_server.receivables.letters import check_reminder_templates, compose_reminder
 from operator_server.receivables.reminders import find_reminders, letter_of, run_reminders
@@ -36,7 +37,8 @@ def run(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     with opened(config) as operator:
         check_reminder_templates(operator.settings)
         changed(operator, "reminder.run", "reminder/all", lambda c: None, {"due": operator.clock.now().date()})
-        done = run_reminders(operator.engine, operator.settings, operator.clock.now())
+        with working("Reminding"):
+            done = run_reminders(operator.engine, operator.settings, operator.clock.now())
     if as_json:
         show_json(
             {"letters": len(done.letters), "levels": done.levels, "fees": done.fees, "sent": done.sent,

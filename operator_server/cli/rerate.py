@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import track
 from sqlalchemy import Connection
 
 from charging.periods import PeriodError, period
@@ -18,6 +19,7 @@ from operator_server.cli.common import (
     ConfigOption,
     JsonOption,
     changed,
+    err,
     fail,
     opened,
     out,
@@ -76,7 +78,7 @@ def rerate(
                 return transact(operator.engine, do)
             return changed(operator, "invoice.rerate", f"invoice/{each}", do)
 
-        for each in numbers:
+        for each in track(numbers, "Rating again", transient=True, console=err, disable=not err.is_terminal):
             try:
                 done.append(again(each))
             except (ReceivablesError, CreditError) as error:

@@ -27,6 +27,7 @@ from operator_server.cli.common import (
     show_json,
     show_table,
     told,
+    working,
 )
 from operator_server.cli.tariff_shown import (
     content_of,
@@ -130,8 +131,7 @@ def explain_(
     with opened(config) as operator, operator.engine.connect() as connection:
         found = find_use(connection, _kept(), usage)
     explained = explain(found.uses)
-    charged = explained.cost_micros if found.price is None else found.price
-    agrees = explained.cost_micros == charged and sum(s.cost for s in explained.steps) == charged
+    agrees = found.agrees(explained)
     if as_json:
         show_json(explanation(found, explained, agrees))
     else:
@@ -163,7 +163,7 @@ def simulate_(
     if tariff is None:
         raise CommandError("\n".join(str(problem) for problem in problems))
     version = tariff.versions[-1]
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with opened(config) as operator, operator.engine.connect() as connection, working("Rating again"):
         simulation = simulate_month(connection, version, on, operator.settings.operator.zone)
     if as_json:
         show_json(simulation_facts(simulation, on))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 from sqlalchemy import select
 
 from charging.bulk import BulkError, rate_file
@@ -16,10 +16,10 @@ from operator_server.cli.common import (
     ConfigOption,
     JsonOption,
     changed,
-    err,
     fail,
     opened,
     out,
+    progress_bar,
     says_errors,
     show_json,
     show_table,
@@ -56,7 +56,7 @@ def import_(
     Example: tollgate usage import calls-2026-10-05.csv.gz --source switch-1
     """
     reports: list[Report] = []
-    with opened(config) as operator, Progress(console=err, transient=True) as progress:
+    with opened(config) as operator, progress_bar() as progress:
         loaded, now = load(operator.settings), operator.clock.now()
         transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
         importer = Importer(

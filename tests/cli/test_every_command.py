@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
 from command_tree import commands, options
+from test_trail_of_commands import READS
+from typer.testing import CliRunner
 
 import terminal_sim.cli
 from operator_server.cli.main import app
+
+if TYPE_CHECKING:
+    from conftest import Tollgate
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = commands()
@@ -84,3 +90,19 @@ def _fault(command: Any, words: list[str]) -> str:
     known = {"--help", "--version", *(name for each in command.params for name in (*each.opts, *each.secondary_opts))}
     unknown = [word for word in words if re.fullmatch(r"--[a-z][a-z-]*", word) and word not in known]
     return f"{command.name} has no option {unknown[0]}" if unknown else ""
+
+
+ARGUMENTS = {"top": ["--once"], "visited check": None, "interrogate": None}
+
+
+def test_what_is_printed_with_json_is_json(tollgate: Tollgate) -> None:
+    for path, command in COMMANDS.items():
+        more = ARGUMENTS.get(path, [])
+        needs = [each.name for each in command.params if each.required]
+        if path not in READS or "--json" not in options(command) or needs or more is None:
+            continue
+        result = CliRunner().invoke(app, [*path.split(), "--json", *more])
+        assert result.exit_code in (0, 1, 2), path
+        assert result.stdout or path == "event list", path
+        for document in result.stdout.splitlines() if path == "event list" else [result.stdout]:
+            json.loads(document)
