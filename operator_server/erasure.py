@@ -37,7 +37,7 @@ from operator_server.store.receivables import (
 )
 from operator_server.store.rows import table
 from operator_server.store.terms import AgreementTerm
-from operator_server.store.tones import PhoneLocation
+from operator_server.store.tones import DeliveryReport, PhoneLocation, ToneWish
 from signalling.money import format_micros
 
 
@@ -200,6 +200,8 @@ def _forget(connection: Connection, account: str, subscribers: list[str], termin
     _set(connection, Device, {"terminal_id": terminals}, contact="", next_poll_at=None, state="paused")
     numbers = _ids(connection, Card, "msisdn", terminal_id=terminals)
     _delete(connection, PhoneLocation, {"msisdn": numbers})
+    _delete(connection, DeliveryReport, {"terminal_id": terminals})
+    _delete(connection, ToneWish, {"terminal_id": terminals})
     for place, terminal in enumerate(terminals):
         # A number is a card's alone, so what stands in its place has to be too.
         _set(connection, Card, {"terminal_id": [terminal]}, imsi="", msisdn=f"-{int(now.timestamp() * 1e6):x}{place}")

@@ -120,7 +120,7 @@ class AirPhone(Services):
     def _say(self, line: str) -> bool:
         if self.radio is None:
             return False
-        self.radio.sendLine(line.encode())
+        self.radio.transport.write(line.encode() + b"\n")
         return True
 
     # What the network does.
@@ -245,7 +245,7 @@ def attach_at(reactor: Any, address: str, phone: AirPhone) -> Deferred[Any]:
         before.transport.loseConnection()
     host, _, port = address.rpartition(":")
     endpoint: Any = HostnameEndpoint(reactor, host, int(port))
-    connected: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: AirRadio(phone)))  # type: ignore[arg-type]  # of no arguments
+    connected: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: AirRadio(phone)))
     return connected
 
 

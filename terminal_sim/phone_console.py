@@ -219,7 +219,7 @@ class PhoneConsole:
 
     def _say(self) -> None:
         if self.text:
-            shown = " | ".join(self.text.splitlines())
+            shown, self.text = " | ".join(self.text.splitlines()), ""
             self._console.print(f"[message] {shown}", markup=False, highlight=False, soft_wrap=True)
         self._console.print(as_line(self._handset.screen, self.notice), markup=False, highlight=False, soft_wrap=True)
 

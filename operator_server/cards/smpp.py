@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from smpplib import consts
@@ -185,7 +186,7 @@ class SmsLine:
                 self._not_taken(row, status)
                 return
             now = self._operator.clock.now()
-            self._transact(lambda c, name=name, now=now: note_submitted(c, row.terminal_id, row.id, name, now))
+            self._transact(partial(note_submitted, terminal=row.terminal_id, packet=row.id, name=name, now=now))
             time.sleep(1 / self._settings.per_second)
         now = self._operator.clock.now()
         self._transact(lambda c: channel.mark_sent(c, [row.id], now))

@@ -181,7 +181,7 @@ def offers(
 ) -> None:
     """Write offers for tones, to be put into the folder of offers and edited there.
 
-    Example: tollgate tone offers --amount 0.99 --out configs/offers/tones.toml
+    Example: tollgate tone offers --amount 0.99 --out configs/offers/my-tones.toml
     """
     price = decimal_micros(amount)
     checked_currency(currency)
@@ -356,11 +356,12 @@ def reports(
         return
     show_table(
         "Delivery reports",
-        ["At", "Card", "What", "Node", "Way", "Outcome", "Steps", "Channel", "Reason"],
+        ["At", "Card", "What", "Node", "Report", "How"],
         [
             (
-                f"{r['at']:%Y-%m-%d %H:%M:%S}", r["terminal"], r["what"], r["node"], r["way"], r["outcome"],
-                " ".join(r["steps"]), r["channel"], r["reason"],
+                f"{r['at']:%m-%d %H:%M:%S}", r["terminal"], r["what"], r["node"],
+                ": ".join(each for each in (r["outcome"], r["reason"]) if each),
+                " ".join([r["way"], *([f"over {r['channel']}"] if r["channel"] else []), *r["steps"]]),
             )
             for r in rows
         ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -64,10 +64,10 @@ class HomeRegister:
 
     def listen(self) -> int:
         """Open the port; its number."""
-        factory: Any = Factory.forProtocol(lambda: NodeLink(self))  # type: ignore[arg-type]  # of no arguments
+        factory: Any = Factory.forProtocol(lambda: NodeLink(self))
         if self.settings.tls:
             keys = self._operator.keys
-            factory = TLSMemoryBIOFactory(LinkTls(keys.certificate, keys.private_key), False, factory)
+            factory = TLSMemoryBIOFactory(cast(Any, LinkTls(keys.certificate, keys.private_key)), False, factory)
         self._port = self.reactor.listenTCP(self.settings.port, factory, interface=self.settings.host)
         self._loop.start(TURN_SECONDS, now=False).addErrback(lambda failure: log.failure("a timer stopped", failure))
         return int(self._port.getHost().port)

@@ -324,7 +324,7 @@ def _pieces(
     sizes = sorted(
         ((samples_of(Note(0, 4, length, sign), tempo), length, sign) for length, sign in _SIZES), reverse=True
     )
-    left, found = samples, []
+    left, found = samples, list[Note]()
     while True:
         size, length, sign = min(sizes, key=lambda each: (abs(each[0] - left), each[2]))
         if abs(size - left) <= TOLERANCE:

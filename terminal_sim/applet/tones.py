@@ -86,7 +86,7 @@ class ToneDialogue:
 
     def _form(self) -> Steps:
         """In which form tones are to come."""
-        forms: tuple[d.ToneForm, ...] = ("smart", "rtttl", *(("audio",) if self._screens.can_call else ()))  # type: ignore[assignment]  # of literals
+        forms: tuple[d.ToneForm, ...] = ("smart", "rtttl", "audio") if self._screens.can_call else ("smart", "rtttl")
         lines = [Item(place, self._words[f"form_{form}"]) for place, form in enumerate(forms, 1)]
         outcome, line = yield from self._screens.choose(self._words["form"], lines)
         if outcome is not Outcome.CHOSE:

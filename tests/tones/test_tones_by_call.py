@@ -36,7 +36,7 @@ def heard(tone: Tone) -> list[int]:
 
 def any_tones(style: Style, count: int) -> list[Tone]:
     """Tones by chance, the same in every run; no note is shorter than 30 ms, in style c than 50 ms."""
-    chance, found = random.Random(7), []
+    chance, found = random.Random(7), list[Tone]()
     while len(found) < count:
         notes = tuple(
             Note(
