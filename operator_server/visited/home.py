@@ -24,10 +24,11 @@ from operator_server.negotiation import book
 from operator_server.negotiation.desk import Negotiation
 from operator_server.offering.live import LiveOffers
 from operator_server.parties import exists
+from operator_server.store.dealings import Agreement, Installation
 from operator_server.store.feed import record
 from operator_server.store.parties import Terminal
 from operator_server.store.rows import add, table
-from operator_server.store.visited import Roamer, RoamingQuote
+from operator_server.store.visited import Roamer, RoamingQuote, SettlementRecord
 from operator_server.visited.codes import Sold, held_features
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.money import post_record
@@ -99,6 +100,7 @@ class Home:
         current = None if sold is None else self._offers.current(sold.offer)
         if sold is None or current is None:
             raise VisitedError("not_sold", f"{self.name} does not sell {wanted.feature} in {network}")
+        _leave_others(connection, network, terminal, wanted.feature, now)
         learn(connection, self._offers, visitor)
         try:
             asked = Request(sold.offer, current.offer.version, sold.mode)
@@ -213,6 +215,30 @@ class Home:
         if row is None:
             raise VisitedError("no_roaming", f"terminal {terminal} may not roam; `tollgate visited mobile` lets it")
         return row
+
+
+def _leave_others(connection: Connection, network: str, terminal: str, feature: str, now: datetime) -> None:
+    """What was bought for another network is of no use in this one, and does not keep it from being bought here.
+
+    Raises :class:`VisitedError` for what was bought here already: nobody pays twice.
+    """
+    records, agreements, installations = table(SettlementRecord), table(Agreement), table(Installation)
+    bought = connection.execute(
+        select(records.c.id, records.c.network, records.c.agreement_id, agreements.c.state)
+        .join(agreements, agreements.c.id == records.c.agreement_id)
+        .where(records.c.direction == "payable", records.c.terminal == terminal, records.c.feature == feature)
+    ).all()
+    here = next((row.id for row in bought if row.network == network and row.state == "installed"), None)
+    if here is not None:
+        raise VisitedError("already_present", f"{feature}: record {here} paid for it in {network}")
+    connection.execute(
+        update(installations)
+        .where(
+            installations.c.agreement_id.in_([row.agreement_id for row in bought]),
+            installations.c.removed_at.is_(None),
+        )
+        .values(removed_at=now)
+    )
 
 
 def let_roam(connection: Connection, operator: Operator, terminal: str, now: datetime) -> dict[int, bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from operator_samples import CENT
+from operator_samples import CENT, key_of
 from visited_samples import HOME, LOCAL, VISITED, Lands, air_of
 
 from operator_server.store.accounting import Charge
@@ -30,6 +30,7 @@ from signalling.codes import keys
 from signalling.codes import messages as m
 from signalling.documents import Confirmation, Quote, decode_document
 from signalling.messages import Signed
+from signalling.proof import sign
 from terminal_sim.roaming import Mobile, RoamingError
 
 
@@ -328,3 +329,21 @@ def test_roaming_that_has_ended_serves_nobody(lands: Lands) -> None:
     mobile.dial("*66#")
     mobile.enter()
     assert [each.code for each in air_of(mobile).heard_of(m.Refusal)] == ["unknown_network"] * 2
+
+
+def test_the_same_feature_is_bought_again_in_another_network_and_never_twice_in_one(lands: Lands) -> None:
+    mobile = wanting(lands, True)
+    mobile.dial("*50#")
+    south, now = "south.example", lands.home.clock.now()
+    home, wanted = lands.direct.home, Wanted("conference", 7, 1_000_000, "EUR")
+
+    def ask(network: str) -> Quote:
+        signed = lands.home.change(lambda c: home.quote(c, network, "T-1", wanted, now))
+        return decode_document(Quote, signed.document)
+
+    with pytest.raises(VisitedError, match=f"paid for it in {VISITED}") as no:
+        ask(VISITED)
+    assert no.value.code == "already_present"
+    uplink = m.Uplink(terminal="T-1", home=HOME, network=south, counter=99, message=m.Register(0))
+    lands.home.change(lambda c: home.vouch(c, south, sign(key_of("T-1"), m.PURPOSE, m.encode_uplink(uplink)), now))
+    assert ask(south).amount == 200 * CENT
