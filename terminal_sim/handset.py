@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from signalling.card import apdu, commands, envelopes
 from signalling.card.apdu import Apdu, Reply
@@ -374,8 +375,8 @@ class Handset:
             return Response(1, 0, 0, Result.DATA_NOT_UNDERSTOOD)
         command = asked.command
 
-        def told(result: int, **more: object) -> Response:
-            return Response(asked.number, asked.type, asked.qualifier, result, **more)  # type: ignore[arg-type]
+        def told(result: int, **more: Any) -> Response:
+            return Response(asked.number, asked.type, asked.qualifier, result, **more)
 
         if command is None:
             return told(Result.TYPE_NOT_UNDERSTOOD)

@@ -177,7 +177,7 @@ def call(network: Network) -> None:
 def delivery(network: Network) -> ToneDelivery:
     network.wait(lambda: network.house.rows(ToneDelivery))
     [row] = network.house.rows(ToneDelivery)
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 @pytest.mark.requirement("E8")
@@ -214,9 +214,9 @@ def test_a_call_that_breaks_off_stores_and_charges_nothing_and_can_be_made_again
     if how == "the phone hangs up":
         network.run(network.air.hang_up)
     elif how == "the radio is lost":
-        network.run(lambda: network.air.radio.transport.abortConnection())  # type: ignore[union-attr]
+        network.run(lambda: network.air.radio.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
     elif how == "the node loses home":
-        network.run(lambda: north._home.transport.abortConnection())  # type: ignore[union-attr]
+        network.run(lambda: north._home.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
     else:
         [link] = [each for each in network.role.home.nodes.values() if each.calls]
         network.run(lambda: next(iter(link.calls.values()))._over())
@@ -312,5 +312,5 @@ def test_a_tone_comes_as_text_where_the_user_says_so(network: Network) -> None:
 
 def test_an_unknown_number_is_not_answered(network: Network) -> None:
     for number, cause in (("+4900999", 1), ("+49001000001", 21)):
-        network.run(lambda number=number: network.air.call(number))  # type: ignore[misc]
-        network.wait(lambda cause=cause: any(line.endswith(f" {cause}") for line in network.heard))  # type: ignore[misc]
+        network.run(lambda number=number: network.air.call(number))  # type: ignore[misc]  # bound to this turn
+        network.wait(lambda cause=cause: any(line.endswith(f" {cause}") for line in network.heard))  # type: ignore[misc]  # bound to this turn

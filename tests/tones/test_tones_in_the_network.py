@@ -87,10 +87,10 @@ def test_a_tone_comes_in_ussd_sessions_through_home_and_node_byte_for_byte(netwo
     home, take = network.role.home, network.role.home.ussd
 
     def told(link: object, message: object) -> object:
-        sent.append(message.data)  # type: ignore[attr-defined]
-        return take(link, message)  # type: ignore[arg-type]
+        sent.append(message.data)  # type: ignore[attr-defined]  # a message that carries some
+        return take(link, message)  # type: ignore[arg-type]  # as it came
 
-    home.ussd = told  # type: ignore[assignment,method-assign]
+    home.ussd = told  # type: ignore[assignment,method-assign]  # a test's tap
     network.choose_bach()
     network.agree()
     network.wait(lambda: kept(network))
@@ -129,7 +129,7 @@ def test_delivery_follows_a_phone_that_moves(network: Network, way: str) -> None
 def test_what_waits_for_a_phone_goes_where_it_turns_up(network: Network) -> None:
     network.choose_bach()
     network.see("Bach.")
-    network.run(lambda: network.air.radio.transport.loseConnection())  # type: ignore[union-attr]
+    network.run(lambda: network.air.radio.transport.loseConnection())  # type: ignore[union-attr]  # it is connected
     network.wait(lambda: not network.air.node)
     network.tell("Later.")
     network.wait(lambda: [each.outcome for each in network.reports("Tell")] == ["absent"])
@@ -206,12 +206,12 @@ def test_what_a_phone_cannot_take_now_waits_and_is_tried_again(network: Network)
 
 @pytest.mark.requirement("E18")
 def test_a_message_that_never_arrives_is_reported_each_time_and_fails(network: Network) -> None:
-    network.run(lambda: network.air.radio.transport.loseConnection())  # type: ignore[union-attr]
+    network.run(lambda: network.air.radio.transport.loseConnection())  # type: ignore[union-attr]  # it is connected
     network.wait(lambda: NUMBER not in network.nodes["north"].phones)
     network.tell("News.")
     for attempt in range(1, ATTEMPTS + 1):
         network.run(network.role.home.soon)
-        network.wait(lambda attempt=attempt: packet(network.house, "Tell").attempts == attempt)  # type: ignore[misc]
+        network.wait(lambda attempt=attempt: packet(network.house, "Tell").attempts == attempt)  # type: ignore[misc]  # bound to this turn
         network.house.clock.advance(TRY_AGAIN)
     row = packet(network.house, "Tell")
     assert (row.state, row.reason) == ("failed", "the serving node reports: absent, the phone is not here")
@@ -283,7 +283,7 @@ def test_a_node_without_the_secret_is_not_let_in(make_network: MakeNetwork) -> N
 
 
 def test_messages_that_the_home_register_did_not_hear_come_when_it_is_back(network: Network) -> None:
-    network.run(lambda: network.nodes["north"]._home.transport.abortConnection())  # type: ignore[union-attr]
+    network.run(lambda: network.nodes["north"]._home.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
     network.wait(lambda: not network.nodes["north"].attached)
     assert network.write("TONES").startswith("Tones")
 

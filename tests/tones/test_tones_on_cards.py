@@ -167,12 +167,12 @@ def test_a_tone_whose_message_was_lost_comes_when_the_card_is_heard_again(house:
     phone.choose("Once")
     phone.press(Key.OK)
     bring = phone.bring
-    phone.bring = lambda: False  # type: ignore[method-assign]
+    phone.bring = lambda: False  # type: ignore[method-assign]  # a test's tap
     phone.press("1")
     [packet] = house.rows(CardPacketRow, kind="KeepTone")
     packets = table(CardPacketRow)
     house.change(lambda c: c.execute(update(packets).where(packets.c.id == packet.id).values(state="failed")))
-    phone.bring = bring  # type: ignore[method-assign]
+    phone.bring = bring  # type: ignore[method-assign]  # a test's tap
     phone.pump()
     assert not slots(phone)
     house.change(lambda c: shop.send_again(c, house.operator.vault, house.operator.settings.nodes, "SIM-1", NOW))

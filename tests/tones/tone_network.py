@@ -93,8 +93,8 @@ class Network:
             self.spoken.append(line)
             return say(line)
 
-        self.air.heard = hear  # type: ignore[method-assign]
-        self.air._say = speak  # type: ignore[method-assign]
+        self.air.heard = hear  # type: ignore[method-assign]  # a test's tap
+        self.air._say = speak  # type: ignore[method-assign]  # a test's tap
 
     def open(self, name: str, secret: str = "") -> Node:
         node = Node(name, self.reactor, secret, lambda line: self.log.append((name, line)))
@@ -170,8 +170,8 @@ class Network:
 
     def choose(self, *lines: str) -> None:
         for line in lines:
-            self.wait(lambda line=line: any(each.startswith(line) for each in self.shows))  # type: ignore[misc]
-            self.run(lambda line=line: self.handset.choose(line))  # type: ignore[misc]
+            self.wait(lambda line=line: any(each.startswith(line) for each in self.shows))  # type: ignore[misc]  # bound to this turn
+            self.run(lambda line=line: self.handset.choose(line))  # type: ignore[misc]  # bound to this turn
 
     def see(self, text: str) -> None:
         """Wait for a screen whose title begins so; texts that come before it are read and put away."""

@@ -222,7 +222,7 @@ def test_ordinary_codes_need_no_key(lands: Lands) -> None:
 
 def code_of(lands: Lands, mobile_message: m.Said, **changes: object) -> str:
     values = {"terminal": "T-1", "home": HOME, "network": VISITED, "counter": 50} | changes
-    uplink = m.Uplink(message=mobile_message, **values)  # type: ignore[arg-type]
+    uplink = m.Uplink(message=mobile_message, **values)  # type: ignore[arg-type]  # fields by name
     signed = sign(key_of("T-1"), m.PURPOSE, m.encode_uplink(uplink))
     [heard] = lands.station.answer(signed)
     assert isinstance(heard, m.Refusal), heard

@@ -100,16 +100,16 @@ class Direct:
         return self.house.clock.now()
 
     def vouch(self, signed: Signed) -> Vouched:
-        return self._do("vouch", lambda c: self.home.vouch(c, self.network, signed, self._now))  # type: ignore[no-any-return]
+        return self._do("vouch", lambda c: self.home.vouch(c, self.network, signed, self._now))
 
     def quote(self, terminal: str, wanted: Wanted) -> Signed:
-        return self._do("quote", lambda c: self.home.quote(c, self.network, terminal, wanted, self._now))  # type: ignore[no-any-return]
+        return self._do("quote", lambda c: self.home.quote(c, self.network, terminal, wanted, self._now))
 
     def decline(self, terminal: str, quote: str) -> None:
         self._do("decline", lambda c: self.home.decline(c, self.network, terminal, quote, self._now))
 
     def settle(self, claim: Claim) -> Settled:
-        return self._do("settle", lambda c: self.home.settle(c, claim, self._now))  # type: ignore[no-any-return]
+        return self._do("settle", lambda c: self.home.settle(c, claim, self._now))
 
     def notify(self, terminal: str, titles: Sequence[str]) -> None:
         tell_of_new(self.house.operator, self.network, terminal, titles, self._now)
@@ -161,7 +161,7 @@ class Lands:
 
     def home_codes(self, codes: list[FeatureCode]) -> int:
         held = self.home.change(lambda c: load_features(c, Features(codes, sold=SOLD), self.home.clock.now()))
-        return held.sequence  # type: ignore[no-any-return]
+        return held.sequence
 
     def most_owed(self, feature: str, at_most: str, currency: str) -> None:
         """Home owes no more than this for a feature."""
@@ -170,7 +170,7 @@ class Lands:
         self.home.change(lambda c: load_features(c, features, self.home.clock.now()))
 
     def local_codes(self, features: Features) -> int:
-        return self.visited.change(lambda c: load_features(c, features, NOW)).sequence  # type: ignore[no-any-return]
+        return self.visited.change(lambda c: load_features(c, features, NOW)).sequence
 
     def partner(self, house: House, other: House, url: str = "https://localhost:1") -> None:
         """``house`` takes the introduction of ``other``."""
