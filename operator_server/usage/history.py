@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, or_, select
 
 from charging.ledger.seal import GROUP_DIGITS
 from charging.tariffs import TariffVersion
-from charging.tariffs.explain import Use
+from charging.tariffs.explain import Explanation, Use
 from charging.tariffs.simulate import Charged, History
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.store.accounting import Charge, CounterReportRow
@@ -43,6 +43,11 @@ class ChargedUse:
     charge: Row[Any]
     uses: Sequence[Use]
     price: int | None
+
+    def agrees(self, explained: Explanation) -> bool:
+        """Whether the tariff makes of the use what was charged, and its steps add up to that."""
+        charged = explained.cost_micros if self.price is None else self.price
+        return explained.cost_micros == charged == sum(step.cost for step in explained.steps)
 
 
 def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> ChargedUse:

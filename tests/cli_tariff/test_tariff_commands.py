@@ -15,6 +15,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from operator_server.cli.main import app
+from operator_server.offering.toml_text import toml_text
 from operator_server.store.engine import open_engine, sqlite_url, writing
 from signalling.clock import SharedClock
 
@@ -195,3 +196,19 @@ def test_a_large_file_is_rated_by_columns_and_nothing_is_charged(tollgate: Comma
     assert "no tariff 'none'" in tollgate("usage", "rate", file, "--tariff", "none", code=1).output
     said = tollgate("usage", "rate", tmp_path / "no.parquet", "--tariff", "voice", code=1).output
     assert "No files found" in said
+
+
+def test_a_version_is_scheduled_and_withdrawn_until_it_holds(tollgate: Command, tmp_path: Path) -> None:
+    shown = tollgate.json("tariff", "show", "voice")
+    content = {key: value for key, value in shown[-1]["content"].items() if key != "effective_from"}
+    version = tmp_path / "version.toml"
+    version.write_text(toml_text(content))
+    made = tollgate.json("tariff", "schedule", "voice", version, "--from", "2027-01-01")
+    assert len(made) == len(shown) + 1
+    assert "lies in the past" in tollgate("tariff", "schedule", "voice", version, "--from", "2026-01-02", code=1).output
+    assert "write a day" in tollgate("tariff", "schedule", "voice", version, "--from", "soon", code=1).output
+    assert "stays as it is" in tollgate("tariff", "withdraw", "voice", shown[0]["version"], code=1).output
+    [new] = {each["version"] for each in made} - {each["version"] for each in shown}
+    assert tollgate.json("tariff", "withdraw", "voice", new)["withdrawn"]
+    assert tollgate.json("tariff", "show", "voice") == shown
+    assert "has no version" in tollgate("tariff", "withdraw", "voice", new, code=1).output

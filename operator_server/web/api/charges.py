@@ -148,7 +148,7 @@ def explain_charge(call: Call, charge: Identifier) -> ExplanationView:
             StepView(step=step.text, units=step.quantity, cost=decimal_text(step.cost)) for step in told.steps
         ],
         cost=amount(told.cost_micros, row.currency), charged=amount(row.net, row.currency), currency=row.currency,
-        agrees=told.cost_micros == row.net,
+        agrees=found.agrees(told),
     )  # fmt: skip
 
 

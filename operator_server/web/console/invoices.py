@@ -144,7 +144,7 @@ def charge(call: Call, number: Number, charge: Identifier) -> View:
 def _steps(call: Call, versions: TariffVersions, charge: str) -> dict[str, Any]:
     found = find_use(call.connection, versions, charge)
     explained = explain(found.uses)
-    use, before, net = explained.use, explained.before, found.charge.net
+    use, before = explained.use, explained.before
     return {
         "version": use.version,
         "price": headline(use.version),
@@ -157,7 +157,7 @@ def _steps(call: Call, versions: TariffVersions, charge: str) -> dict[str, Any]:
         "due_before": decimal_text(before.due),
         "steps": [(step.text, step.quantity, decimal_text(step.cost)) for step in explained.steps],
         "cost": decimal_text(explained.cost_micros),
-        "agrees": explained.cost_micros == net and sum(step.cost for step in explained.steps) == net,
+        "agrees": found.agrees(explained),
     }
 
 
