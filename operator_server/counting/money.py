@@ -64,7 +64,7 @@ def spendable(
     tax_included: int = 0,
     unit: int = 1,
 ) -> int | None:
-    """The highest price, in whole ``unit`` micros, that an account can pay in this way; ``None`` where nothing limits it.
+    """The highest price, in whole ``unit`` micros, that an account can pay so; ``None`` where nothing limits it.
 
     Raises ``LookupError`` when the account is not kept in the currency.
     """
