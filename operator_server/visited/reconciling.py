@@ -61,7 +61,15 @@ def reconcile(
     for direction, other in OTHER.items():
         theirs = peer.statement(month, other)
         now = operator.clock.now()
-        keep = partial(_keep, network=network, month=month, direction=direction, theirs=theirs, now=now)
+        keep = partial(
+            _keep,
+            own=operator.settings.operator.server_id,
+            network=network,
+            month=month,
+            direction=direction,
+            theirs=theirs,
+            now=now,
+        )
         compared = transact(operator.engine, keep)
         found.append(compared)
         told = [Disputed(each.id, each.what[:300]) for each in compared.differences[: wire.MOST_DISPUTED]]
@@ -94,20 +102,28 @@ def reconcile_recent(
 
 
 def _keep(
-    connection: Connection, network: str, month: str, direction: Direction, theirs: Sequence[Line], now: datetime
+    connection: Connection,
+    own: str,
+    network: str,
+    month: str,
+    direction: Direction,
+    theirs: Sequence[Line],
+    now: datetime,
 ) -> Compared:
+    # Both sides read what differs: it says which is which by name.
+    here, there = f"at {own}", f"at {network}"
     rows = month_records(connection, network, direction, month)
     ours = lines_of(rows)
-    differences = [_explained(each, rows) for each in compare(ours, theirs)]
+    differences = [_explained(each, rows, here, there) for each in compare(ours, theirs, here, there)]
     _raise(connection, network, month, direction, "us", [(each.id, each.what) for each in differences], now)
     differing = {each.id for each in differences}
     return Compared(direction, sum(line.id not in differing for line in ours), differences)
 
 
-def _explained(difference: Difference, rows: Iterable[Row[Any]]) -> Difference:
+def _explained(difference: Difference, rows: Iterable[Row[Any]], here: str, there: str) -> Difference:
     """A record that only they acknowledge may be here in another state."""
     state = next((row.state for row in rows if row.id == difference.id and row.state != "acknowledged"), None)
-    return difference if state is None else Difference(difference.id, f"acknowledged there, {state} here")
+    return difference if state is None else Difference(difference.id, f"acknowledged {there}, {state} {here}")
 
 
 def take_disputes(connection: Connection, network: str, told: wire.Disputes, now: datetime) -> None:

@@ -219,16 +219,16 @@ def read_file(text: str) -> list[Line]:
     return lines
 
 
-def compare(ours: Iterable[Line], theirs: Iterable[Line]) -> list[Difference]:
-    """Where the other side's file differs from our records."""
+def compare(ours: Iterable[Line], theirs: Iterable[Line], here: str = "here", there: str = "there") -> list[Difference]:
+    """Where the other side's lines differ from our records; ``here`` and ``there``: what the sides are called."""
     mine: Mapping[str, Line] = {line.id: line for line in ours}
     other: Mapping[str, Line] = {line.id: line for line in theirs}
-    found = [Difference(each, "only ours") for each in sorted(mine.keys() - other.keys())]
-    found += [Difference(each, "only theirs") for each in sorted(other.keys() - mine.keys())]
+    found = [Difference(each, f"only {here}") for each in sorted(mine.keys() - other.keys())]
+    found += [Difference(each, f"only {there}") for each in sorted(other.keys() - mine.keys())]
     for each in sorted(mine.keys() & other.keys()):
         a, b = mine[each], other[each]
         differing = [name for name in COLUMNS if getattr(a, name) != getattr(b, name)]
         if differing:
-            told = ", ".join(f"{name} {getattr(a, name)} here, {getattr(b, name)} there" for name in differing)
+            told = ", ".join(f"{name} {getattr(a, name)} {here}, {getattr(b, name)} {there}" for name in differing)
             found.append(Difference(each, told))
     return found

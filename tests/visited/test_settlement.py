@@ -148,14 +148,15 @@ def test_what_differs_is_disputed_on_both_sides_whoever_looks_and_closed_when_it
     reconcile(joined.visited.operator, HOME, MONTH)
     [ours], [theirs] = joined.visited.rows(SettlementDispute), joined.home.rows(SettlementDispute)
     assert (ours.record_id, ours.direction, ours.raised_by) == (record, "receivable", "us")
-    assert ours.what == "amount 1.25 here, 1.20 there"
+    told = f"amount 1.25 at {VISITED}, 1.20 at {HOME}"
+    assert ours.what == theirs.what == told
     assert (theirs.record_id, theirs.direction, theirs.raised_by, theirs.network) == (
         record, "payable", "them", VISITED
     )  # fmt: skip
     # Home looks itself.
     reconcile(joined.home.operator, VISITED, MONTH)
     assert {(row.raised_by, row.what) for row in joined.home.rows(SettlementDispute)} == {
-        ("them", "amount 1.25 here, 1.20 there"), ("us", "amount 1.20 here, 1.25 there")
+        ("them", told), ("us", f"amount 1.20 at {HOME}, 1.25 at {VISITED}")
     }  # fmt: skip
     assert len(joined.visited.change(open_disputes)) == 2
     change(joined.home, amount=1_250_000)
@@ -184,7 +185,10 @@ def test_a_record_that_one_side_lacks_or_has_not_acknowledged_is_named(joined: L
     change(joined.visited, state="waiting")
     joined.home.change(lambda c: c.execute(delete(_records).where(_records.c.feature == "radio")))
     [found] = [each for each in reconcile(joined.visited.operator, HOME, MONTH) if each.direction == "receivable"]
-    assert sorted(each.what for each in found.differences) == ["acknowledged there, waiting here", "only ours"]
+    assert sorted(each.what for each in found.differences) == [
+        f"acknowledged at {HOME}, waiting at {VISITED}",
+        f"only at {VISITED}",
+    ]
 
 
 def test_a_partner_disputes_what_is_between_us_alone(joined: Lands) -> None:

@@ -313,8 +313,8 @@ def test_both_sides_write_the_same_file_and_find_what_differs(lands: Lands) -> N
     changed = read_file(file.replace("0.333333", "0.34"))
     [difference] = compare(lines_of(ours), changed)
     assert difference.what == "amount 0.333333 here, 0.34 there"
-    assert [each.what for each in compare(lines_of(ours)[:1], read_file(file))] == ["only theirs"]
-    assert [each.what for each in compare(lines_of(ours), read_file(file)[:1])] == ["only ours"]
+    assert [each.what for each in compare(lines_of(ours)[:1], read_file(file))] == ["only there"]
+    assert [each.what for each in compare(lines_of(ours), read_file(file)[:1])] == ["only here"]
     for text, named in (("a,b\n", "line 1"), (file + file.splitlines()[1] + "\n", "stands twice"), (file + "x\n", "4")):
         with pytest.raises(VisitedError, match=named):
             read_file(text)
