@@ -37,7 +37,7 @@ def fault(folder: Path) -> str:
 
 def test_the_small_operator_of_the_repository_has_no_fault(tollgate: Tollgate) -> None:
     configs = Path(__file__).parents[2] / "configs"
-    assert "15 offers, 4 tariff versions, no fault" in tollgate("check", configs).output
+    assert "17 offers, 4 tariff versions, no fault" in tollgate("check", configs).output
 
 
 @pytest.mark.requirement("S7")
