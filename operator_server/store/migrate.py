@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -22,6 +23,7 @@ def _config(url: str) -> Config:
     return config
 
 
+@cache
 def newest() -> str:
     """The revision that this version of the program needs."""
     head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()

@@ -132,7 +132,7 @@ def test_a_terminal_is_enrolled_bound_revoked_and_given_a_new_key(tollgate: Toll
         (["enroll", "T-1", "--public-key", KEY, "--subscriber", "A-1"], "`tollgate terminal replace-key`"),
         (["enroll", "T-9", "--public-key", "abcd", "--subscriber", "A-1"], "32 bytes (64 hexadecimal digits), not 2"),
         (["enroll", "T-9", "--public-key", "wxyz", "--subscriber", "A-1"], "is not hexadecimal"),
-        (["enroll", "T-9", "--public-key", KEY, "--subscriber", "A-9"], "subscriber 'A-9': there is none"),
+        (["enroll", "T-9", "--public-key", KEY, "--subscriber", "A-9"], "subscriber A-9: there is none"),
         (["bind", "T-9", "A-1"], "terminal T-9: is not enrolled"),
         (["bind", "T-1", "A-9"], "subscriber A-9: there is none"),
         (["revoke", "T-9"], "terminal T-9: is not enrolled"),
@@ -151,7 +151,7 @@ def test_an_import_of_terminals_can_be_repeated_after_mending(tollgate: Tollgate
     file = csv(house.folder, head, f"T-8,{KEY},A-1,One", "T-9,zz,A-1,Two", f"T-7,{KEY},A-9,Three")
     result = tollgate("terminal", "import", file, code=1)
     assert f"{file}: line 3: T-9: public key 'zz'... is not hexadecimal" in result.output
-    assert f"{file}: line 4: terminal T-7: subscriber 'A-9'" in result.output
+    assert f"{file}: line 4: terminal T-7: subscriber A-9" in result.output
     mended = csv(house.folder, head, f"T-8,{KEY},A-1,One", f"T-9,{KEY},A-1,Two")
     assert "1 enrolled, 1 known already, 0 refused." in tollgate("terminal", "import", mended).output
     assert house.rows(Terminal, id="T-9")[0].label == "Two"

@@ -36,7 +36,7 @@ def test_the_roles_run_as_processes_and_end_with_their_supervisor(tollgate: Toll
         )
     roles: list[psutil.Process] = []
     try:
-        assert waited_for(lambda: all(line in log.read_text() for line in ("link: ", "web: ", "worker: running")))
+        assert waited_for(lambda: all(line in log.read_text() for line in ("link: ", "web: ", "worker: running")), 90)
         roles = psutil.Process(server.pid).children()
         assert {process.cmdline()[process.cmdline().index("--role") + 1] for process in roles} == {
             "link",

@@ -40,6 +40,7 @@ from signalling.messages import (
     OfferEntry,
     SectionPart,
     SectionRequest,
+    Signed,
     decode_from_server,
 )
 from signalling.proof import logon_statement, public_bytes
@@ -224,6 +225,7 @@ class House:
         desks: Desks | None = None,
         offering: PlainOffering | None = None,
         start: datetime = START,
+        key_changes: Sequence[Signed] = (),
         **overrides: Any,
     ) -> None:
         self.store = DirectStore(path)
@@ -242,6 +244,7 @@ class House:
             node="node-1",
             tls=None,
             after_interrogation=lambda server, visitor, trigger, code: self.after.append((visitor.terminal, trigger)),
+            key_changes=key_changes,
         )
         self.factory = LinkFactory(self.server)
         self.server.start()

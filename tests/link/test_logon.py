@@ -15,6 +15,7 @@ from operator_server.desk import Refused, Visitor
 from operator_server.link.machine import LOGON_REFUSED
 from operator_server.parties import revoke_terminal
 from operator_server.store.engine import writing
+from signalling.documents import KeyChange
 from signalling.framing import MAX_FRAME
 from signalling.messages import (
     Bye,
@@ -35,6 +36,7 @@ from signalling.messages import (
     StatusRequest,
     Welcome,
 )
+from signalling.proof import public_bytes, sign
 
 MakeHouse = Callable[..., House]
 
@@ -59,6 +61,16 @@ def test_a_proof_for_an_earlier_challenge_is_refused(house: House) -> None:
     other = house.again(phone)
     other.send(old)
     assert refused(other)
+
+
+def test_a_welcome_tells_how_the_server_came_to_its_key(make_house: MakeHouse) -> None:
+    old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    change = KeyChange("op.example", public_bytes(old), public_bytes(new), 1)
+    told = sign(old, KeyChange.PURPOSE, change.encode())
+    for changes in ([], [told]):
+        welcome = make_house(key_changes=changes).terminal(f"phone-{len(changes)}").log_on()[0]
+        assert isinstance(welcome, Welcome)
+        assert welcome.key_changes == changes
 
 
 def test_another_key_another_name_or_an_altered_signature_is_refused(house: House) -> None:
