@@ -103,7 +103,7 @@ def _facts(raw: dict[str, Any], words: _Words) -> Iterator[tuple[str, str]]:
     if raw.get("spending_cap"):
         yield "Spending cap", f"use costs at most {words.money(raw['spending_cap'])} per {per}"
     if raw.get("commitment"):
-        yield "Commitment", f"at least {words.money(raw['commitment'])} per {per}, used or not"
+        yield "Commitment", f"at least {words.money(raw['commitment'])} per {per} in which it is used"
     if raw.get("grant_units"):
         yield "Granted ahead", f"{words.units(raw['grant_units'])} at a time, for use off line"
     rounding = raw["rounding"]

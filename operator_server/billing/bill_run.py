@@ -24,6 +24,7 @@ from charging.periods import Period, period
 from operator_server.billing.commitments import true_up_commitments
 from operator_server.billing.making import Bill, Made, Maker, Run
 from operator_server.billing.open_period import wait_for_charging
+from operator_server.billing.tariff_commitments import true_up_tariffs
 from operator_server.billing.writing import BilledMeanwhile, Written, note_outcomes, write_drafts, write_invoices
 from operator_server.settings import OperatorSettings, Settings
 from operator_server.store.accounting import BillRun, InvoiceRow
@@ -117,6 +118,7 @@ def run_bills(
         )
     if state in ("running", "drafting"):
         true_up_commitments(engine, operator, run, now)
+        true_up_tariffs(engine, operator, run, now)
         steps = _Steps(engine, operator, taxes, run, now, drafts=state == "drafting")
         with steps.portions(workers) as portions:
             for accounts, done in portions:

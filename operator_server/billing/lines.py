@@ -123,6 +123,8 @@ class Lines:
     def _single(self, facts: AgreementFacts, charge: ChargeRow, common: dict[str, Any]) -> InvoiceLine:
         taken_back = charge.net < 0
         label = facts.terms.label
+        if charge.kind == "commitment" and facts.mode_kind != "commitment":
+            label = f"{label}: {self._labels.mode('commitment')}"
         day_from, day_to = self._days_of(charge)
         return InvoiceLine(
             **common,

@@ -64,9 +64,14 @@ def _inclusive(settings: Settings) -> frozenset[str]:
     """Tax categories whose prices contain their tax. Raises :class:`BrokenCatalogue`."""
     path = settings.config_dir / "tax.toml"
     try:
-        return load_taxes(path).inclusive
+        inclusive = load_taxes(path).inclusive
     except TaxError as error:
         raise BrokenCatalogue([Problem(str(path), "", "", str(error).removeprefix(f"{path}: "))]) from None
+    known = settings.operator.tax_rates
+    if unknown := sorted(inclusive - known.keys()):
+        reason = f"not one of the categories in operator.toml, tax_rates: {', '.join(sorted(known))}"
+        raise BrokenCatalogue([Problem(str(path), "inclusive", repr(unknown[0]), reason)])
+    return inclusive
 
 
 def _uncountable(loaded: Loaded, folder: Path) -> list[Problem]:

@@ -18,6 +18,7 @@ from charging.modes import affordable, owed
 from operator_server.balances.money import top_up
 from operator_server.billing.bill_run import run_bills
 from operator_server.billing.invoices import each_invoice
+from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement
 from operator_server.store.parties import Account
@@ -145,3 +146,16 @@ def test_what_is_owed_of_a_price_with_tax_is_the_price(price: int, rate: int, un
     assert owed(money, rate, rate).total <= price < owed(money + 2, rate, rate).total
     free = affordable(price, 0, rate)
     assert owed(free, 0, rate).total <= price < owed(free + 3, 0, rate).total
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('inclusive = ["Q"]', "inclusive = 'Q': not one of the categories in operator.toml"),
+        ("inclusive = [", "not TOML"),
+    ],
+)
+def test_a_table_of_taxes_with_a_fault_is_told_with_offers_and_tariffs(house: House, text: str, reason: str) -> None:
+    (house.operator.settings.config_dir / "tax.toml").write_text(text)
+    with pytest.raises(BrokenCatalogue, match=reason):
+        load(house.operator.settings)

@@ -1,0 +1,170 @@
+"""Commitments of tariffs: what use by a tariff came to in a month, short of the least amount that the tariff says.
+
+They hold for use that other systems count. A month in which a subscriber used the tariff owes it once, when a run bills
+that month's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Row, select
+
+from charging.ledger.book import apply
+from charging.ledger.operations import Applied, Duplicate
+from charging.ledger.operations import Charge as LedgerCharge
+from charging.periods import PeriodError, period
+from charging.rating import RatingState
+from charging.tariffs import TariffVersion, restore_version
+from charging.tariffs.usage import period_shortfall
+from operator_server.billing.commitments import KIND
+from operator_server.billing.making import Run, billed_cycle
+from operator_server.billing.writing import SOURCE, lock_numbers
+from operator_server.settings import OperatorSettings
+from operator_server.store.accounting import Charge
+from operator_server.store.dealings import Agreement, TariffVersionRow
+from operator_server.store.engine import writing
+from operator_server.store.parties import Account
+from operator_server.store.rows import add_many, table
+from operator_server.store.usage import UsageState
+from operator_server.usage.standing import payments
+from signalling.clock import from_micros, to_micros
+from signalling.ids import new_id
+
+_PORTION = 200
+_state, _agreement, _charge = table(UsageState), table(Agreement), table(Charge)
+
+
+def true_up_tariffs(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
+    """Charge what months of use are short of their tariffs' commitments, once, however often it is called."""
+    with engine.connect() as connection:
+        versions = _committed(connection)
+    last = ""
+    while versions:
+        with writing(engine).begin() as connection:
+            lock_numbers(connection)
+            agreements = _portion(connection, versions, last)
+            if not agreements:
+                return
+            _true_up(connection, operator, run, versions, agreements, now)
+        last = agreements[-1]
+
+
+def _committed(connection: Connection) -> dict[str, TariffVersion]:
+    """The versions that have a commitment for each month."""
+    kept = table(TariffVersionRow)
+    rows = connection.execute(
+        select(kept.c.id, kept.c.tariff_id, kept.c.content).where(kept.c.content.contains('"commitment"'))
+    )
+    found = {row.id: restore_version(row.tariff_id, row.content) for row in rows}
+    return {
+        id: version for id, version in found.items() if version.commitment and version.included_per == "month"
+    }  # fmt: skip
+
+
+def _portion(connection: Connection, versions: Mapping[str, TariffVersion], last: str) -> list[str]:
+    found = connection.execute(
+        select(_state.c.agreement_id)
+        .where(_state.c.tariff_version.in_(versions), _state.c.agreement_id > last)
+        .distinct()
+        .order_by(_state.c.agreement_id)
+        .limit(_PORTION)
+    )
+    return [str(each) for each in found.scalars()]
+
+
+def _true_up(
+    connection: Connection,
+    operator: OperatorSettings,
+    run: Run,
+    versions: Mapping[str, TariffVersion],
+    agreements: Sequence[str],
+    now: datetime,
+) -> None:
+    account = table(Account)
+    rows = connection.execute(
+        select(_state, _agreement.c.account_id, _agreement.c.subscriber_id, _agreement.c.tax_rate, *account.c)
+        .join(_agreement, _agreement.c.id == _state.c.agreement_id)
+        .join(account, account.c.id == _agreement.c.account_id)
+        .where(_state.c.agreement_id.in_(agreements), _state.c.tariff_version.in_(versions))
+        .order_by(_state.c.agreement_id, _state.c.period)
+    ).all()
+    done = {
+        (row.agreement_id, row.period)
+        for row in connection.execute(
+            select(_charge.c.agreement_id, _charge.c.period).where(
+                _charge.c.agreement_id.in_(agreements), _charge.c.kind == KIND
+            )
+        )
+    }
+    ways = payments(connection, agreements)
+    charged = []
+    for row in rows:
+        cycle = billed_cycle(row, run, operator, now)
+        if cycle is None or (row.agreement_id, row.period) in done or ways[row.agreement_id].pays is None:
+            continue
+        made = _shortfall(row, versions[row.tariff_version], operator, cycle.end, now)
+        if made is not None:
+            charged.append(made)
+    _book(connection, charged, now)
+
+
+def _shortfall(
+    row: Row[Any], version: TariffVersion, operator: OperatorSettings, until: datetime, now: datetime
+) -> Charge | None:
+    """The charge for what a month is short of its commitment, if the month is over where the bill ends."""
+    try:
+        month = period(row.period, operator.zone)
+    except PeriodError:
+        return None
+    due = period_shortfall(version, msgspec.convert(row.state, RatingState))
+    if month.end > until or not due:
+        return None
+    return Charge(
+        id=new_id(to_micros(now)),
+        kind=KIND,
+        agreement_id=row.agreement_id,
+        account_id=row.account_id,
+        subscriber_id=row.subscriber_id,
+        period=row.period,
+        effective_at=from_micros(to_micros(until) - 1),
+        recorded_at=now,
+        net=due,
+        currency=version.currency,
+        tax_category=version.tax_category,
+        tax_rate=row.tax_rate,
+        tariff_version=version.version_id,
+        transfer_id="",
+        service_from=month.start,
+        service_to=month.end,
+    )
+
+
+def _book(connection: Connection, charged: Sequence[Charge], now: datetime) -> None:
+    operations = [
+        LedgerCharge(
+            source=SOURCE,
+            op_id=f"{each.agreement_id}:{each.period}",
+            owner=each.account_id,
+            amount=each.net,
+            currency=each.currency,
+            effective_at=each.effective_at,
+            agreement_id=each.agreement_id,
+            tariff_version_id=each.tariff_version,
+            checked=False,
+        )
+        for each in charged
+    ]
+    if not operations:
+        return
+    kept = []
+    for each, outcome in zip(charged, apply(connection, operations, to_micros(now), writer=SOURCE), strict=True):
+        if isinstance(outcome, Applied):
+            each.transfer_id = outcome.transfer_id
+            kept.append(each)
+        elif not isinstance(outcome, Duplicate):
+            raise ValueError(f"commitment of agreement {each.agreement_id} in {each.period}: {outcome}")
+    add_many(connection, kept)
