@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
 from operator_fixtures import furnished
 from tone_network import Network
 from tone_samples import ToneHouse
-from twisted.internet import reactor
 
 __all__ = ["furnished"]
 
@@ -28,20 +26,6 @@ def house(furnished: Path, tmp_path: Path) -> Iterator[ToneHouse]:
     house = ToneHouse(tmp_path / "operator")
     yield house
     house.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def running_reactor() -> Iterator[Any]:
-    """The reactor in a thread of its own, unless another test module has it running."""
-    loop: Any = reactor
-    if loop.running:
-        yield loop
-        return
-    thread = threading.Thread(target=loop.run, args=(False,), daemon=True)
-    thread.start()
-    yield loop
-    loop.callFromThread(loop.stop)
-    thread.join(5)
 
 
 @pytest.fixture
