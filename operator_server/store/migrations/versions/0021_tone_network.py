@@ -20,6 +20,9 @@ def upgrade() -> None:
         batch.add_column(
             sa.Column("code", sqlmodel.sql.sqltypes.AutoString(length=8), nullable=False, server_default="")
         )
+    with op.batch_alter_table("tone_delivery") as batch:
+        batch.alter_column("form", server_default=None)
+        batch.alter_column("code", server_default=None)
     op.create_table(
         "tone_wish",
         sa.Column("terminal_id", sa.String(length=64), nullable=False),
