@@ -25,9 +25,9 @@ def test_a_month_is_drafted_controlled_approved_and_made_final(tollgate: Tollgat
     [commitment] = json.loads(tollgate("bill", "commitments", "--json").output)
     assert (commitment["account_id"], commitment["amount"]) == ("A-9", 50_000_000)
     report = json.loads(tollgate("bill", "run", "2026-03", "--draft", "--json").output)
-    assert (report["state"], report["made"], report["gross"]) == ("drafted", 1, {"EUR": "59.50"})
+    assert (report["state"], report["made"], report["gross"]) == ("drafted", 1, {"EUR": "178.50"})
     assert "drafted" in tollgate("bill", "report", "2026-03").output
-    assert json.loads(tollgate("bill", "report", "2026-03", "--json").output)["bills"][0]["micros"] == 59_500_000
+    assert json.loads(tollgate("bill", "report", "2026-03", "--json").output)["bills"][0]["micros"] == 178_500_000
     assert "approved by Erika" in tollgate("bill", "approve", "2026-03", "--by", "Erika").output
     tollgate("bill", "discard", "2026-03")
     tollgate("bill", "run", "2026-03", "--draft")
