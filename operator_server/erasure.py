@@ -22,7 +22,7 @@ from operator_server.store.billing import Commitment
 from operator_server.store.cards import Card
 from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.devices import Device, WebToken
-from operator_server.store.dispatch import InvoiceDispatch
+from operator_server.store.dispatch import BalanceMail, InvoiceDispatch
 from operator_server.store.feed import record
 from operator_server.store.invitations import OutgoingMessage, WebSession
 from operator_server.store.parties import Account, Binding, Event, Notice, Subscriber, Terminal
@@ -191,6 +191,8 @@ def _forget(connection: Connection, account: str, subscribers: list[str], termin
     _set(connection, InvoiceDispatch, {"account_id": [account]}, recipient="", reason="")
     _set(connection, InvoiceDispatch, {"account_id": [account], "state": ["waiting"]}, state="failed", reason=ERASED)
     _set(connection, Reminder, {"account_id": [account]}, recipient="")
+    _set(connection, BalanceMail, {"account_id": [account]}, recipient="", text="", reason="")
+    _set(connection, BalanceMail, {"account_id": [account], "state": ["waiting"]}, state="failed", reason=ERASED)
     debts = _ids(connection, ReceivableItem, "number", account_id=[account])
     _set(connection, DisputeHold, {"number": debts}, reason="")
     _set(connection, Barring, {"party_id": [account, *subscribers]}, reason=ERASED, lift_reason="")

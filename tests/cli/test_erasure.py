@@ -20,10 +20,10 @@ from operator_server.desk import Refused
 from operator_server.erasure import erase_account
 from operator_server.receivables.proof import verify_receivables
 from operator_server.store.accounting import InvoiceRow
-from operator_server.store.dispatch import InvoiceDispatch
+from operator_server.store.dispatch import BalanceMail, InvoiceDispatch
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal
 from operator_server.store.people import AuditEntry
-from operator_server.store.rows import table
+from operator_server.store.rows import add, table
 from signalling.clock import SharedClock
 from signalling.messages import Reject
 
@@ -177,3 +177,19 @@ def test_an_import_refuses_the_row_of_an_erased_account(erased: Tollgate, tmp_pa
     told = erased("account", "import", rows, code=1).output
     assert "line 2: account A-1: its person's data is erased" in told.replace("\n", " ")
     assert "1 opened, 0 known already, 1 refused." in told
+
+
+def test_a_mail_about_a_balance_that_waits_is_not_sent_and_tells_of_nobody(house: House) -> None:
+    now = house.clock.now()
+    house.change(
+        lambda c: add(
+            c,
+            BalanceMail(
+                id="m", account_id="A-1", threshold="low", recipient=PERSON[2], language="en", text="Erika's balance",
+                created_at=now, due_at=now,
+            ),
+        )
+    )  # fmt: skip
+    house.change(lambda c: erase_account(c, house.operator.settings, "A-1", now, "cli:test"))
+    [row] = house.rows(BalanceMail)
+    assert (row.recipient, row.text, row.state) == ("", "", "failed")
