@@ -84,6 +84,11 @@ class TaxTable:
         self.inclusive = inclusive
         self._outside_eu = outside_eu
 
+    @property
+    def categories(self) -> frozenset[str]:
+        """The categories that have a rate anywhere."""
+        return frozenset(category for _, category in self._rates)
+
     def rate(self, country: str, category: str, day: date) -> int | None:
         """Basis points of a category in a country on a day; ``None`` where the table has none."""
         steps = self._rates.get((country, category), [])

@@ -64,14 +64,14 @@ def _inclusive(settings: Settings) -> frozenset[str]:
     """Tax categories whose prices contain their tax. Raises :class:`BrokenCatalogue`."""
     path = settings.config_dir / "tax.toml"
     try:
-        inclusive = load_taxes(path).inclusive
+        taxes = load_taxes(path)
     except TaxError as error:
         raise BrokenCatalogue([Problem(str(path), "", "", str(error).removeprefix(f"{path}: "))]) from None
-    known = settings.operator.tax_rates
-    if unknown := sorted(inclusive - known.keys()):
-        reason = f"not one of the categories in operator.toml, tax_rates: {', '.join(sorted(known))}"
+    known = taxes.categories | settings.operator.tax_rates.keys()
+    if unknown := sorted(taxes.inclusive - known):
+        reason = f"no rate has this category, here or in operator.toml, tax_rates: {', '.join(sorted(known))}"
         raise BrokenCatalogue([Problem(str(path), "inclusive", repr(unknown[0]), reason)])
-    return inclusive
+    return taxes.inclusive
 
 
 def _uncountable(loaded: Loaded, folder: Path) -> list[Problem]:

@@ -151,7 +151,7 @@ def test_what_is_owed_of_a_price_with_tax_is_the_price(price: int, rate: int, un
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('inclusive = ["Q"]', "inclusive = 'Q': not one of the categories in operator.toml"),
+        ('inclusive = ["Q"]', "inclusive = 'Q': no rate has this category, here or in operator.toml"),
         ("inclusive = [", "not TOML"),
     ],
 )
