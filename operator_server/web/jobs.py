@@ -208,6 +208,10 @@ class Jobs:
         """A job of these kinds about something, that runs now."""
         return self._one(_JOB.c.about == about, _JOB.c.kind.in_(kinds), _JOB.c.state == "running")
 
+    def newest(self, *kinds: str, most: int = 10) -> list[Job]:
+        """The newest jobs of these kinds."""
+        return self._found(most, _JOB.c.kind.in_(kinds))
+
     def given(self, job: str, kind: str) -> tuple[dict[str, Any], bytes | None] | None:
         """What a job of this kind was made of, and its result where there is one yet."""
         with self._operator.engine.connect() as connection:
@@ -235,14 +239,18 @@ class Jobs:
                 self._write(*mine, lease_until=now - LEASE)
 
     def _one(self, *where: Any) -> Job | None:
-        query = select(*COLUMNS).where(*where).order_by(_JOB.c.id.desc()).limit(1)
+        return next(iter(self._found(1, *where)), None)
+
+    def _found(self, most: int, *where: Any) -> list[Job]:
+        query = select(*COLUMNS).where(*where).order_by(_JOB.c.id.desc()).limit(most)
         with self._operator.engine.connect() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        task = self._mine.get(row.id)
-        found = job_of(row)
-        return replace(found, done=task.done, of=task.of) if task is not None and row.state == "running" else found
+            found = [job_of(row) for row in connection.execute(query)]
+        return [self._as_it_is(job) for job in found]
+
+    def _as_it_is(self, job: Job) -> Job:
+        """With what this process has done of it since that was written."""
+        task = self._mine.get(job.id)
+        return replace(job, done=task.done, of=task.of) if task is not None and job.state == "running" else job
 
     def _take_over(self, row: Row[Any], now: datetime) -> bool:
         kind = self._kinds.get(row.kind)

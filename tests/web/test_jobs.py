@@ -201,11 +201,17 @@ def test_a_bill_run_goes_on_in_another_process(house: House) -> None:
     page = second.logged_on("billing").get("/console/months/2026-11", headers={"Accept": "text/html"}).text
     assert "The bill run 2026-11 is under way" in page
     assert house.rows(InvoiceRow) == []
+    people = second.logged_on("auditor")
+    assert "Bill run 2026-11" in people.get("/console/months", headers={"Accept": "text/html"}).text
+    part = people.get("/console/months/-/jobs", headers={"Accept": "text/html"})
+    assert ("x-live" in part.headers, "begins" in part.text, "<html" in part.text) == (False, True, False)
     house.clock.advance(LEASE * 2)
     jobs: Jobs = second.app.state.jobs
     jobs.resume()
     told = until(lambda: jobs.find(watched.rpartition("/")[2]), lambda each: each.state != "running")
     assert (told.state, len(house.rows(InvoiceRow))) == ("done", 1)
+    part = people.get("/console/months/-/jobs", headers={"Accept": "text/html"})
+    assert (part.headers["x-live"], "1 invoices made now" in part.text) == ("done", True)
     listed = client.get("/api/v1/jobs", params={"state": "done"}).json()
     assert [(each["kind"], each["started_by"][:6]) for each in listed["items"]] == [("bill_run", "token:")]
     assert client.get("/api/v1/jobs", params={"state": "running"}).json()["items"] == []

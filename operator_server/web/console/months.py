@@ -46,7 +46,15 @@ STATES = {
 def months(call: Call) -> View:
     """The months."""
     zone = call.operator.settings.operator.time_zone
-    return show("months_list.html", months=data.months(call.connection, zone, call.now), states=STATES)
+    jobs = _jobs(call).newest(BILL_RUN, FINALISE, ARCHIVE)
+    return show("months_list.html", months=data.months(call.connection, zone, call.now), states=STATES, jobs=jobs)
+
+
+@section.page("/-/jobs", needs="bill_runs.read")
+def jobs_live(call: Call) -> Response:
+    """How far long work is, as a part of the list's page."""
+    jobs = _jobs(call).newest(BILL_RUN, FINALISE, ARCHIVE)
+    return _live(call, "months_jobs.html", all(job.state != "running" for job in jobs), jobs=jobs)
 
 
 @section.page("/{period}", needs="bill_runs.read")
