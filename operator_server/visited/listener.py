@@ -106,7 +106,13 @@ class PeerRequest(Request):
 
 
 class PeerSite(Site):
-    """The calls as a site without an access log."""
+    """The calls as a site of HTTP/1.1, without an access log."""
+
+    noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken; the limits on requests are those of this protocol."""
+        return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
         """What is worth a line is logged where it happens."""

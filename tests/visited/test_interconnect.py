@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_samples import NOW
+from twisted.internet.threads import blockingCallFromThread
 from typer.testing import CliRunner
 from visited_samples import HOME, VISITED, Lands, air_of
 
@@ -23,6 +25,7 @@ from operator_server.visited import wire
 from operator_server.visited.faults import HomeRefused, HomeUnreachable, VisitedError
 from operator_server.visited.identity import identity_of, introduction, read_introduction
 from operator_server.visited.interconnect import Interconnect
+from operator_server.visited.listener import Listener
 from operator_server.visited.partners import block_partner, partner_row, put_partner
 from operator_server.visited.peer import RemotePeer
 from operator_server.visited.records import Claim, claim_of
@@ -151,6 +154,19 @@ def test_a_partner_that_asks_without_end_has_to_wait_and_others_do_not(lands: La
     assert home.answer("00" * 32, "/roaming/v1/hello", b"{}").status == 403
     now[0] = 60.0
     assert home.answer(fingerprint, "/roaming/v1/hello", b"{}").status == 200
+
+
+def test_connections_beyond_the_most_are_closed(lands: Lands, visited_reactor: Any) -> None:
+    operator = lands.home.operator
+    settings = operator.settings.roaming.model_copy(update={"port": 0, "max_connections": 2})
+    listener = Listener(Interconnect(operator, lands.home.offers), identity_of(operator), settings, visited_reactor)
+    port = blockingCallFromThread(visited_reactor, listener.start)
+    with ExitStack() as lines:
+        for _ in range(2):
+            lines.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        with socket.create_connection(("127.0.0.1", port), 5) as third:
+            assert third.recv(1) == b""
+    blockingCallFromThread(visited_reactor, listener.stop)
 
 
 def test_a_partner_speaks_for_itself_alone(joined: Lands) -> None:
