@@ -20,7 +20,7 @@ from operator_server.cli.main import app
 from operator_server.store.accounting import Charge
 from operator_server.store.cards import CardPacketRow
 from operator_server.store.dealings import Agreement
-from operator_server.store.tones import ToneDelivery
+from operator_server.store.tones import DeliveryReport, ToneDelivery
 from operator_server.tones import shop
 from operator_server.tones.gateway import ATTEMPTS, TRY_AGAIN
 from operator_server.tones.locations import location_of, set_busy, update_location
@@ -234,6 +234,10 @@ def test_the_operator_reads_the_reports_of_each_message(network: Network, monkey
         ("north", "delivered", "sms", "SDCCH")
     }
     assert CliRunner().invoke(app, ["tone", "reports", "--terminal", "SIM-9"]).output.startswith("Nothing")
+    # The phone says of each message that it has it; the node hands that on; the home register keeps it.
+    came = [line.split(" ")[1] for line in network.heard if line.startswith("MT ")]
+    assert came == [line.split(" ")[1] for line in network.spoken if line.startswith("DONE ")]
+    assert len(network.house.rows(DeliveryReport)) == len(came)
     of_tone = [each for each in network.reports() if each.packet_id == packet(network.house).id]
     assert [each.outcome for each in of_tone] == ["delivered"] * len(parts(packet(network.house)))
     [agreement] = network.house.rows(Agreement, terminal_id="SIM-1")
