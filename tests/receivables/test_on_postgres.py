@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from receivable_samples import Books
+from sqlalchemy import update
 from statement_maker import detail, entry, statement
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -16,14 +17,17 @@ from postgres import postgres_server, postgres_url
 from charging.periods import period
 from operator_server.receivables.collecting import NewMandate, add_mandate, collect
 from operator_server.receivables.credit_notes import CreditRequest, make_credit_note
+from operator_server.receivables.daily import DailyDesk
 from operator_server.receivables.disputes import place_hold
 from operator_server.receivables.finance import handover, journal
 from operator_server.receivables.payments import refund_credit, return_payment
 from operator_server.receivables.reminders import run_reminders
 from operator_server.receivables.statements import import_statements
 from operator_server.receivables.write_offs import approve_write_off, ask_write_off
+from operator_server.store.accounting import Charge
 from operator_server.store.engine import open_engine
 from operator_server.store.migrate import upgrade
+from operator_server.store.rows import table
 from signalling.money import Money
 
 __all__ = ["postgres_server", "postgres_url"]
@@ -36,6 +40,10 @@ def test_everything_is_as_on_sqlite(postgres_url: str) -> None:
     operator = books.settings.operator.model_copy(update={"bic": "BYLADEM1001"})
     books.settings = books.settings.model_copy(update={"operator": operator})
     first, second, third = books.invoice("10.00", ("5.00", 700)), books.invoice("20.00"), books.invoice("30.00")
+    charge = table(Charge)
+    with engine.begin() as connection:
+        ahead = books.now + timedelta(days=60)
+        connection.execute(update(charge).values(service_from=books.now, service_to=ahead))
     books.pay("11.90", first, id="p-1")
     assert books.do(return_payment, "p-1", reason="x") == [first]
     books.do(make_credit_note, CreditRequest(first, {"2": None}, op_id="t-1"))
@@ -53,6 +61,12 @@ def test_everything_is_as_on_sqlite(postgres_url: str) -> None:
     assert run_reminders(engine, books.settings, books.now).no_email == 1
     books.pay("10.00", other, account="acc-2")
     books.do(refund_credit, "acc-2", Money(8_810_000, "EUR"), id="r-1")
+    books.pay("5.95", third, id="late")
+    assert DailyDesk(engine, books.settings).work(books.now) == [
+        "deferred revenue of 2026-11 is posted, 4 agreements moved"
+    ]
+    ledger = books.ledger()
+    assert (ledger["bad_debt"], ledger["deferred"]) == (2500, -3404)
     books.prove()
     for name in ("2026-11", "2026-12"):
         span = period(name, books.settings.operator.zone)
