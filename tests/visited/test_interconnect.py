@@ -156,17 +156,17 @@ def test_a_partner_that_asks_without_end_has_to_wait_and_others_do_not(lands: La
     assert home.answer(fingerprint, "/roaming/v1/hello", b"{}").status == 200
 
 
-def test_connections_beyond_the_most_are_closed(lands: Lands, visited_reactor: Any) -> None:
+def test_connections_beyond_the_most_are_closed(lands: Lands, running_reactor: Any) -> None:
     operator = lands.home.operator
     settings = operator.settings.roaming.model_copy(update={"port": 0, "max_connections": 2})
-    listener = Listener(Interconnect(operator, lands.home.offers), identity_of(operator), settings, visited_reactor)
-    port = blockingCallFromThread(visited_reactor, listener.start)
+    listener = Listener(Interconnect(operator, lands.home.offers), identity_of(operator), settings, running_reactor)
+    port = blockingCallFromThread(running_reactor, listener.start)
     with ExitStack() as lines:
         for _ in range(2):
             lines.enter_context(socket.create_connection(("127.0.0.1", port), 5))
         with socket.create_connection(("127.0.0.1", port), 5) as third:
             assert third.recv(1) == b""
-    blockingCallFromThread(visited_reactor, listener.stop)
+    blockingCallFromThread(running_reactor, listener.stop)
 
 
 def test_a_partner_speaks_for_itself_alone(joined: Lands) -> None:
