@@ -262,7 +262,7 @@ def standing(
             keep_versions(connection, loaded, now)
             return set_payment(
                 connection, loaded.tariffs, operator.settings.operator, operator.keys.signing, subscriber, tariff,
-                payment, now,
+                payment, now, inclusive=loaded.inclusive,
             )  # fmt: skip
 
         name = changed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from operator_server.store.dealings import QuoteRow
 from operator_server.store.engine import writing
 from operator_server.store.rows import table
 from operator_server.usage.history import find_use
+from operator_server.usage.intake import Importer
 from operator_server.usage.standing import StandingError, agreement_id, payments, set_payment
 from signalling.documents import Quote, decode_document
 from signalling.messages import Signed
@@ -248,3 +250,33 @@ def test_portions_share_units_as_one_batch_would() -> None:
         return sorted(shop.nets().items()), owes(shop)
 
     assert done(8) == done(3, 5) == done(*[1] * 8)
+
+
+def test_use_of_a_price_with_tax_takes_just_the_price_and_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "tax.toml").write_text('inclusive = ["S"]\n')
+    settings = SETTINGS.model_copy(update={"config_dir": tmp_path})
+    shop = Shop()
+    shop.importer = Importer(shop.book, settings, SIGNING, shop.clock)
+    with writing(shop.engine).begin() as connection:
+        set_payment(
+            connection,
+            shop.book,
+            settings.operator,
+            SIGNING,
+            "acc-1",
+            "calls",
+            "prepaid",
+            NOW,
+            inclusive=frozenset("S"),
+        )
+        top_up(connection, "acc-1", 10_200, id="t", now=NOW)
+    for number, quantity in enumerate((60, 40, 75)):
+        shop.take(call(str(number), quantity))
+    rows = sorted(shop.charges(), key=lambda row: row.net)
+    assert [(row.pays, row.net, row.paid_tax) for row in rows] == [
+        ("prepaid", 3529, 671), ("prepaid", 5042, 958), ("unbilled", 7800, 0),
+    ]  # fmt: skip
+    for row in rows:
+        with shop.engine.connect() as connection:
+            found = find_use(connection, TariffVersions(lambda: shop.book), row.id)
+        assert explain(found.uses).cost_micros == found.price
