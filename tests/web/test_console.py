@@ -9,7 +9,7 @@ from web_samples import PASSWORD, Site
 
 from operator_server.people.roles import ROLES
 from operator_server.web.console import SECTIONS, overview
-from operator_server.web.console.render import ASSETS, coded
+from operator_server.web.console.render import ASSETS, coded, who
 from operator_server.web.gate import COOKIE
 
 HTML = {"Accept": "text/html"}
@@ -93,6 +93,17 @@ def test_whoever_has_to_choose_a_password_is_shown_no_menu(site: Site) -> None:
     made = site.by("administrator").post("/api/v1/people", json={"name": "max", "role": "support"}).json()
     answer = site.logged_on("max", made["one_time_password"]).get("/nowhere", headers=HTML)
     assert (answer.status_code, 'href="/console/terminals"' in answer.text) == (404, False)
+
+
+@pytest.mark.parametrize(
+    ("actor", "name"),
+    [
+        ("person:erika", "erika"), ("token:01a1-7f (erika)", "erika, by token"), ("cli:root", "root, by command"),
+        ("system", "system"), ("", ""),
+    ],
+)  # fmt: skip
+def test_who_did_something_is_told_as_people_call_them(actor: str, name: str) -> None:
+    assert who(actor) == name
 
 
 def test_commands_in_texts_are_shown_as_code_and_nothing_else_becomes_markup() -> None:

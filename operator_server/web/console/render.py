@@ -91,6 +91,19 @@ def coded(text: str) -> Markup:
     return Markup("".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts)))
 
 
+def who(actor: str) -> str:
+    """An actor as people call them: ``person:erika`` is erika, ``token:ID (erika)`` a token of erika's."""
+    kind, _, name = actor.partition(":")
+    match kind:
+        case "person":
+            return name
+        case "token":
+            return f"{name.partition('(')[2].rstrip(')')}, by token"
+        case "cli":
+            return f"{name}, by command"
+    return actor
+
+
 def short(code: str | bytes | None, most: int = 12) -> str:
     """The begin of a long code or id."""
     text = code.hex() if isinstance(code, bytes) else code or ""
@@ -105,7 +118,7 @@ _environment = Environment(
     lstrip_blocks=True,
     extensions=["jinja2.ext.do"],
 )
-_environment.filters.update(money=money, number=number, short=short, coded=coded)
+_environment.filters.update(money=money, number=number, short=short, coded=coded, who=who)
 _environment.globals["asset"] = lambda name: ASSETS[name].url
 
 
