@@ -34,6 +34,7 @@ WITHOUT_JSON = {
     "write-off notice": "prints a letter",
 }
 _EXAMPLE = re.compile(r"Example: (tollgate .+?)(?:\n\s*\n|\Z|, which)", re.DOTALL)
+_BLOCK_LINE = re.compile(r"^(?:[A-Za-z_]+=\$\()?(tollgate(?:-terminal)? .+)$", re.MULTILINE)
 _MENTION = re.compile(r"`(tollgate(?:-terminal)? [^`]+)`")
 
 
@@ -76,6 +77,10 @@ def test_what_messages_and_documents_say_to_run_is_there() -> None:
             program, *words = re.sub(r'["\'].*', "", found[1].replace("\n", " ")).split()
             if program in programs and words and (fault := _fault(programs[program], words)):
                 faults.append(f"{place}: `{found[1][:60]}`: {fault}")
+        for line in _BLOCK_LINE.findall(text) if place.endswith(".md") else ():
+            program, *words = re.split(r"[|;#>)]", line)[0].split()
+            if fault := _fault(programs[program], words):
+                faults.append(f"{place}: {line[:60]}: {fault}")
     assert faults == []
 
 
