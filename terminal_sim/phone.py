@@ -14,6 +14,7 @@ from twisted.internet.threads import blockingCallFromThread
 from signalling.card import sms
 from signalling.card.profile import Profile
 from signalling.card.tlv import CardError
+from signalling.card.ussd import FOR_CARD
 from signalling.clock import Clock
 from terminal_sim import state as states
 from terminal_sim.air import AirPhone, attach_at, for_card
@@ -118,7 +119,8 @@ class _Phone:
         except CardError:
             self._trouble("the network sends what is no message")
             return
-        self.handset.deliver(tpdu)
+        # Where the phone takes no messages for the card, the link's words come as from a USSD session.
+        self.handset.deliver(tpdu) or self.handset.deliver_ussd(FOR_CARD, message.content.encode())
         self.console.changed()
 
     def _told(self, text: str) -> None:

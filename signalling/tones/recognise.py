@@ -14,6 +14,7 @@ long.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, NamedTuple
@@ -44,7 +45,15 @@ _ENOUGH = 4000
 _PITCHES = tuple((pitch, octave) for octave in OCTAVES for pitch in range(1, 13))
 _FREQUENCIES = tuple(frequency(Note(pitch, octave)) for pitch, octave in _PITCHES)
 _COSINES = tuple(math.cos(2 * math.pi * each / RATE) for each in _FREQUENCIES)
-_SIZES = tuple((length, sign) for length in LENGTHS for sign in range(len(FACTORS)))
+_SIZES_AT = {
+    tempo: sorted(
+        (samples_of(Note(0, 4, length, sign), tempo), length, sign)
+        for length in LENGTHS
+        for sign in range(len(FACTORS))
+    )
+    for tempo in TEMPOS
+}
+"""By tempo: how many samples a note lasts, its length and sign."""
 
 
 class Heard(NamedTuple):
@@ -321,15 +330,14 @@ def _pieces(
 
     ``single``: one alone. ``partial``: silence at the end may be left over, since the last frame is filled with it.
     """
-    sizes = sorted(
-        ((samples_of(Note(0, 4, length, sign), tempo), length, sign) for length, sign in _SIZES), reverse=True
-    )
+    sizes = _SIZES_AT[tempo]
     left, found = samples, list[Note]()
     while True:
-        size, length, sign = min(sizes, key=lambda each: (abs(each[0] - left), each[2]))
+        place = bisect_left(sizes, (left,))
+        smaller = sizes[place - 1] if place else None
+        size, length, sign = min(sizes[max(0, place - 1) : place + 1], key=lambda each: (abs(each[0] - left), each[2]))
         if abs(size - left) <= TOLERANCE:
             return [*found, Note(pitch, octave, length, sign)], abs(size - left)
-        smaller = next(((s, n, g) for s, n, g in sizes if s <= left), None)
         if single or smaller is None or len(found) >= MAX_NOTES:
             return (found, 0.0) if partial and smaller is None and left < FRAME_SAMPLES + TOLERANCE else None
         found.append(Note(pitch, octave, smaller[1], smaller[2]))

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "card"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "negotiation"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "web"))
 
 from operator_fixtures import furnished
 from tone_network import Network

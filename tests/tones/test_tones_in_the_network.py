@@ -14,6 +14,7 @@ from operator_samples import NOW
 from tone_network import Network, free_port
 from tone_samples import TUNES, ToneHouse
 from typer.testing import CliRunner
+from web_samples import Site, furnish_people
 
 from operator_server.cards import channel
 from operator_server.cli.main import app
@@ -242,6 +243,21 @@ def test_the_operator_reads_the_reports_of_each_message(network: Network, monkey
     assert [each.outcome for each in of_tone] == ["delivered"] * len(parts(packet(network.house)))
     [agreement] = network.house.rows(Agreement, terminal_id="SIM-1")
     assert [each.net for each in network.house.rows(Charge, agreement_id=agreement.id)] == [1_000_000]
+
+
+@pytest.mark.requirement("E17")
+def test_programs_read_the_reports_by_the_api(network: Network) -> None:
+    network.choose_bach()
+    network.agree()
+    network.wait(lambda: kept(network))
+    furnish_people(network.house)
+    reader = Site(network.house).by("operator")
+    [tone] = reader.get("/api/v1/terminals/SIM-1/tones").json()["items"]
+    assert (tone["tone"], tone["form"], tone["state"]) == ("tone-bach", "smart", "kept")
+    told = reader.get("/api/v1/terminals/SIM-1/delivery-reports?limit=100").json()["items"]
+    reports = {(each.node, each.outcome, each.channel) for each in network.reports("KeepTone")}
+    assert {(each["node"], each["outcome"], each["channel"]) for each in told} == reports
+    assert reader.get("/api/v1/terminals/T-1/tones").status_code == 404
 
 
 @pytest.mark.requirement("S17")

@@ -21,11 +21,13 @@ from operator_server.web.api import (
     tariffs,
     terminals,
     tmf,
+    tones,
 )
 from operator_server.web.routes import Guarded, Routes
 
 RESOURCES: tuple[Routes, ...] = (
     terminals.routes,
+    tones.routes,
     offers.routes,
     agreements.routes,
     charges.routes,
