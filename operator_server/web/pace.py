@@ -64,14 +64,10 @@ def _taken(connection: Connection, kind: str, key: str, per_minute: int, now: da
     query = insert(_PACE).values(key=digest, free_at=now + interval)
     greater = func.greatest if connection.dialect.name == "postgresql" else func.max
     free_at = greater(type_coerce(_PACE.c.free_at, BigInteger) + step, type_coerce(query.excluded.free_at, BigInteger))
-    return bool(
-        connection.execute(
-            query.on_conflict_do_update(
-                index_elements=[_PACE.c.key], set_={"free_at": free_at},
-                where=_PACE.c.free_at <= now + BURST - interval,
-            )
-        ).rowcount
-    )  # fmt: skip
+    counted = query.on_conflict_do_update(
+        index_elements=[_PACE.c.key], set_={"free_at": free_at}, where=_PACE.c.free_at <= now + BURST - interval
+    ).returning(_PACE.c.key)
+    return connection.execute(counted).first() is not None
 
 
 def _too_many() -> Problem:
