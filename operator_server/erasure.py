@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, literal, or_, select, update
 from sqlmodel import SQLModel
 
 from charging.balances.tables import BalanceShare, Barring, UnitBucket
@@ -26,6 +27,7 @@ from operator_server.store.dispatch import BalanceMail, InvoiceDispatch
 from operator_server.store.feed import record
 from operator_server.store.invitations import OutgoingMessage, WebSession
 from operator_server.store.parties import Account, Binding, Event, Notice, Subscriber, Terminal
+from operator_server.store.people import AnsweredRequest
 from operator_server.store.receivables import (
     CreditNoteRow,
     DisputeHold,
@@ -182,6 +184,7 @@ def _traces(connection: Connection, account: str, subscribers: list[str], termin
 def _forget(connection: Connection, account: str, subscribers: list[str], terminals: list[str], now: datetime) -> None:
     theirs = {"subscriber_id": subscribers}
     _forget_in_events(connection, account, subscribers)
+    _forget_answers(connection, [account, *subscribers])
     _delete(connection, Notice, theirs)
     _set(connection, Rejection, theirs, reason="", undo_reason="")
     _set(connection, OutgoingMessage, theirs, recipient="", sealed_token=None, reason="")
@@ -217,6 +220,17 @@ def _forget_in_events(connection: Connection, account: str, subscribers: list[st
         if not _TOLD.isdisjoint(row.data):
             data = {name: value for name, value in row.data.items() if name not in _TOLD}
             connection.execute(update(event).where(event.c.id == row.id).values(data=data))
+
+
+def _forget_answers(connection: Connection, names: list[str]) -> None:
+    """What programs were answered about the person; the same request again is refused from now on."""
+    answers = table(AnsweredRequest)
+    for name in names:
+        text = json.dumps(name).encode()
+        found = func.instr(answers.c.body, text)
+        if connection.dialect.name == "postgresql":
+            found = func.position(literal(text).op("IN")(answers.c.body))
+        connection.execute(answers.delete().where(found > 0))
 
 
 _TOLD = frozenset({"recipient", "email", "contact", "name", "reason", "holder", "payer", "to"})

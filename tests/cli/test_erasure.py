@@ -22,7 +22,7 @@ from operator_server.receivables.proof import verify_receivables
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dispatch import BalanceMail, InvoiceDispatch
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal
-from operator_server.store.people import AuditEntry
+from operator_server.store.people import AnsweredRequest, AuditEntry
 from operator_server.store.rows import add, table
 from signalling.clock import SharedClock
 from signalling.messages import Reject
@@ -91,11 +91,18 @@ def test_what_names_the_person_goes_and_the_invoice_stays(customer: House, tollg
     tollgate("account", "change", "A-1", "--address", "Weg 2, wo Erika Muster wohnt")
     billed(customer)
     tollgate("payment", "add", "A-1", "8.32")
+    for key, body in (("1", b'{"account": "A-1", "payer": "Erika Muster"}'), ("2", b'{"account": "A-11"}')):
+        made = AnsweredRequest(
+            actor="t", key=key, request_digest=bytes(32), status=201, body=body, answered_at=customer.clock.now()
+        )
+        customer.change(lambda c, made=made: add(c, made))
     [before] = customer.rows(InvoiceRow)
     assert all(each in everything_but_invoices(customer) for each in PERSON)
     done = json.loads(tollgate("account", "erase", "A-1", "--yes", "--json").stdout)
     assert (done["terminals"], done["invoices"]) == (["T-1", "T-2"], 1)
     assert done["trail"] > 0
+    [answer] = customer.rows(AnsweredRequest)
+    assert answer.key == "2"
     left = everything_but_invoices(customer)
     assert [each for each in PERSON if each in left] == []
     [after] = customer.rows(InvoiceRow)
