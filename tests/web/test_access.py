@@ -178,6 +178,18 @@ def test_a_one_time_password_leads_to_nothing_but_another_password(site: Site) -
     assert site.logged_on("max").get("/api/v1/terminals").status_code == 200
 
 
+def test_a_password_is_changed_in_a_session_and_ends_it(site: Site) -> None:
+    client, path = site.logged_on("support"), "/api/v1/me/password"
+    new = "four other plain words"
+    problem(site.by("support").put(path, json={"old": PASSWORD, "new": new}), 403)
+    problem(client.put(path, json={"old": PASSWORD, "new": "short"}), 422)
+    problem(client.put(path, json={"old": "wrong", "new": new}), 409)
+    assert client.put(path, json={"old": PASSWORD, "new": new}).status_code == 204
+    problem(client.get("/api/v1/me"), 401)
+    again = Site(site.house).stranger.post("/logon", data={"name": "support", "password": PASSWORD})
+    assert again.status_code in (403, 429)
+
+
 def test_changes_of_people_are_in_the_trail_with_who_did_them(site: Site) -> None:
     client = site.logged_on("administrator")
     client.post("/api/v1/people", json={"name": "max", "role": "support"})
