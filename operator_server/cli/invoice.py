@@ -118,9 +118,10 @@ def show(
     if as_json:
         show_json(to_data(invoice))
         return
+    credited = invoice.kind == "credit_note"
     out.print(
-        Text(f"Invoice {invoice.number}", style="bold"),
-        f"to {invoice.customer.name}, {invoice.issue_date}, due {invoice.due_date}",
+        Text(f"{'Credit note' if credited else 'Invoice'} {invoice.number}", style="bold"),
+        f"to {invoice.customer.name}, {invoice.issue_date}{'' if credited else f', due {invoice.due_date}'}",
     )
     show_table(
         f"{invoice.period_from} to {invoice.period_to}",
