@@ -14,6 +14,7 @@ from schematron import findings
 
 from charging.invoices.facturx import to_xml
 from charging.invoices.labels import languages
+from charging.invoices.mirror import as_credit_note
 from charging.invoices.model import Invoice, InvoiceError, TaxTotal
 from charging.invoices.units import code
 
@@ -39,6 +40,14 @@ def _lines(xml: bytes) -> list[tuple[Decimal, Decimal, Decimal, Decimal]]:
 
 def test_an_invoice_passes_the_schematron() -> None:
     assert findings(to_xml(invoice(per_use(1), per_use(2, unit_price="by tier"), per_use(3, tax_rate_bp=700)))) == []
+
+
+def test_a_bill_that_gives_back_passes_as_a_credit_note_that_corrects_no_one_invoice() -> None:
+    taken_back = per_use(1, net_micros=-7_000_000, quantity=-1, unit="", unit_price="7.00")
+    xml = to_xml(as_credit_note(invoice(taken_back, per_use(2), per_use(3, tax_rate_bp=700))))
+    assert findings(xml) == []
+    assert _texts(xml, "TypeCode")[0] == "381"
+    assert _texts(xml, "LineTotalAmount")[0] == "7.00"
 
 
 def test_the_schematron_finds_what_is_wrong() -> None:
