@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from document_reader import ROOT, Block, all_documents, blocks
 from quick_commands import quick_commands
 
 SERVER_SECONDS = 40
-BLOCK_SECONDS = 60
+BLOCK_SECONDS = 120
 
 RUNNABLE = {
     path: [block for block in blocks(path) if block.marker in ("run", "run: server")] for path in all_documents()
@@ -105,7 +106,7 @@ def _server(folder: Path, environment: dict[str, str], commands: Path) -> Iterat
 
 
 def _run(document: Path, block: Block, folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
+    bash = subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=folder,
         env=environment,
@@ -113,11 +114,16 @@ def _run(document: Path, block: Block, folder: Path, environment: dict[str, str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=BLOCK_SECONDS,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"{document.name}:{block.line} ends with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    try:
+        output, _ = bash.communicate(timeout=BLOCK_SECONDS)
+    finally:
+        # A server that a block started is not to outlive it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(bash.pid, signal.SIGKILL)
+    assert bash.returncode == 0, f"{document.name}:{block.line} ends with {bash.returncode}:\n{output}"
+    return output
 
 
 def _check_shown(document: Path, block: Block, output: str) -> None:
