@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from string import Template
@@ -17,6 +18,7 @@ from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 
+_NAME = re.compile(r"threshold\.[a-z]{2}\.txt\Z")
 NAMES = ("operator", "contact", "customer", "account", "text")
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=6)
@@ -72,6 +74,8 @@ def compose_balance_mail(settings: Settings, row: Row[Any]) -> EmailMessage:
 def check_balance_templates(settings: Settings) -> None:
     """Raises :class:`operator_server.mail.TemplateError` for the operator's first template that cannot be used."""
     for path in sorted((settings.config_dir / "templates").glob("threshold*.txt")):
+        if not _NAME.match(path.name):
+            raise TemplateError(f"{path}: is never used; name it threshold.LANGUAGE.txt")
         _parsed(str(path), read_template(path))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from charging.billing.tax import TaxError, load_taxes
+from operator_server.balances.mails import check_balance_templates
 from operator_server.cli.common import CONFIG, JsonOption, fail, says_errors, told
 from operator_server.context import Operator
 from operator_server.delivery.publishing import open_though_paid
@@ -28,6 +29,7 @@ def check(
     settings = load_settings(folder)
     check_templates(settings)
     check_reminder_templates(settings)
+    check_balance_templates(settings)
     load_taxes(settings.config_dir / "tax.toml")
     try:
         loaded = load(settings)

@@ -145,3 +145,6 @@ def test_the_operators_own_template_goes_first_and_is_checked(purse: Purse, tmp_
     (folder / "threshold.en.txt").write_text("Subject: Low\n\nDear ${nobody}\n")
     with pytest.raises(TemplateError, match=r"\$\{nobody\} is not known"):
         check_balance_templates(own)
+    (folder / "threshold.en.txt").rename(folder / "threshold.txt")
+    with pytest.raises(TemplateError, match="is never used"):
+        check_balance_templates(own)
