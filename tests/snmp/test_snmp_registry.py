@@ -136,7 +136,7 @@ def test_a_community_comes_from_standard_input(run: Run) -> None:
     ("options", "told"),
     [
         (("--credential", "none", "--subscriber", "A-1"), "credential 'none': there is none"),
-        (("--credential", "old", "--subscriber", "A-9"), "subscriber 'A-9': there is none"),
+        (("--credential", "old", "--subscriber", "A-9"), "subscriber A-9: there is none"),
         (("--credential", "old", "--subscriber", "A-1", "--port", "0"), "port 0"),
         (("--credential", "old", "--subscriber", "A-1", "--language", "German"), "language"),
         (
