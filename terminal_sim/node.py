@@ -50,6 +50,7 @@ class Node:
         self._calls: dict[int, tuple[Air, int]] = {}
         self._port: Any = None
         self._closed = False
+        self._trouble = ""
         self._connect: Callable[[], Deferred[Any]] | None = None
 
     # The lines.
@@ -78,7 +79,11 @@ class Node:
             self._connect().addErrback(self._no_home)
 
     def _no_home(self, failure: Failure) -> None:
-        self.log(f"no home register: {failure.getErrorMessage()}")
+        why = failure.getErrorMessage()
+        if why != self._trouble:
+            # Once, however often it is tried.
+            self.log(f"no home register: {why}")
+        self._trouble = why
         self._again()
 
     def _again(self) -> None:
@@ -110,7 +115,7 @@ class Node:
 
     def home_is_there(self, side: HomeSide) -> None:
         """It let this node in."""
-        self._home = side
+        self._home, self._trouble = side, ""
         self.log("attached to the home register")
         for number in self.phones:
             self.say(n.Located(number))

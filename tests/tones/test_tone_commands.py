@@ -124,3 +124,17 @@ def test_a_call_is_heard(house: ToneHouse, tmp_path: Path) -> None:
     assert "Bach rings" in call("+4917099")
     assert (tmp_path / "ring.wav").read_bytes() == render(parse_rtttl(TUNES["tone-bach"][0]))
     assert "own ring" in call("+4917000")
+
+
+def test_the_operator_says_how_tones_come_to_a_card(tollgate: Run, house: ToneHouse) -> None:
+    assert json.loads(tollgate("form", "SIM-1", "--json").output) == {
+        "terminal": "SIM-1", "form": "usual (smart)", "way": "usual",
+    }  # fmt: skip
+    assert "rtttl" in tollgate("form", "SIM-1", "--form", "rtttl").output
+    buy(house.at_tones("By letter", "B", "Bach"))
+    assert json.loads(tollgate("deliveries", "--json").output)[0]["form"] == "rtttl"
+    assert json.loads(tollgate("form", "SIM-1", "--form", "usual", "--json").output)["form"] == "usual (smart)"
+    assert "nodes.port" in tollgate("form", "SIM-1", "--form", "audio", code=1).output
+    assert "nodes.port" in tollgate("form", "SIM-1", "--way", "ussd", code=1).output
+    assert "say smart" in tollgate("form", "SIM-1", "--form", "midi", code=1).output
+    tollgate("form", "nobody", code=1)
