@@ -240,6 +240,8 @@ def _told_taken(answer: dict[str, Any], as_json: bool) -> None:
         out.print(
             f"{shown['charged']} {shown['currency']} charged to account {shown['payer']}, charge {shown['charge']}."
         )
+    if "left" in shown:
+        out.print(f"{shown['left']} stay reserved.")
 
 
 def _print_units(answer: dict[str, Any]) -> None:
