@@ -79,12 +79,14 @@ class Node:
             self._connect().addErrback(self._no_home)
 
     def _no_home(self, failure: Failure) -> None:
-        why = failure.getErrorMessage()
+        self._tell(failure.getErrorMessage())
+        self._again()
+
+    def _tell(self, why: str) -> None:
+        """Say why there is no home register: once, however often it is tried."""
         if why != self._trouble:
-            # Once, however often it is tried.
             self.log(f"no home register: {why}")
         self._trouble = why
-        self._again()
 
     def _again(self) -> None:
         if not self._closed and not self.refusal:
@@ -126,7 +128,7 @@ class Node:
         """The line broke; calls break with it."""
         if self._home is side:
             self._home = None
-            self.log(f"no home register: {why}")
+        self._tell(why)
         for call in list(self._calls):
             self._hang_up(call, n.TEMPORARY)
         for phone in self.phones.values():

@@ -6,10 +6,13 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from card_samples import NUMBER
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from operator_samples import NOW
 from tone_network import Network, free_port
 from tone_samples import TUNES, ToneHouse
@@ -30,6 +33,7 @@ from signalling.card.text import to_septets
 from signalling.tones import parse_rtttl
 from signalling.tones.messages import pack
 from terminal_sim.handset import MODERN, Key, without
+from terminal_sim.node import Node
 
 BACH = parse_rtttl(TUNES["tone-bach"][0])
 MakeNetwork = Callable[..., Network]
@@ -300,6 +304,38 @@ def test_a_node_without_the_secret_is_not_let_in(make_network: MakeNetwork) -> N
     stranger = network.open("west", "another")
     assert "secret" in stranger.refusal
     assert network.open("east", "of our nodes").attached
+
+
+def test_nodes_attach_by_tls_and_to_no_other_than_the_operator(make_network: MakeNetwork) -> None:
+    network = make_network(tls=True)
+    assert network.dial("*100#").startswith("Tones")
+    plain = Node("plain", network.reactor)
+    network.run(lambda: plain.attach(f"127.0.0.1:{network.port}"))
+    stranger, heard = Node("stranger", network.reactor), list[str]()
+    stranger.log = heard.append
+    other = certificate_of_another()
+    network.run(lambda: stranger.attach(f"localhost:{network.port}", other))
+    network.wait(lambda: any("certificate" in line for line in heard))
+    assert not stranger.attached
+    assert not plain.attached
+    network.run(lambda: [*stranger.close(), *plain.close()] and None)
+
+
+def certificate_of_another() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "another")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_messages_that_the_home_register_did_not_hear_come_when_it_is_back(network: Network) -> None:

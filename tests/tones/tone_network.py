@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -100,7 +101,9 @@ class Network:
         node = Node(name, self.reactor, secret, lambda line: self.log.append((name, line)))
         self.nodes[name] = node
         self.radios[name] = self.run(node.listen)
-        self.run(lambda: node.attach(f"127.0.0.1:{self.port}"))
+        tls = self.operator.settings.nodes.tls
+        ca_pem = json.loads(self.operator.bundle())["ca_pem"] if tls else ""
+        self.run(lambda: node.attach(f"{'localhost' if tls else '127.0.0.1'}:{self.port}", ca_pem))
         assert self.until(lambda: node.attached or node.refusal)
         return node
 
