@@ -100,7 +100,8 @@ def _fault(command: Any, words: list[str]) -> str:
 ARGUMENTS = {"top": ["--once"], "visited check": None, "interrogate": None}
 
 
-def test_what_is_printed_with_json_is_json(tollgate: Tollgate) -> None:
+def test_what_is_printed_with_json_is_json(tollgate: Tollgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for path, command in COMMANDS.items():
         more = ARGUMENTS.get(path, [])
         needs = [each.name for each in command.params if each.required]
