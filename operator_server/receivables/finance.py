@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce, union_all
 
-from charging.billing.tax import load_taxes
+from charging.billing.tax import Taxpayer, load_taxes
 from charging.invoices.mirror import booked
 from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting, Transfer
 from charging.periods import Period, days
 from charging.receivables.ageing import Ageing
 from charging.receivables.chart import code_of
+from operator_server.billing.taxpayers import tax_for, taxpayer_of
 from operator_server.receivables.books import decode
 from operator_server.receivables.recognition import DEFERRED, KIND, deferred_of, deferring, is_posted
 from operator_server.settings import Settings
@@ -114,7 +115,7 @@ def handover(connection: Connection, settings: Settings, span: Period, now: date
     made = Handover(
         span.name,
         balances=_balances(connection, codes, span.start, end),
-        taxes=_taxes(connection, span.start, end),
+        taxes=_taxes(connection, settings, span.start, end),
         deferred=_deferred(connection, settings, end),
         ageing=_ageing(connection, settings, span._replace(end=end)),
     )
@@ -178,7 +179,7 @@ def _balances(connection: Connection, codes: dict[str, str], start: datetime, en
     return sorted(found.values(), key=lambda each: (each.currency, each.code, each.account))
 
 
-def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRow]:
+def _taxes(connection: Connection, settings: Settings, start: datetime, end: datetime) -> list[TaxRow]:
     found: dict[tuple[str, str, int, str], TaxRow] = {}
 
     def add(country: str, category: str, rate: int, currency: str, base: int, tax: int) -> None:
@@ -211,18 +212,28 @@ def _taxes(connection: Connection, start: datetime, end: datetime) -> list[TaxRo
     for country, category, rate, currency, base, tax in corrected:
         add(country, category, rate, currency, int(base), int(tax))
     charge, account = table(Charge), table(Account)
-    paid = connection.execute(
-        select(
-            account.c.country, charge.c.tax_category, charge.c.tax_rate, charge.c.currency, func.sum(charge.c.net),
-            func.sum(charge.c.paid_tax),
-        )
+    whose = (account.c.country, account.c.tax_country, account.c.vat_id, account.c.tax_status)
+    paid: Any = connection.execute(
+        select(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency, func.sum(charge.c.net),
+               func.sum(charge.c.paid_tax))
         .join(account, account.c.id == charge.c.account_id)
         .where(charge.c.pays == "prepaid", charge.c.recorded_at >= start, charge.c.recorded_at < end)
-        .group_by(account.c.country, charge.c.tax_category, charge.c.tax_rate, charge.c.currency)
+        .group_by(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency)
     )  # fmt: skip
-    for country, category, rate, currency, base, tax in paid:
-        add(country, category, rate, currency, int(base), int(tax))
+    for row in paid:
+        category, rate, currency, base, tax = row[-5:]
+        taxpayer = taxpayer_of(row)
+        add(taxpayer.country, _standard(settings, taxpayer, category, rate, end), rate, currency, int(base), int(tax))
     return [found[key] for key in sorted(found)]
+
+
+def _standard(settings: Settings, taxpayer: Taxpayer, category: str, rate: int, at: datetime) -> str:
+    """The category of EN 16931 of what was paid at once: with a rate it is S; without, why the customer owes none."""
+    if rate:
+        return "S"
+    own = settings.operator.tax_basis_points().get(category, 0)
+    why = tax_for(settings, taxpayer, category, own, at)
+    return "Z" if why.rate_bp else why.category
 
 
 def _deferred(connection: Connection, settings: Settings, end: datetime) -> list[DeferredRow]:

@@ -26,6 +26,7 @@ from operator_server.receivables.write_offs import approve_write_off, ask_write_
 from operator_server.settings import FinanceSettings
 from operator_server.store.accounting import Charge
 from operator_server.store.engine import writing
+from operator_server.store.parties import Account
 from operator_server.store.rows import table
 
 CENT = 10_000
@@ -153,3 +154,25 @@ def test_files_hold_the_same_figures_in_both_forms(books: Books, tmp_path: Path,
     again = [file.read_bytes() for file in files]
     export_finance(books.engine, books.settings, span, tmp_path, form, books.now)
     assert [file.read_bytes() for file in files] == again
+
+
+def test_what_was_paid_ahead_stands_under_the_categories_of_invoices(books: Books) -> None:
+    with writing(books.engine).begin() as connection:
+        for number, (account, category, rate, tax) in enumerate(
+            (("acc-1", "S", 1900, 19 * CENT), ("acc-1", "R", 700, 7 * CENT), ("acc-2", "S", 0, 0), ("acc-1", "Z", 0, 0))
+        ):
+            connection.execute(
+                table(Charge).insert().values(
+                    id=f"p-{number}", kind="use", agreement_id="a", account_id=account, subscriber_id=account,
+                    period="2026-11", effective_at=books.now, recorded_at=books.now, net=100 * CENT, currency="EUR",
+                    tax_category=category, tax_rate=rate, transfer_id="", pays="prepaid", paid_tax=tax, quantity=1,
+                    included=0, counter="", epoch=0, counter_from=0, counter_to=0, tariff_version="",
+                )
+            )  # fmt: skip
+        accounts = table(Account)
+        connection.execute(update(accounts).where(accounts.c.id == "acc-2").values(tax_status="exempt"))
+    span = period("2026-11", books.settings.operator.zone)
+    made = books.read(lambda c: handover(c, books.settings, span, books.now + timedelta(days=40)))
+    assert [(row.category, row.rate_bp, row.base // CENT, row.tax // CENT) for row in made.taxes] == [
+        ("E", 0, 100, 0), ("S", 700, 100, 7), ("S", 1900, 100, 19), ("Z", 0, 100, 0),
+    ]  # fmt: skip
