@@ -103,7 +103,7 @@ ARGUMENTS = {"top": ["--once"], "visited check": None, "interrogate": None}
 def test_what_is_printed_with_json_is_json(tollgate: Tollgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for path, command in COMMANDS.items():
-        more = ARGUMENTS.get(path, [])
+        more = [str(tollgate.config)] if path == "check" else ARGUMENTS.get(path, [])
         needs = [each.name for each in command.params if each.required]
         if path not in READS or "--json" not in options(command) or needs or more is None:
             continue
