@@ -25,6 +25,7 @@ from signalling.clock import to_micros
 
 _LOCK = 0x70_11_A0_D1
 _FIRST = bytes(32)
+_WRITTEN = "audit entries written"
 _COLUMNS = ("id", "at", "actor", "action", "reference", "before", "after")
 OVERWRITTEN = "overwritten"
 """Key in ``after`` of an entry that tells of others: number to the digest of what each says since."""
@@ -72,6 +73,7 @@ def audited(
         "before": _plain(before), "after": _plain(after),
     }  # fmt: skip
     connection.execute(insert(entry).values(**values, digest=_digest(previous, values)))
+    connection.info[_WRITTEN] = written(connection) + 1
 
 
 def overwrite(connection: Connection, entries: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -113,10 +115,9 @@ def _values(row: Row[Any]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _COLUMNS}
 
 
-def newest_entry(connection: Connection) -> int:
-    """The number of the last entry; 0 where there is none."""
-    entry = table(AuditEntry)
-    return connection.execute(select(entry.c.id).order_by(entry.c.id.desc()).limit(1)).scalar() or 0
+def written(connection: Connection) -> int:
+    """How many entries came by this connection; more than before where what was done since wrote one itself."""
+    return int(connection.info.get(_WRITTEN, 0))
 
 
 def entries(

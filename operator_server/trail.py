@@ -13,8 +13,8 @@ from sqlmodel import SQLModel
 from charging.balances.tables import BalanceShare, Barring, Threshold, UnitBucket
 from charging.ledger.book import balances
 from charging.ledger.tables import PREPAID
-from operator_server.audit import audited, newest_entry
-from operator_server.store.accounting import BillRun, Charge
+from operator_server.audit import audited, written
+from operator_server.store.accounting import BillRun, Charge, InvoiceRow
 from operator_server.store.billing import Commitment, PeriodLock
 from operator_server.store.cards import Card, CardMaster
 from operator_server.store.dealings import Agreement, Release
@@ -72,20 +72,22 @@ def told_change(
     about: str | Callable[[T], str],
     operation: Callable[[Connection], T],
     now: datetime,
-    told: Mapping[str, Any],
+    told: Mapping[str, Any] | Callable[[T], Mapping[str, Any] | None],
 ) -> T:
     """Run ``operation`` and write into the trail, in its transaction, what it changed of what ``about`` names.
 
     ``before`` has the values that are not as they were, ``after`` the new ones beside ``told``. ``about`` may be made
-    of the result, where the id is known only then. A change that writes an entry itself gets no second one.
+    of the result, where the id is known only then. A change that writes an entry itself gets no second one. ``told``
+    may be made of the result too: ``None`` says that all was so before, and there is no entry.
     """
-    entry = newest_entry(connection)
+    entry = written(connection)
     before = state_of(connection, about) if isinstance(about, str) else None
     result = operation(connection)
-    if newest_entry(connection) == entry:
+    more = told(result) if callable(told) else told
+    if written(connection) == entry and more is not None:
         reference = about if isinstance(about, str) else about(result)
         was, new = difference(before, state_of(connection, reference))
-        audited(connection, actor, action, reference, was, {**told, **(new or {})} or None, now)
+        audited(connection, actor, action, reference, was, {**more, **(new or {})} or None, now)
     return result
 
 
@@ -182,6 +184,11 @@ def _agreement(connection: Connection, agreement: str) -> State | None:
 def _debt(connection: Connection, number: str) -> State | None:
     item, hold, dispatch = table(ReceivableItem), table(DisputeHold), table(InvoiceDispatch)
     owed = connection.execute(select(item.c.open, item.c.currency).where(item.c.number == number)).first()
+    if owed is None:
+        # Not taken in yet: all of it is open.
+        invoice = table(InvoiceRow)
+        total = select(invoice.c.total.label("open"), invoice.c.currency).where(invoice.c.number == number)
+        owed = connection.execute(total).first()
     held = connection.execute(
         select(hold.c.line, hold.c.reason).where(hold.c.number == number, hold.c.released_at.is_(None))
     )

@@ -25,6 +25,7 @@ from operator_server.people.sessions import Caller
 from operator_server.store.people import AnsweredRequest
 from operator_server.store.rows import table
 from operator_server.store.store import transact
+from operator_server.trail import told_change
 from operator_server.web.cursors import Cursors
 from operator_server.web.gate import Gate
 from operator_server.web.problems import Problem
@@ -126,6 +127,20 @@ class Call:
     ) -> None:
         """Write a change of this call into the audit trail, in the transaction of the change."""
         audited(connection, self.caller.actor, action, reference, before, after, self.now)
+
+    def changed(
+        self,
+        connection: Connection,
+        action: str,
+        about: str | Callable[[T], str],
+        operation: Callable[[Connection], T],
+        told: Mapping[str, Any] | Callable[[T], Mapping[str, Any] | None],
+    ) -> T:
+        """Run a change of this call in the transaction of ``connection`` and write before and after into the trail.
+
+        As :func:`operator_server.trail.told_change`.
+        """
+        return told_change(connection, self.caller.actor, action, about, operation, self.now, told)
 
     def once(self, key: str, operation: Callable[[Connection], Answer]) -> Response:
         """Do what moves money once for each Idempotency-Key: sent again, the same request gets the same answer.

@@ -165,12 +165,13 @@ def create_account(call: Call, body: AccountForm) -> Answer:
         if parties.exists(connection, Account, body.id) or parties.exists(connection, Subscriber, body.id):
             raise Problem(409, f"account {body.id}: an account or subscriber of this id exists already")
         try:
-            parties.create_account(connection, new, call.operator.settings.operator, call.now)
+            call.changed(
+                connection, "account.create", f"account/{body.id}",
+                lambda c: parties.create_account(c, new, call.operator.settings.operator, call.now), {},
+            )  # fmt: skip
         except PartyError as no:
             raise Problem(422, str(no)) from None
-        made = one(connection, body.id)
-        call.audited(connection, "account.create", f"account/{body.id}", None, made.model_dump())
-        return made
+        return one(connection, body.id)
 
     return Answer(call.write(create), 201, {"Location": f"/api/v1/accounts/{body.id}"})
 
@@ -183,15 +184,19 @@ def change_account(call: Call, account: Identifier, body: AccountChangeForm, if_
     def apply(connection: Connection) -> AccountView:
         before = one(connection, account)
         call.require_match(before, if_match)
-        try:
+
+        def put(connection: Connection) -> AccountView:
             parties.change_account(connection, account, change, call.now)
             if body.credit_limit is not None:
                 set_limit(connection, account, decimal_micros(body.credit_limit), call.now)
+            return one(connection, account)
+
+        try:
+            return call.changed(
+                connection, "account.change", f"account/{account}", put, lambda after: {} if after != before else None
+            )
         except (PartyError, BalanceError) as no:
             raise Problem(422, str(no)) from None
-        after = one(connection, account)
-        call.audited(connection, "account.change", f"account/{account}", before.model_dump(), after.model_dump())
-        return after
 
     return call.write(apply)
 
@@ -238,14 +243,13 @@ def _barring(call: Call, account: str, body: BarringForm, *, barred: bool) -> Ba
             raise Problem(404, f"subscriber {name}: account {account} has none of this id")
         do = barring.bar if barred else barring.unbar
         try:
-            done = do(connection, party, name, body.reason, call.now)
+            return call.changed(
+                connection, f"{party}.{'bar' if barred else 'unbar'}", f"{party}/{name}",
+                lambda c: do(c, party, name, body.reason, call.now),
+                lambda done: {"reason": body.reason} if done else None,
+            )  # fmt: skip
         except BalanceError as no:
             raise Problem(409, str(no)) from None
-        if done:
-            told = {"barred": barred, "reason": body.reason}
-            action = f"{party}.{'bar' if barred else 'unbar'}"
-            call.audited(connection, action, f"{party}/{name}", {"barred": not barred}, told)
-        return done
 
     return BarringView(account=account, subscriber=body.subscriber, barred=barred, changed=call.write(change))
 
@@ -281,10 +285,14 @@ def add_subscriber(call: Call, account: Identifier, body: SubscriberForm) -> Ans
         if parties.exists(connection, Subscriber, body.id):
             raise Problem(409, f"subscriber {body.id}: exists already")
         try:
-            parties.create_subscriber(connection, body.id, account, call.now, name=body.name, groups=body.groups)
+            call.changed(
+                connection, "subscriber.create", f"subscriber/{body.id}",
+                lambda c: parties.create_subscriber(
+                    c, body.id, account, call.now, name=body.name, groups=body.groups
+                ), {},
+            )  # fmt: skip
         except PartyError as no:
             raise Problem(422, str(no)) from None
-        call.audited(connection, "subscriber.create", f"subscriber/{body.id}", None, body.model_dump())
         subscriber = table(Subscriber)
         return _subscriber(connection, connection.execute(select(subscriber).where(subscriber.c.id == body.id)).one())
 

@@ -186,12 +186,10 @@ class WithdrawalView(BaseModel):
     charges: list[str] = Field(description="Ids of the charges that are taken back")
 
 
-def _state(connection: Connection, agreement: str) -> str:
+def _exists(connection: Connection, agreement: str) -> None:
     rows = table(Agreement)
-    state = connection.execute(select(rows.c.state).where(rows.c.id == agreement)).scalar()
-    if state is None:
+    if connection.execute(select(rows.c.id).where(rows.c.id == agreement)).first() is None:
         raise Problem(404, f"agreement {agreement}: there is none")
-    return str(state)
 
 
 @routes.post("/{agreement}/cancellation", needs="agreements.cancel", problems=[409])
@@ -199,15 +197,16 @@ def cancel_agreement(call: Call, agreement: Identifier, body: ReasonForm) -> Can
     """End an agreement as its terms allow. Asked again, the answer is the same."""
 
     def change(connection: Connection) -> CancellationView:
-        state = _state(connection, agreement)
+        _exists(connection, agreement)
         try:
-            ends = ending.cancel(connection, agreement, call.operator.settings, call.now)
+            ends = call.changed(
+                connection, "agreement.cancel", f"agreement/{agreement}",
+                lambda c: ending.cancel(c, agreement, call.operator.settings, call.now),
+                lambda ends: {"reason": body.reason, "ends_at": ends.ends_at, "because": ends.because},
+            )  # fmt: skip
         except (AgreementError, NotSettled) as no:
             raise Problem(409, str(no)) from None
-        view = CancellationView(agreement=agreement, ends_at=ends.ends_at, because=ends.because)
-        told = view.model_dump() | {"reason": body.reason}
-        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": state}, told)
-        return view
+        return CancellationView(agreement=agreement, ends_at=ends.ends_at, because=ends.because)
 
     return call.write(change)
 
@@ -217,14 +216,14 @@ def renew_agreement(call: Call, agreement: Identifier, body: ReasonForm) -> Agre
     """Take a cancellation back, as long as the agreement runs."""
 
     def change(connection: Connection) -> AgreementView:
-        state = _state(connection, agreement)
+        _exists(connection, agreement)
         try:
-            ending.renew(connection, agreement, call.operator.settings, call.now)
+            call.changed(
+                connection, "agreement.renew", f"agreement/{agreement}",
+                lambda c: ending.renew(c, agreement, call.operator.settings, call.now), {"reason": body.reason},
+            )  # fmt: skip
         except (AgreementError, NotSettled) as no:
             raise Problem(409, str(no)) from None
-        call.audited(
-            connection, "agreement.renew", f"agreement/{agreement}", {"state": state}, {"reason": body.reason}
-        )  # fmt: skip
         return _agreement(connection.execute(select(*_columns()).where(table(Agreement).c.id == agreement)).one())
 
     return call.write(change)
@@ -237,17 +236,22 @@ def withdraw_agreement(call: Call, agreement: Identifier, body: ReasonForm, key:
     """End an agreement from its beginning within the days for that; all that it charged is taken back."""
 
     def operation(connection: Connection) -> Answer:
-        state = _state(connection, agreement)
-        try:
+        _exists(connection, agreement)
+
+        def withdraw(connection: Connection) -> WithdrawalView:
             back = ending.withdraw(connection, agreement, call.operator.settings, call.now)
+            return WithdrawalView(
+                agreement=agreement, net=amount(back.net, back.currency), tax=amount(back.tax, back.currency),
+                currency=back.currency, charges=list(back.charges),
+            )  # fmt: skip
+
+        try:
+            view = call.changed(
+                connection, "agreement.withdraw", f"agreement/{agreement}", withdraw,
+                lambda view: view.model_dump() | {"reason": body.reason},
+            )  # fmt: skip
         except (AgreementError, NotSettled) as no:
             raise Problem(409, str(no)) from None
-        view = WithdrawalView(
-            agreement=agreement, net=amount(back.net, back.currency), tax=amount(back.tax, back.currency),
-            currency=back.currency, charges=list(back.charges),
-        )  # fmt: skip
-        told = view.model_dump() | {"reason": body.reason}
-        call.audited(connection, "agreement.withdraw", f"agreement/{agreement}", {"state": state}, told)
         return Answer(view, 201)
 
     return call.once(key, operation)

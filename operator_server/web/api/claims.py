@@ -150,11 +150,11 @@ def create_mandate(call: Call, body: MandateForm) -> Answer:
         rows = table(Mandate)
         known = connection.execute(select(rows.c.id).where(rows.c.id == body.id)).first() is not None
         new = NewMandate(body.id, body.account, body.iban, body.signed_on, body.bic, body.holder)
-        add_mandate(connection, call.operator.settings, new, call.now)
-        view = _mandate_of(connection, body.id)
-        if not known:
-            call.audited(connection, "mandate.add", f"mandate/{body.id}", None, view.model_dump(mode="json"))
-        return view
+        call.changed(
+            connection, "mandate.add", f"mandate/{body.id}",
+            lambda c: add_mandate(c, call.operator.settings, new, call.now), lambda _: None if known else {},
+        )  # fmt: skip
+        return _mandate_of(connection, body.id)
 
     return Answer(_changed(call, keep), 201, {"Location": f"/api/v1/mandates/{body.id}"})
 
@@ -164,10 +164,11 @@ def end_mandate(call: Call, mandate: Identifier) -> MandateView:
     """Collect nothing by the mandate any more; one that is revoked already stays so."""
 
     def revoke(connection: Connection) -> MandateView:
-        before = _mandate_of(connection, mandate)
-        if revoke_mandate(connection, call.operator.settings, mandate, call.now):
-            told = {"state": "revoked"}
-            call.audited(connection, "mandate.revoke", f"mandate/{mandate}", {"state": before.state}, told)
+        _mandate_of(connection, mandate)
+        call.changed(
+            connection, "mandate.revoke", f"mandate/{mandate}",
+            lambda c: revoke_mandate(c, call.operator.settings, mandate, call.now), lambda was: {} if was else None,
+        )  # fmt: skip
         return _mandate_of(connection, mandate)
 
     return _changed(call, revoke)
@@ -212,14 +213,15 @@ def hold_debt(call: Call, body: HoldForm) -> Answer:
     def hold(connection: Connection) -> HoldView:
         rows = table(DisputeHold)
         before = set(connection.execute(select(rows.c.id).where(rows.c.number == body.number)).scalars())
-        id = place_hold(
-            connection, call.operator.settings, body.number, call.now, line=body.line, reason=body.reason,
-            by=call.caller.actor,
+        id = call.changed(
+            connection, "dispute.hold", f"debt/{body.number}",
+            lambda c: place_hold(
+                c, call.operator.settings, body.number, call.now, line=body.line, reason=body.reason,
+                by=call.caller.actor,
+            ),
+            lambda id: None if id in before else {"dispute": id, "line": body.line, "reason": body.reason},
         )  # fmt: skip
-        view = _hold_of(connection, id)
-        if id not in before:
-            call.audited(connection, "dispute.hold", f"debt/{body.number}", None, view.model_dump(mode="json"))
-        return view
+        return _hold_of(connection, id)
 
     return Answer(_changed(call, hold), 201)
 
@@ -232,13 +234,14 @@ def release_debt(call: Call, dispute: Identifier) -> HoldView:
         before = _hold_of(connection, dispute)
         if before.released_at is not None:
             raise Problem(409, f"dispute {dispute}: was released by {before.released_by or 'somebody'} before")
-        release_hold(
-            connection, call.operator.settings, before.number, call.now, line=before.line, by=call.caller.actor
-        )
-        after = _hold_of(connection, dispute)
-        told = {"dispute": dispute, "line": before.line, "released": True}
-        call.audited(connection, "dispute.release", f"debt/{before.number}", None, told)
-        return after
+        call.changed(
+            connection, "dispute.release", f"debt/{before.number}",
+            lambda c: release_hold(
+                c, call.operator.settings, before.number, call.now, line=before.line, by=call.caller.actor
+            ),
+            {"dispute": dispute, "line": before.line},
+        )  # fmt: skip
+        return _hold_of(connection, dispute)
 
     return _changed(call, release)
 

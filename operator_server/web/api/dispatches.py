@@ -94,13 +94,15 @@ def send_invoice(call: Call, number: Number, body: DispatchForm) -> Answer:
     def send(connection: Connection) -> DispatchView:
         name = new_id(to_micros(call.now))
         try:
-            ask(connection, number, call.now, form=body.form, to=body.to, by=call.caller.actor, id=name)
+            call.changed(
+                connection, "invoice.send", f"invoice/{number}",
+                lambda c: ask(c, number, call.now, form=body.form, to=body.to, by=call.caller.actor, id=name),
+                {"to": body.to or "the account's address", "form": body.form},
+            )  # fmt: skip
         except UnknownInvoice as no:
             raise Problem(404, str(no)) from None
         except DispatchError as no:
             raise Problem(409, str(no)) from None
-        told = {"to": body.to or "the account's address", "form": body.form}
-        call.audited(connection, "invoice.send", f"invoice/{number}", None, told)
         sent = table(InvoiceDispatch)
         return _view(connection.execute(select(sent).where(sent.c.id == name)).one())
 

@@ -168,16 +168,18 @@ def _told(do: Callable[[], Any]) -> Any:
         raise Problem(422, str(no)) from None
 
 
-def _moved(call: Call, account: str, key: str, do: Callable[[Connection], Any], micros: int, action: str) -> Response:
+def _moved(
+    call: Call, account: str, key: str, do: Callable[[Connection], Any], micros: int, action: str, reason: str
+) -> Response:
     def operation(connection: Connection) -> Answer:
         owner = accounts.one(connection, account)
-        _told(lambda: do(connection))
+        told = {"amount": amount(micros, owner.currency), "id": request_name(call, key), "reason": reason}
+        _told(lambda: call.changed(connection, action, f"account/{account}", do, told))
         balance = sum(each.remaining for each in money.credits_of(connection, account, owner.currency, call.now))
         view = MovementView(
             account=account, amount=amount(micros, owner.currency), currency=owner.currency,
             balance=amount(balance, owner.currency), reference=request_name(call, key),
         )  # fmt: skip
-        call.audited(connection, action, f"account/{account}", None, view.model_dump())
         return Answer(view, 201)
 
     return call.once(key, operation)
@@ -190,12 +192,12 @@ def top_up(call: Call, account: Identifier, body: TopUpForm, key: IdempotencyKey
     """Credit money that the customer paid ahead."""
     micros, name = decimal_micros(body.amount), request_name(call, key)
 
-    def do(connection: Connection) -> None:
-        money.top_up(
+    def do(connection: Connection) -> Any:
+        return money.top_up(
             connection, account, micros, id=name, valid_until=body.valid_until, reason=body.reason, now=call.now
         )
 
-    return _moved(call, account, key, do, micros, "balance.top_up")
+    return _moved(call, account, key, do, micros, "balance.top_up", body.reason)
 
 
 @routes.post(
@@ -205,10 +207,10 @@ def adjust(call: Call, account: Identifier, body: AdjustmentForm, key: Idempoten
     """Correct what is paid ahead, for a reason that is kept; never below zero."""
     micros, name = decimal_micros(body.amount), request_name(call, key)
 
-    def do(connection: Connection) -> None:
-        money.adjust(connection, account, micros, id=name, reason=body.reason, now=call.now)
+    def do(connection: Connection) -> Any:
+        return money.adjust(connection, account, micros, id=name, reason=body.reason, now=call.now)
 
-    return _moved(call, account, key, do, micros, "balance.adjust")
+    return _moved(call, account, key, do, micros, "balance.adjust", body.reason)
 
 
 @routes.get("/accounts/{account}/buckets", needs="balances.read")
@@ -266,26 +268,27 @@ def create_payment(call: Call, body: PaymentForm, key: IdempotencyKey) -> Respon
     def operation(connection: Connection) -> Answer:
         if body.account is not None:
             accounts.one(connection, body.account)
-        taken = _told(
-            lambda: add_payment(
-                connection,
-                call.operator.settings,
-                NewPayment(
-                    decimal_micros(body.amount), checked_currency(body.currency), body.booked_on, body.account,
-                    tuple(body.invoices), request_name(call, key), reference=body.reference, payer=body.payer,
-                    reason=body.reason,
-                ),
-                call.now,
+
+        def take(connection: Connection) -> PaymentTaken:
+            new = NewPayment(
+                decimal_micros(body.amount), checked_currency(body.currency), body.booked_on, body.account,
+                tuple(body.invoices), request_name(call, key), reference=body.reference, payer=body.payer,
+                reason=body.reason,
+            )  # fmt: skip
+            taken, rows = add_payment(connection, call.operator.settings, new, call.now), table(PaymentRow)
+            row = connection.execute(select(rows).where(rows.c.id == taken.payment)).one()
+            return PaymentTaken(
+                **_payment(row), settled={number: amount(micros, row.currency) for number, micros in taken.settled},
+                left=amount(taken.left, row.currency),
+            )  # fmt: skip
+
+        view = _told(
+            lambda: call.changed(
+                connection, "payment.take", lambda made: f"payment/{made.id}", take,
+                lambda made: {"settled": made.settled, "left": made.left},
             )
         )  # fmt: skip
-        rows = table(PaymentRow)
-        row = connection.execute(select(rows).where(rows.c.id == taken.payment)).one()
-        view = PaymentTaken(
-            **_payment(row), settled={number: amount(micros, row.currency) for number, micros in taken.settled},
-            left=amount(taken.left, row.currency),
-        )  # fmt: skip
-        call.audited(connection, "payment.take", f"payment/{taken.payment}", None, view.model_dump())
-        return Answer(view, 201, {"Location": f"/api/v1/payments/{taken.payment}"})
+        return Answer(view, 201, {"Location": f"/api/v1/payments/{view.id}"})
 
     return call.once(key, operation)
 
@@ -349,10 +352,17 @@ def create_credit_note(call: Call, body: CreditForm, key: IdempotencyKey) -> Res
         if body.lines is not None:
             lines = {line: None if net is None else decimal_micros(net) for line, net in body.lines.items()}
         request = CreditRequest(body.invoice, lines, body.reason, call.caller.actor, request_name(call, key))
-        made = _told(lambda: make_credit_note(connection, call.operator.settings, request, call.now))
-        view = _note_detail(_note_row(connection, made.number))
-        told = view.model_dump(exclude={"document"})
-        call.audited(connection, "credit_note.make", f"invoice/{body.invoice}", None, told)
-        return Answer(view, 201, {"Location": f"/api/v1/credit-notes/{made.number}"})
+
+        def make(connection: Connection) -> CreditNoteDetail:
+            made = make_credit_note(connection, call.operator.settings, request, call.now)
+            return _note_detail(_note_row(connection, made.number))
+
+        view = _told(
+            lambda: call.changed(
+                connection, "credit_note.make", f"invoice/{body.invoice}", make,
+                lambda made: made.model_dump(exclude={"document"}),
+            )
+        )  # fmt: skip
+        return Answer(view, 201, {"Location": f"/api/v1/credit-notes/{view.number}"})
 
     return call.once(key, operation)

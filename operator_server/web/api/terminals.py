@@ -206,14 +206,15 @@ def enrol_terminal(call: Call, body: EnrolForm) -> Answer:
         if parties.exists(connection, Terminal, body.id):
             raise Problem(409, f"terminal {body.id}: is enrolled already")
         try:
-            parties.enroll_terminal(
-                connection, body.id, bytes.fromhex(body.public_key), body.subscriber, call.now, label=body.label
-            )
+            call.changed(
+                connection, "terminal.enrol", f"terminal/{body.id}",
+                lambda c: parties.enroll_terminal(
+                    c, body.id, bytes.fromhex(body.public_key), body.subscriber, call.now, label=body.label
+                ), {},
+            )  # fmt: skip
         except PartyError as no:
             raise Problem(409, str(no)) from None
-        made = _one(connection, body.id, call.now)
-        call.audited(connection, "terminal.enrol", f"terminal/{body.id}", None, made.model_dump())
-        return made
+        return _one(connection, body.id, call.now)
 
     return Answer(call.write(enrol), 201, {"Location": f"/api/v1/terminals/{body.id}"})
 
@@ -221,21 +222,26 @@ def enrol_terminal(call: Call, body: EnrolForm) -> Answer:
 @routes.patch("/terminals/{terminal}", needs="terminals.write", problems=[409, 412, 428])
 def change_terminal(call: Call, terminal: Identifier, body: TerminalChange, if_match: IfMatch) -> TerminalView:
     """Revoke a terminal, or hand it to another subscriber."""
+    told = {"reason": body.reason} if body.reason else {}
 
     def change(connection: Connection) -> TerminalView:
         before = _one(connection, terminal, call.now)
         call.require_match(before, if_match)
         try:
             if body.subscriber is not None:
-                parties.bind_terminal(connection, terminal, body.subscriber, call.now)
+                user = body.subscriber
+                call.changed(
+                    connection, "terminal.bind", f"terminal/{terminal}",
+                    lambda c: parties.bind_terminal(c, terminal, user, call.now), told,
+                )  # fmt: skip
             if body.status is not None:
-                parties.revoke_terminal(connection, terminal, call.now, reason=body.reason)
+                call.changed(
+                    connection, "terminal.revoke", f"terminal/{terminal}",
+                    lambda c: parties.revoke_terminal(c, terminal, call.now, reason=body.reason), told,
+                )  # fmt: skip
         except PartyError as no:
             raise Problem(409, str(no)) from None
-        after = _one(connection, terminal, call.now)
-        told = after.model_dump() | {"reason": body.reason}
-        call.audited(connection, "terminal.change", f"terminal/{terminal}", before.model_dump(), told)
-        return after
+        return _one(connection, terminal, call.now)
 
     return call.write(change)
 

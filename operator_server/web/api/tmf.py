@@ -284,14 +284,17 @@ def create_tmf_top_up(call: Call, body: TopUpOrder, key: IdempotencyKey) -> Resp
             raise Problem(409, f"account {owner}: is in {held.currency}, not in {body.amount.units}")
         try:
             micros = decimal_micros(body.amount.amount)
-            money.top_up(
-                connection, owner, micros, id=name, valid_until=body.validUntil, reason=body.description, now=call.now
-            )
+            call.changed(
+                connection, "balance.top_up", f"account/{owner}",
+                lambda c: money.top_up(
+                    c, owner, micros, id=name, valid_until=body.validUntil, reason=body.description, now=call.now
+                ),
+                {"amount": amount(micros, held.currency), "id": name, "reason": body.description},
+            )  # fmt: skip
         except (BalanceError, MoneyError, OverflowError) as no:
             raise Problem(422, str(no)) from None
         told = _top_up(connection, name)
         assert told is not None
-        call.audited(connection, "balance.top_up", f"account/{owner}", None, told)
         return Answer(Entity(**told), 201, {"Location": f"{TOP_UPS}/{name}"})
 
     return call.once(key, operation)
