@@ -133,8 +133,9 @@ def discard(connection: Connection, name: str, actor: str, now: datetime) -> int
     fresh = {"state": "drafting", "approved_by": "", "approved_at": None, "approved_digest": None}
     connection.execute(update(runs).where(runs.c.id == run.id).values(**fresh))
     audited(
-        connection, actor, "bill_run.discard", f"bill_run/{run.id}", {"state": run.state, "drafts": count}, None, now
-    )
+        connection, actor, "bill_run.discard", f"bill_run/{run.id}", {"state": run.state, "drafts": count},
+        {"state": "drafting", "drafts": 0}, now,
+    )  # fmt: skip
     return count
 
 
@@ -175,7 +176,8 @@ def _begin(connection: Connection, name: str, actor: str, now: datetime) -> Row[
             raise BillRunError(f"period {name}: drafts are not what {run.approved_by} approved; approve them again")
         runs = table(BillRun)
         connection.execute(update(runs).where(runs.c.id == run.id).values(state="finalising"))
-        audited(connection, actor, "bill_run.finalise", f"bill_run/{run.id}", {"state": "approved"}, None, now)
+        was, state = {"state": "approved"}, {"state": "finalising"}
+        audited(connection, actor, "bill_run.finalise", f"bill_run/{run.id}", was, state, now)
     return run
 
 

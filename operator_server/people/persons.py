@@ -98,7 +98,7 @@ def reset_password(connection: Connection, name: str, password: OneTimePassword,
     row = _require(connection, name)
     _change(connection, row, password_hash=password.kept, must_change=True, password_at=now)
     end_sessions(connection, row.id, now)
-    audited(connection, actor, "person.password_reset", f"person/{name}", {}, {}, now)
+    audited(connection, actor, "person.password_reset", f"person/{name}", *_chosen(row, now, must_change=True), now)
 
 
 def change_password(engine: Engine, name: str, old: str, new: str, now: datetime) -> None:
@@ -120,9 +120,16 @@ def change_password(engine: Engine, name: str, old: str, new: str, now: datetime
             raise PersonError("the password was changed meanwhile")
         _change(connection, row, password_hash=kept, must_change=False, password_at=now)
         end_sessions(connection, row.id, now)
-        audited(connection, f"person:{name}", "person.password_change", f"person/{name}", {}, {}, now)
+        told = _chosen(row, now, must_change=False)
+        audited(connection, f"person:{name}", "person.password_change", f"person/{name}", *told, now)
 
     transact(engine, change)
+
+
+def _chosen(row: Row[Any], now: datetime, *, must_change: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the trail tells of another password: since when there is one, and whether it is for one logon."""
+    before = {"since": row.password_at, "must_change": row.must_change}
+    return before, {"since": now, "must_change": must_change}
 
 
 def end_sessions(connection: Connection, person: str, now: datetime) -> None:

@@ -119,7 +119,7 @@ def send_month(call: Call, period: Period) -> Answer:
         if connection.execute(select(invoice.c.id).where(invoice.c.period == period).limit(1)).first() is None:
             raise Problem(404, f"month {period} has no invoices; run its bills first")
         asked = ask_period(connection, period, call.now, by=call.caller.actor)
-        told = {"invoices": len(asked.dispatches), "no_address": list(asked.no_address[:100])}
+        told = {"form": "pdf", "invoices": len(asked.dispatches), "no_address": list(asked.no_address[:100])}
         call.audited(connection, "invoice.send", f"period/{period}", None, told)
         return SentView(
             period=period, dispatches=len(asked.dispatches), sent_before=asked.before,

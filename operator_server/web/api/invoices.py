@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path
 from pydantic import AwareDatetime, BaseModel, Field
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 from starlette.responses import Response
 
 from charging.invoices.export import to_csv, to_data, to_json
@@ -219,7 +219,18 @@ def start_bill_run(call: Call, body: BillRunForm) -> Answer:
         raise Problem(409, f"period {body.period}: is not over; say `until` to bill a part of it")
     told = {"period": body.period, "until": body.until and body.until.isoformat(), "draft": body.draft}
     job = jobs_of(call).start(
-        BILL_RUN, f"bill run {body.period}", body.period, told, call.caller.actor,
-        also=lambda c, job: call.audited(c, "bill_run.start", f"period/{body.period}", None, {**told, "job": job}),
-    )  # fmt: skip
+        BILL_RUN, f"bill run {body.period}", body.period, told, call.caller.actor, also=started(call, told)
+    )
     return begun(job)
+
+
+def started(call: Call, given: Mapping[str, Any]) -> Callable[[Connection, str], None]:
+    """What writes that a bill run was started, with what it was given, in the transaction that makes its job."""
+    draft = given["draft"]
+    kind = "draft" if draft else "final" if draft is False else "by the settings"
+
+    def write(connection: Connection, job: str) -> None:
+        told = {"until": given["until"], "scope": "all", "kind": kind, "job": job}
+        call.audited(connection, "bill_run.start", f"period/{given['period']}", None, told)
+
+    return write

@@ -187,13 +187,8 @@ def finalise_drafts(call: Call, period: Period) -> Answer:
         raise Problem(409, str(no)) from None
 
     given = {"period": period, "actor": actor}
-    job = jobs_of(call).start(
-        FINALISE, f"final invoices of {period}", period, given, actor,
-        also=lambda c, job: call.audited(
-            c, "bill_run.finalise", f"period/{period}", None, {"period": period, "job": job}
-        ),
-    )  # fmt: skip
-    return begun(job)
+    # The work itself writes the audit trail, in the transaction that begins it.
+    return begun(jobs_of(call).start(FINALISE, f"final invoices of {period}", period, given, actor))
 
 
 @routes.post("/months/{period}/lock", needs="bill_runs.write", problems=[409])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from operator_server.store.rows import table
 from operator_server.subscriptions import ending, views
 from operator_server.subscriptions.settling import NotSettled
 from operator_server.web.api.forms import Identifier
+from operator_server.web.api.forms import amount as amount_text
 from operator_server.web.calls import Call
 from operator_server.web.console import accounts_data as data
 from operator_server.web.console.base import Moved, Section, View, listing, moved, posted, show
@@ -109,11 +111,12 @@ def _barring(call: Call, account: str, *, lift: bool) -> Moved:
     def change(connection: Connection) -> bool:
         _exists(connection, account, subscriber)
         do = barring.unbar if lift else barring.bar
-        done = _told(lambda: do(connection, party, name, reason, call.now))
-        if done:
-            action = f"{party}.{'unbar' if lift else 'bar'}"
-            after = {"barred": not lift, "reason": reason}
-            call.audited(connection, action, f"{party}/{name}", {"barred": lift}, after)
+        done = _told(
+            lambda: call.changed(
+                connection, f"{party}.{'unbar' if lift else 'bar'}", f"{party}/{name}",
+                lambda c: do(c, party, name, reason, call.now), lambda done: {"reason": reason} if done else None,
+            )
+        )  # fmt: skip
         return bool(done)
 
     done = call.write(change)
@@ -127,12 +130,10 @@ def top_up(call: Call, account: Identifier) -> Moved:
     form = posted(call)
     micros, reason = _amount(form.text("amount")), form.text("reason")[:500]
 
-    def operation(connection: Connection, name: str) -> Moved:
-        row = _known(connection, account)
-        _told(lambda: money.top_up(connection, account, micros, id=name, reason=reason, now=call.now))
-        return _moved_money(call, connection, row, "balance.top_up", micros, reason, name)
-
-    return once(call, operation)
+    return _moved_money(
+        call, account, "balance.top_up", micros, reason,
+        lambda c, name: money.top_up(c, account, micros, id=name, reason=reason, now=call.now),
+    )  # fmt: skip
 
 
 @section.form("/{account}/adjust", needs="balances.write")
@@ -141,23 +142,24 @@ def adjust(call: Call, account: Identifier) -> Moved:
     form = posted(call)
     micros, reason = _amount(form.text("amount"), signed=True), _reason(form.text("reason"))
 
-    def operation(connection: Connection, name: str) -> Moved:
-        row = _known(connection, account)
-        _told(lambda: money.adjust(connection, account, micros, id=name, reason=reason, now=call.now))
-        return _moved_money(call, connection, row, "balance.adjust", micros, reason, name)
-
-    return once(call, operation)
+    return _moved_money(
+        call, account, "balance.adjust", micros, reason,
+        lambda c, name: money.adjust(c, account, micros, id=name, reason=reason, now=call.now),
+    )  # fmt: skip
 
 
 def _moved_money(
-    call: Call, connection: Connection, row: Any, action: str, micros: int, reason: str, name: str
+    call: Call, account: str, action: str, micros: int, reason: str, do: Callable[[Connection, str], Any]
 ) -> Moved:
-    balance = sum(each.remaining for each in money.credits_of(connection, row.id, row.currency, call.now))
-    told = {"amount": money_text(micros, row.currency), "reason": reason, "reference": name}
-    call.audited(connection, action, f"account/{row.id}", None, told)
-    return moved(
-        _url(row.id), f"{money_text(micros, row.currency)} booked; {money_text(balance, row.currency)} are paid ahead."
-    )
+    def operation(connection: Connection, name: str) -> Moved:
+        currency = _known(connection, account).currency
+        told = {"amount": amount_text(micros, currency), "id": name, "reason": reason}
+        _told(lambda: call.changed(connection, action, f"account/{account}", lambda c: do(c, name), told))
+        balance = sum(each.remaining for each in money.credits_of(connection, account, currency, call.now))
+        booked, ahead = money_text(micros, currency), money_text(balance, currency)
+        return moved(_url(account), f"{booked} booked; {ahead} are paid ahead.")
+
+    return once(call, operation)
 
 
 @section.form("/{account}/limit", needs="accounts.write")
@@ -167,12 +169,14 @@ def limit(call: Call, account: Identifier) -> Moved:
 
     def change(connection: Connection) -> str:
         row = _known(connection, account)
-        _told(lambda: money.set_limit(connection, account, micros, call.now))
-        before, after = (money_text(each, row.currency) for each in (row.credit_limit, micros))
-        call.audited(
-            connection, "account.change", f"account/{account}", {"credit_limit": before}, {"credit_limit": after}
-        )
-        return after
+        _told(
+            lambda: call.changed(
+                connection, "account.change", f"account/{account}",
+                lambda c: money.set_limit(c, account, micros, call.now),
+                lambda _: {} if micros != row.credit_limit else None,
+            )
+        )  # fmt: skip
+        return money_text(micros, row.currency)
 
     return moved(_url(account), f"The credit limit is {call.write(change)}.")
 
@@ -185,14 +189,14 @@ def contact(call: Call, account: Identifier) -> Moved:
 
     def change(connection: Connection) -> None:
         row = _known(connection, account)
+        same = (row.email, row.language) == (change_to.email, change_to.language)
         try:
-            change_account(connection, account, change_to, call.now)
+            call.changed(
+                connection, "account.change", f"account/{account}",
+                lambda c: change_account(c, account, change_to, call.now), lambda _: None if same else {},
+            )  # fmt: skip
         except PartyError as no:
             raise Problem(422, str(no)) from None
-        call.audited(
-            connection, "account.change", f"account/{account}", {"email": row.email, "language": row.language},
-            {"email": change_to.email, "language": change_to.language},
-        )  # fmt: skip
 
     call.write(change)
     return moved(_url(account), "E-mail address and language are changed; later invoices are made in it.")
@@ -240,11 +244,14 @@ def cancel(call: Call, account: Identifier, agreement: Identifier) -> Moved:
     reason = _reason(posted(call).text("reason"))
 
     def change(connection: Connection) -> ending.Cancellation:
-        state = _own(connection, account, agreement)
-        ends = _agreed(lambda: ending.cancel(connection, agreement, call.operator.settings, call.now))
-        told = {"ends_at": ends.ends_at.isoformat(), "because": ends.because, "reason": reason}
-        call.audited(connection, "agreement.cancel", f"agreement/{agreement}", {"state": state}, told)
-        return ends  # type: ignore[no-any-return]  # _agreed gives what cancel gave
+        _own(connection, account, agreement)
+        return _agreed(  # type: ignore[no-any-return]  # it gives what cancel gave
+            lambda: call.changed(
+                connection, "agreement.cancel", f"agreement/{agreement}",
+                lambda c: ending.cancel(c, agreement, call.operator.settings, call.now),
+                lambda ends: {"reason": reason, "ends_at": ends.ends_at, "because": ends.because},
+            )
+        )  # fmt: skip
 
     ends = call.write(change)
     local = ends.ends_at.astimezone(call.operator.settings.operator.zone)
@@ -262,9 +269,13 @@ def renew(call: Call, account: Identifier, agreement: Identifier) -> Moved:
     reason = _reason(posted(call).text("reason"))
 
     def change(connection: Connection) -> None:
-        state = _own(connection, account, agreement)
-        _agreed(lambda: ending.renew(connection, agreement, call.operator.settings, call.now))
-        call.audited(connection, "agreement.renew", f"agreement/{agreement}", {"state": state}, {"reason": reason})
+        _own(connection, account, agreement)
+        _agreed(
+            lambda: call.changed(
+                connection, "agreement.renew", f"agreement/{agreement}",
+                lambda c: ending.renew(c, agreement, call.operator.settings, call.now), {"reason": reason},
+            )
+        )  # fmt: skip
 
     call.write(change)
     return moved(_url(account, agreement), "The cancellation is taken back; the agreement runs on.")
@@ -276,13 +287,19 @@ def withdraw(call: Call, account: Identifier, agreement: Identifier) -> Moved:
     reason = _reason(posted(call).text("reason"))
 
     def operation(connection: Connection, name: str) -> Moved:
-        state = _own(connection, account, agreement)
-        back = _agreed(lambda: ending.withdraw(connection, agreement, call.operator.settings, call.now))
-        net = money_text(back.net, back.currency)
-        call.audited(
-            connection, "agreement.withdraw", f"agreement/{agreement}", {"state": state},
-            {"reason": reason, "net": net, "charges": list(back.charges)},
+        _own(connection, account, agreement)
+        back = _agreed(
+            lambda: call.changed(
+                connection, "agreement.withdraw", f"agreement/{agreement}",
+                lambda c: ending.withdraw(c, agreement, call.operator.settings, call.now),
+                lambda back: {
+                    "reason": reason, "net": amount_text(back.net, back.currency),
+                    "tax": amount_text(back.tax, back.currency), "currency": back.currency,
+                    "charges": list(back.charges),
+                },
+            )
         )  # fmt: skip
+        net = money_text(back.net, back.currency)
         return moved(_url(account, agreement), f"It is withdrawn; {net} net are taken back.")
 
     return once(call, operation)
@@ -320,13 +337,12 @@ def _exists(connection: Connection, account: str, subscriber: str) -> None:
             raise Problem(404, f"subscriber {subscriber}: account {account} has none of this id")
 
 
-def _own(connection: Connection, account: str, agreement: str) -> str:
-    """The state of an agreement of the account."""
+def _own(connection: Connection, account: str, agreement: str) -> None:
+    """Raises :class:`Problem` 404 where the agreement is not of the account."""
     rows = table(Agreement)
     row = connection.execute(rows.select().where(rows.c.id == agreement, rows.c.account_id == account)).first()
     if row is None:
         raise Problem(404, f"agreement {agreement}: account {account} has none of this id")
-    return str(row.state)
 
 
 def _reason(text: str) -> str:

@@ -24,9 +24,11 @@ from operator_server.receivables.disputes import place_hold, release_hold
 from operator_server.receivables.payments import NewPayment, add_payment
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.parties import Account
+from operator_server.store.receivables import DisputeHold
 from operator_server.store.rows import table
 from operator_server.usage.history import UnknownUse, find_use
 from operator_server.web.api.forms import Identifier
+from operator_server.web.api.forms import amount as amount_text
 from operator_server.web.api.invoices import InvoiceForm, Number, document_response
 from operator_server.web.calls import Call
 from operator_server.web.console import invoices_data as data
@@ -189,10 +191,17 @@ def credit(call: Call, number: Number) -> Moved:
     def operation(connection: Connection, name: str) -> Moved:
         _row(connection, number)
         request = CreditRequest(number, lines, reason, call.caller.actor, name)
-        made = _told(lambda: make_credit_note(connection, call.operator.settings, request, call.now))
+        made = _told(
+            lambda: call.changed(
+                connection, "credit_note.make", f"invoice/{number}",
+                lambda c: make_credit_note(c, call.operator.settings, request, call.now),
+                lambda made: {
+                    "number": made.number, "total": amount_text(made.totals.gross_micros, made.currency),
+                    "currency": made.currency, "reason": reason, "lines": to_data(made)["lines"],
+                },
+            )
+        )  # fmt: skip
         total = money_text(made.totals.gross_micros, made.currency)
-        told = {"number": made.number, "total": total, "reason": reason, "document": to_data(made)["lines"]}
-        call.audited(connection, "credit_note.make", f"invoice/{number}", None, told)
         return moved(_url(number), f"Credit note {made.number} takes back {total}.")
 
     return once(call, operation)
@@ -226,10 +235,17 @@ def pay(call: Call, number: Number) -> Moved:
         new = NewPayment(
             micros, row.currency, booked, row.account_id, (number,), name, reference=form.text("reference")[:200]
         )
-        taken = _told(lambda: add_payment(connection, call.operator.settings, new, call.now))
+        taken = _told(
+            lambda: call.changed(
+                connection, "payment.take", lambda taken: f"payment/{taken.payment}",
+                lambda c: add_payment(c, call.operator.settings, new, call.now),
+                lambda taken: {
+                    "settled": {debt: amount_text(each, row.currency) for debt, each in taken.settled},
+                    "left": amount_text(taken.left, row.currency),
+                },
+            )
+        )  # fmt: skip
         amount, settled = money_text(micros, row.currency), sum(each for _, each in taken.settled)
-        told = {"amount": amount, "settled": dict(taken.settled), "left": taken.left, "payment": taken.payment}
-        call.audited(connection, "payment.take", f"invoice/{number}", None, told)
         rest = f"; {money_text(taken.left, row.currency)} stand to the account's credit" if taken.left else ""
         return moved(_url(number), f"{amount} taken in, {money_text(settled, row.currency)} of it settle debts{rest}.")
 
@@ -245,13 +261,15 @@ def send(call: Call, number: Number) -> Moved:
     def operation(connection: Connection, name: str) -> Moved:
         _row(connection, number)
         try:
-            ask(connection, number, call.now, form=attached, to=form.text("to"), by=call.caller.actor, id=name)
+            call.changed(
+                connection, "invoice.send", f"invoice/{number}",
+                lambda c: ask(c, number, call.now, form=attached, to=form.text("to"), by=call.caller.actor, id=name),
+                {"to": form.text("to") or "the account's address", "form": attached},
+            )  # fmt: skip
         except UnknownInvoice as no:
             raise Problem(404, str(no)) from None
         except DispatchError as no:
             raise Problem(422, str(no)) from None
-        told = {"to": form.text("to") or "the account's address", "form": attached}
-        call.audited(connection, "invoice.send", f"invoice/{number}", None, told)
         return moved(_url(number), "It waits for the worker, which sends it within seconds.")
 
     return once(call, operation)
@@ -265,12 +283,15 @@ def hold(call: Call, number: Number) -> Moved:
 
     def change(connection: Connection) -> None:
         _row(connection, number)
+        rows = table(DisputeHold)
+        before = set(connection.execute(select(rows.c.id).where(rows.c.number == number)).scalars())
         _told(
-            lambda: place_hold(
-                connection, settings, number, call.now, line=line, reason=reason, by=call.caller.actor
+            lambda: call.changed(
+                connection, "dispute.hold", f"debt/{number}",
+                lambda c: place_hold(c, settings, number, call.now, line=line, reason=reason, by=call.caller.actor),
+                lambda id: None if id in before else {"dispute": id, "line": line, "reason": reason},
             )
         )  # fmt: skip
-        call.audited(connection, "dispute.hold", f"invoice/{number}", None, {"line": line, "reason": reason})
 
     call.write(change)
     what = f"Line {line}" if line else "The invoice"
@@ -285,9 +306,13 @@ def release(call: Call, number: Number) -> Moved:
     def change(connection: Connection) -> bool:
         _row(connection, number)
         settings = call.operator.settings
-        done = _told(lambda: release_hold(connection, settings, number, call.now, line=line, by=call.caller.actor))
-        if done:
-            call.audited(connection, "dispute.release", f"invoice/{number}", {"line": line}, None)
+        done = _told(
+            lambda: call.changed(
+                connection, "dispute.release", f"debt/{number}",
+                lambda c: release_hold(c, settings, number, call.now, line=line, by=call.caller.actor),
+                lambda done: {"line": line} if done else None,
+            )
+        )  # fmt: skip
         return bool(done)
 
     return moved(_url(number), "It is released." if call.write(change) else "Nothing was held.")

@@ -17,6 +17,7 @@ from operator_server.billing.bill_run import BillRunError, until_instant
 from operator_server.billing.control import control_report
 from operator_server.billing.dispatch import ask_period
 from operator_server.web.api.forms import PERIOD
+from operator_server.web.api.invoices import started
 from operator_server.web.calls import Call
 from operator_server.web.console import months_data as data
 from operator_server.web.console.archive import count_of, pack
@@ -113,7 +114,7 @@ def run(call: Call, period: Period) -> Moved:
         raise Problem(409, f"month {period} is not over; say until when a part of it is to be billed")
 
     told = {"period": period, "until": until.isoformat() if until else None, "draft": draft}
-    return _start(call, BILL_RUN, f"bill run {period}", "bill_run.start", told)
+    return _start(call, BILL_RUN, f"bill run {period}", told, started(call, told))
 
 
 def _until(text: str, zone: Any) -> datetime:
@@ -147,7 +148,7 @@ def finalise(call: Call, period: Period) -> Moved:
     except BillRunError as no:
         raise Problem(409, str(no)) from None
     given = {"period": period, "actor": call.caller.actor}
-    return _start(call, FINALISE, f"final invoices of {period}", "bill_run.finalise", given)
+    return _start(call, FINALISE, f"final invoices of {period}", given)
 
 
 @section.form("/{period}/lock", needs="bill_runs.write")
@@ -171,7 +172,7 @@ def send(call: Call, period: Period) -> Moved:
 
     def operation(connection: Connection, name: str) -> Moved:
         asked = ask_period(connection, period, call.now, by=call.caller.actor)
-        told = {"invoices": len(asked.dispatches), "no_address": list(asked.no_address[:100]), "name": name}
+        told = {"form": "pdf", "invoices": len(asked.dispatches), "no_address": list(asked.no_address[:100])}
         call.audited(connection, "invoice.send", f"period/{period}", None, told)
         said = f"{len(asked.dispatches)} invoices wait for the worker, which sends them."
         if asked.no_address:
@@ -197,12 +198,15 @@ def packing(call: Call, period: Period, watch: Watched) -> Response:
     return _live(call, "months_packing.html", over, period=period, packing=found)
 
 
-def _start(call: Call, kind: str, what: str, action: str, given: dict[str, Any]) -> Moved:
+def _start(
+    call: Call,
+    kind: str,
+    what: str,
+    given: dict[str, Any],
+    also: Callable[[Connection, str], object] = lambda connection, job: None,
+) -> Moved:
     period = given["period"]
-    job = _jobs(call).start(
-        kind, what, period, given, call.caller.actor,
-        also=lambda c, job: call.audited(c, action, f"period/{period}", None, {**given, "job": job}),
-    )  # fmt: skip
+    job = _jobs(call).start(kind, what, period, given, call.caller.actor, also=also)
     return moved(f"{_url(period)}?job={job.id}", f"The {what} has begun.")
 
 
