@@ -44,7 +44,7 @@ serve: .venv/ready
 # A file of tests stays in one process, so that what it sets up is set up once.
 .PHONY: test
 test: .venv/ready
-	@$(python) -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(python) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: .venv/ready
@@ -52,7 +52,7 @@ lint: .venv/ready
 
 .PHONY: requirements
 requirements: .venv/ready
-	@$(python) -m pytest -q -n 2 --dist loadfile -p tests.requirements_table -m requirement $(ARGS)
+	@$(python) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -p tests.requirements_table -m requirement $(ARGS)
 
 # Hundreds of kills and of crashed disks; `make test` does some of each.
 .PHONY: crash
