@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, update
+from sqlalchemy import Connection, Engine, delete, insert, update
 
 from operator_server.audit import audited, entries, verify_audit
 from operator_server.store.people import AuditEntry
 from operator_server.store.rows import table
 from operator_server.store.store import transact
+from operator_server.trail import told_change
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 
@@ -57,6 +58,39 @@ def test_a_changed_or_removed_entry_shows(engine: Engine) -> None:
     transact(engine, lambda c: c.execute(delete(entry).where(entry.c.id == 4)))
     with engine.connect() as connection:
         assert [fault.entry for fault in verify_audit(connection)[2]] == [2, 5, 5]
+
+
+def test_an_entry_of_somebody_else_meanwhile_does_not_stand_for_ones_own(engine: Engine) -> None:
+    entry = table(AuditEntry)
+    other = {"id": 1, "at": NOW, "actor": "cli:other", "action": "x", "reference": "x/1", "digest": bytes(32)}
+
+    def change(connection: Connection) -> None:
+        told_change(
+            connection, "cli:test", "account.import", "statement/1",
+            lambda c: c.execute(insert(entry).values(other)), NOW, {"rows": 3},
+        )  # fmt: skip
+
+    transact(engine, change)
+    with engine.connect() as connection:
+        assert [(row.actor, row.after) for row in entries(connection)] == [
+            ("cli:test", {"rows": 3}),
+            ("cli:other", None),
+        ]
+
+
+def test_a_change_that_writes_its_own_entry_or_finds_all_so_before_gets_none(engine: Engine) -> None:
+    def change(connection: Connection) -> None:
+        told_change(connection, "cli:test", "a", "statement/1", lambda c: 0, NOW, lambda count: None)
+        told_change(
+            connection, "cli:test", "b", "statement/2",
+            lambda c: audited(c, "cli:test", "own", "statement/2", None, None, NOW), NOW, {},
+        )  # fmt: skip
+        told_change(connection, "cli:test", "c", "statement/3", lambda c: 7, NOW, lambda count: {"count": count})
+
+    transact(engine, change)
+    with engine.connect() as connection:
+        found = [(row.action, row.after) for row in entries(connection)]
+    assert found == [("c", {"count": 7}), ("own", None)]
 
 
 def test_a_change_that_is_rolled_back_leaves_no_entry(engine: Engine) -> None:
