@@ -70,7 +70,8 @@ def add(
         now = operator.clock.now()
         new = NewMandate(mandate, account, iban, day(signed_on, "--signed-on"), bic, holder)
         changed(
-            operator, "mandate.add", f"mandate/{mandate}", lambda c: add_mandate(c, operator.settings, new, now), {}
+            operator, "mandate.add", f"mandate/{mandate}", lambda c: add_mandate(c, operator.settings, new, now),
+            lambda former: {"replaces": former} if former else {},
         )  # fmt: skip
     told({"mandate": mandate, "account": account}, as_json, f"Mandate {mandate} of account {account} is kept.")
 

@@ -109,15 +109,20 @@ def changed(
     action: str,
     about: str | Callable[[T], str],
     operation: Callable[[Connection], T],
-    told: Mapping[str, Any] | None = None,
+    told: Mapping[str, Any] | Callable[[T], Mapping[str, Any]] | None = None,
     **more: Any,
 ) -> T:
     """Run a change and write into the audit trail, in its transaction, who did it by command, before and after.
 
     ``about``: kind and id, such as ``account/A-1``, or what makes them of the result. ``told`` and ``more``: beside
-    what changed; default: the command's arguments. A change that writes an entry itself gets no second one.
+    what changed, or what makes it of the result; default: the command's arguments. A change that writes an entry itself
+    gets no second one.
     """
-    given = arguments() if told is None and not more else {**(told or {}), **more}
+    given: Mapping[str, Any] | Callable[[T], Mapping[str, Any]]
+    if callable(told):
+        given = told
+    else:
+        given = arguments() if told is None and not more else {**(told or {}), **more}
     now = operator.clock.now()
     return transact(operator.engine, lambda c: told_change(c, cli_actor(), action, about, operation, now, given))
 

@@ -63,8 +63,11 @@ class NewMandate:
     holder: str = ""
 
 
-def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now: datetime) -> None:
-    """Keep a mandate; the one that the account had before is revoked. Raises :class:`ReceivablesError`."""
+def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now: datetime) -> str | None:
+    """Keep a mandate; the one that the account had before is revoked, and returned. Raises :class:`ReceivablesError`.
+
+    A second time for the same mandate changes nothing.
+    """
     lock(connection)
     try:
         checked_id(new.id, "mandate")
@@ -82,7 +85,10 @@ def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now
     if known is not None:
         if (known.account_id, known.iban, known.signed_on, known.state) != (new.account, iban, new.signed_on, "active"):
             raise ReceivablesError(f"mandate {new.id}: there is one of this id, of other content or revoked")
-        return
+        return None
+    former = connection.execute(
+        select(_mandate.c.id).where(_mandate.c.account_id == new.account, _mandate.c.state == "active")
+    ).scalar()
     _revoke(connection, _mandate.c.account_id == new.account, now)
     add(
         connection,
@@ -92,6 +98,7 @@ def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now
         ),
     )  # fmt: skip
     record(connection, now, "mandate", account=new.account, reference=new.id)
+    return former
 
 
 def revoke_mandate(connection: Connection, settings: Settings, mandate: str, now: datetime) -> bool:

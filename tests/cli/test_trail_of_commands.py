@@ -314,7 +314,8 @@ def test_write_offs_and_mandates(trail: Trail, house: House, tmp_path: Path) -> 
     trail("write-off approve", again, "--by", "adam", about=f"write_off/{again}", after={"state": "approved"})
     iban = ["--iban", "DE89370400440532013000", "--signed-on", "2026-10-01"]
     trail("mandate add", "M-1", "--account", "A-1", *iban, about="mandate/M-1", after={"state": "active"})
-    trail("mandate revoke", "M-1", before={"state": "active"}, after={"state": "revoked"})
+    trail("mandate add", "M-2", "--account", "A-1", *iban, about="mandate/M-2", after={"replaces": "M-1"})
+    trail("mandate revoke", "M-2", before={"state": "active"}, after={"state": "revoked"})
     trail("write-off correct-taxes", about="write_off/all")
 
 

@@ -352,8 +352,11 @@ def test_what_was_so_before_has_no_entry(billed: Trail) -> None:
 
 
 def test_mandates(trail: Trail) -> None:
+    older = {"id": "M-0", "account": "A-1", "iban": "DE89370400440532013000", "signed_on": "2026-09-01"}
+    trail.send("POST /api/v1/mandates", {}, older)
     trail("POST /api/v1/mandates", id="M-1", account="A-1", iban="DE89370400440532013000", signed_on="2026-10-01",
-          about="mandate/M-1", action="mandate.add", after={"account_id": "A-1", "state": "active"})  # fmt: skip
+          about="mandate/M-1", action="mandate.add",
+          after={"account_id": "A-1", "state": "active", "replaces": "M-0"})  # fmt: skip
     trail("POST /api/v1/mandates/{mandate}/revoke", {"mandate": "M-1"}, about="mandate/M-1", action="mandate.revoke",
           before={"state": "active"}, after={"state": "revoked"})  # fmt: skip
 

@@ -152,7 +152,8 @@ def create_mandate(call: Call, body: MandateForm) -> Answer:
         new = NewMandate(body.id, body.account, body.iban, body.signed_on, body.bic, body.holder)
         call.changed(
             connection, "mandate.add", f"mandate/{body.id}",
-            lambda c: add_mandate(c, call.operator.settings, new, call.now), lambda _: None if known else {},
+            lambda c: add_mandate(c, call.operator.settings, new, call.now),
+            lambda former: None if known else {"replaces": former} if former else {},
         )  # fmt: skip
         return _mandate_of(connection, body.id)
 
