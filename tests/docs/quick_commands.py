@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -59,8 +60,11 @@ def quick_commands(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
 
 def _serve(address: str) -> None:
     import terminal_sim.cli
+    from operator_server.cli.lazy import COMMANDS
     from operator_server.cli.main import main as tollgate
 
+    for place in COMMANDS.values():
+        importlib.import_module(f"operator_server.cli.{place.split(':')[0]}")
     functions = dict(zip(NAMES, (tollgate, terminal_sim.cli.main), strict=True))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address + ".new")
