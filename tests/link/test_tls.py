@@ -44,16 +44,6 @@ from signalling.messages import (
 from signalling.proof import EXPORTER_LABEL, logon_statement
 
 
-@pytest.fixture(scope="session")
-def running_reactor() -> Iterator[Any]:
-    """Twisted's reactor on a thread of its own."""
-    thread = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
-    thread.start()
-    yield reactor
-    reactor.callFromThread(reactor.stop)
-    thread.join(10)
-
-
 class TlsHouse:
     """A link server on a port of its own, with one enrolled terminal."""
 
