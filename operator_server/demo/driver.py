@@ -46,7 +46,7 @@ Steps = Generator[Deferred[Any], Any, None]
 PARALLEL = 24
 """Sessions at a time."""
 
-SESSION_SHARE = 0.07
+SESSION_SHARE = 0.06
 """Part of the fleet that logs on at each step of sessions; at the first two steps it is half the fleet."""
 
 KILL_SHARE = 0.4
