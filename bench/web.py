@@ -5,7 +5,8 @@ same shape and size. Overview: each page over again, with data that lies as an o
 connections of their own; the delay is from the commit of an event to its arrival. Link: :mod:`bench.logon`'s terminals
 at a quarter of their peak, alone and while eight connections ask the API of the same database as fast as they can,
 all of them on the same cores: link server, web server, both loads. The web server gives way to the link, as the role
-does, and so does what asks it, which would be on other machines.
+does, and so does what asks it, which would be on other machines. The same once more with link and web in one process,
+as ``tollgate serve --single`` runs them, where nothing gives way.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ TARGETS = {
 class WebServer:
     """A process of :mod:`bench.web_servers`."""
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, token: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.web_servers", str(folder)],
+            [sys.executable, "-m", "bench.web_servers", str(folder), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self.port, *others = map(int, self._process.stdout.readline().split())
+        self.link_port = others[0] if others else 0
         self.token = token
 
     def request(self, path: str, *, accept: str = "application/json") -> bytes:
@@ -242,7 +244,32 @@ def _write_events(folder: Path, written: dict[str, float]) -> None:
 def busy_link(server: WebServer, folder: Path) -> list[dict[str, Any]]:
     """The time from logon to offers alone, and while another process asks the API as fast as it can."""
     link = LinkServer("real", str(folder))
-    load = Load(link.port, 200)
+    try:
+        alone, busy, rate = _delayed(link.port, server)
+    finally:
+        link.close()
+    return [
+        result(LINK, busy, "ms", alone),
+        result("API reads meanwhile, on the same cores", rate, "1/s"),
+    ]
+
+
+def busy_single(folder: Path, token: str) -> list[dict[str, Any]]:
+    """The same where one process does both."""
+    server = WebServer(folder, token, "single")
+    try:
+        alone, busy, rate = _delayed(server.link_port, server)
+    finally:
+        server.close()
+    return [
+        result("logon to offers, p99 while the API is hammered, --single", busy, "ms", alone),
+        result("API reads meanwhile, --single", rate, "1/s"),
+    ]
+
+
+def _delayed(port: int, server: WebServer) -> tuple[float, float, float]:
+    """Medians: the p99 at a quarter of the peak in ms, alone and while the API is asked, and the API's rate."""
+    load = Load(port, 200)
     try:
         load.run(1.0)
         peak = load.run(SECONDS)
@@ -257,11 +284,7 @@ def busy_link(server: WebServer, folder: Path) -> list[dict[str, Any]]:
             rates.append(told[0])
     finally:
         load.close()
-        link.close()
-    return [
-        result(LINK, statistics.median(busy), "ms", statistics.median(alone)),
-        result("API reads meanwhile, on the same cores", statistics.median(rates), "1/s"),
-    ]
+    return statistics.median(alone), statistics.median(busy), statistics.median(rates)
 
 
 @contextlib.contextmanager
@@ -306,9 +329,10 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         prepare_links(folder, 200)
         server = WebServer(folder, token)
         try:
-            return [*reads(server), *overview(server), *feed(server, folder), *busy_link(server, folder)]
+            found = [*reads(server), *overview(server), *feed(server, folder), *busy_link(server, folder)]
         finally:
             server.close()
+        return [*found, *busy_single(folder, token)]
 
 
 if __name__ == "__main__":

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import signal
 import sqlite3
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -180,10 +184,41 @@ async def _serve(folder: Path) -> None:
     await running
 
 
+def _serve_single(folder: Path) -> int:
+    """Link and web in one process, as ``--single`` has them; their ports are told."""
+    from bench.link_servers import bench_settings
+    from operator_server.roles.run import run_roles
+    from operator_server.web.server import bind
+
+    links = bench_settings(tls=False)
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    web = WebSettings(tls=False, port=port)
+    settings = bench_operator(folder).settings
+    named = settings.operator.model_copy(update={"server_id": links.operator.server_id})
+    own = {"operator": named, "link": links.link, "interrogation": links.interrogation, "web": web}
+    operator = Operator(settings.model_copy(update=own), SystemClock())
+
+    def announce(line: str) -> None:
+        if found := re.match(r"link: \S+:(\d+) ", line):
+            print(port, found[1], flush=True)
+        elif "cannot start" in line:
+            print(line, file=sys.stderr)
+
+    def wait() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return run_roles(operator, ("link", "web"), announce)
+
+
 def main() -> None:
     """Serve until standard input ends."""
     import uvloop
 
+    if sys.argv[2:] == ["single"]:
+        sys.exit(_serve_single(Path(sys.argv[1])))
     uvloop.run(_serve(Path(sys.argv[1])))
 
 
