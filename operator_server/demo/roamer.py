@@ -244,7 +244,7 @@ class Roamer:
         net = connection.execute(
             select(func.sum(charges.c.net))
             .join(agreements, agreements.c.id == charges.c.agreement_id)
-            .where(agreements.c.terminal_id == self.id)
+            .where(agreements.c.terminal_id == self.id, charges.c.invoice_id.is_not(None))
         ).scalar()
         return {
             "network": NETWORK,

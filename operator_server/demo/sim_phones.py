@@ -223,7 +223,9 @@ class SimPhones:
         records = [each.phone.record for each in self.phones]
         agreements, charges, packets = table(Agreement), table(Charge), table(CardPacketRow)
         by_card = select(agreements.c.id).where(agreements.c.evidence_kind == "card_mac")
-        net = connection.execute(select(func.sum(charges.c.net)).where(charges.c.agreement_id.in_(by_card))).scalar()
+        # What comes about at the very end may be charged after the last month that is billed.
+        billed = select(func.sum(charges.c.net)).where(charges.c.invoice_id.is_not(None))
+        net = connection.execute(billed.where(charges.c.agreement_id.in_(by_card))).scalar()
         asked = table(Interrogation)
         answered = select(func.count()).select_from(asked).where(
             asked.c.terminal_id.in_(self.terminals()), asked.c.outcome == "answered"
