@@ -150,7 +150,8 @@ def _true_up(
             # Who gets a last bill promises nothing any more.
             ended = {"ends_at": until} if row.status == CLOSED else {}
             connection.execute(update(rows).where(rows.c.id == row.id).values(settled_until=until, **ended))
-    _book(connection, charged, now)
+    parts = [(f"{each.agreement_id}:{to_micros(each.service_to or each.effective_at)}", each) for each in charged]
+    book(connection, parts, now)
 
 
 def _parts(row: Row[Any], billed: Period, zone: tzinfo) -> Iterator[_Part]:
@@ -167,29 +168,32 @@ def _parts(row: Row[Any], billed: Period, zone: tzinfo) -> Iterator[_Part]:
         begin = end
 
 
-def _book(connection: Connection, charged: Sequence[Charge], now: datetime) -> None:
+def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: datetime) -> None:
+    """Post charges of commitments, each once by its operation id, and store those that were not there."""
     operations = [
         LedgerCharge(
             source=SOURCE,
-            op_id=f"{each.agreement_id}:{to_micros(each.service_to or each.effective_at)}",
+            op_id=op_id,
             owner=each.account_id,
             amount=each.net,
             currency=each.currency,
             effective_at=each.effective_at,
             agreement_id=each.agreement_id,
+            tariff_version_id=each.tariff_version or None,
             checked=False,
         )
-        for each in charged
+        for op_id, each in charged
     ]
     if not operations:
         return
     kept = []
-    for each, outcome in zip(charged, apply(connection, operations, to_micros(now), writer=SOURCE), strict=True):
+    outcomes = apply(connection, operations, to_micros(now), writer=SOURCE)
+    for (op_id, each), outcome in zip(charged, outcomes, strict=True):
         if isinstance(outcome, Applied):
             each.transfer_id = outcome.transfer_id
             kept.append(each)
         elif not isinstance(outcome, Duplicate):
-            raise PartyError(f"commitment {each.agreement_id} of account {each.account_id}: {outcome}")
+            raise PartyError(f"commitment {op_id} of account {each.account_id}: {outcome}")
     add_many(connection, kept)
 
 

@@ -13,22 +13,19 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Row, select
 
-from charging.ledger.book import apply
-from charging.ledger.operations import Applied, Duplicate
-from charging.ledger.operations import Charge as LedgerCharge
 from charging.periods import PeriodError, period
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, restore_version
 from charging.tariffs.usage import period_shortfall
-from operator_server.billing.commitments import KIND
+from operator_server.billing.commitments import KIND, book
 from operator_server.billing.making import Run, billed_cycle
-from operator_server.billing.writing import SOURCE, lock_numbers
+from operator_server.billing.writing import lock_numbers
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, TariffVersionRow
 from operator_server.store.engine import writing
 from operator_server.store.parties import Account
-from operator_server.store.rows import add_many, table
+from operator_server.store.rows import table
 from operator_server.store.usage import UsageState
 from operator_server.usage.standing import payments
 from signalling.clock import from_micros, to_micros
@@ -109,7 +106,7 @@ def _true_up(
         made = _shortfall(row, versions[row.tariff_version], operator, cycle.end, now)
         if made is not None:
             charged.append(made)
-    _book(connection, charged, now)
+    book(connection, [(f"{each.agreement_id}:{each.period}", each) for each in charged], now)
 
 
 def _shortfall(
@@ -141,30 +138,3 @@ def _shortfall(
         service_from=month.start,
         service_to=month.end,
     )
-
-
-def _book(connection: Connection, charged: Sequence[Charge], now: datetime) -> None:
-    operations = [
-        LedgerCharge(
-            source=SOURCE,
-            op_id=f"{each.agreement_id}:{each.period}",
-            owner=each.account_id,
-            amount=each.net,
-            currency=each.currency,
-            effective_at=each.effective_at,
-            agreement_id=each.agreement_id,
-            tariff_version_id=each.tariff_version,
-            checked=False,
-        )
-        for each in charged
-    ]
-    if not operations:
-        return
-    kept = []
-    for each, outcome in zip(charged, apply(connection, operations, to_micros(now), writer=SOURCE), strict=True):
-        if isinstance(outcome, Applied):
-            each.transfer_id = outcome.transfer_id
-            kept.append(each)
-        elif not isinstance(outcome, Duplicate):
-            raise ValueError(f"commitment of agreement {each.agreement_id} in {each.period}: {outcome}")
-    add_many(connection, kept)
