@@ -15,7 +15,7 @@ from charging.modes import mode_kind
 from operator_server.cards.texts import TEXT_CHARACTERS, TITLE_CHARACTERS, text
 from operator_server.cards.visitors import Speaker
 from operator_server.desk import Visitor
-from operator_server.devices.visitors import menu_of
+from operator_server.negotiation.menu import menu_of
 from operator_server.offering.live import LiveOffers, OpenOffer
 from operator_server.store.cards import card_row, update_card
 from operator_server.tones import registry, shop

@@ -20,10 +20,10 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
+from operator_server.negotiation.why import NothingOffered, explain_terminal
 from operator_server.offering.live import LiveOffers, read_supply
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.offering.rejections import RejectionError, undo_rejection
-from operator_server.offering.why import NothingOffered, explain_terminal
 from operator_server.store.dealings import Rejection
 from operator_server.store.rows import table
 from operator_server.store.store import transact

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row, func, select
 from operator_server.context import Operator
 from operator_server.desk import Visitor
 from operator_server.devices.links import make_link
-from operator_server.devices.visitors import NotServed, menu_of, visitor_of
+from operator_server.devices.visitors import NotServed, visitor_of
 from operator_server.mail import is_address
 from operator_server.negotiation import book
+from operator_server.negotiation.menu import menu_of
 from operator_server.offering.live import LiveOffers, OpenOffer, read_supply
 from operator_server.offering.loading import load
 from operator_server.store.devices import Device

@@ -18,10 +18,10 @@ from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.desk import Deliveries
 from operator_server.desk import Refused, Visitor
-from operator_server.devices.visitors import learn
 from operator_server.link.visitors import Stranger, read_visitors
 from operator_server.negotiation import book
 from operator_server.negotiation.desk import Negotiation
+from operator_server.negotiation.menu import learn
 from operator_server.offering.live import LiveOffers
 from operator_server.parties import exists
 from operator_server.store.dealings import Agreement, Installation

@@ -31,9 +31,10 @@ from operator_server.desk import Refused, Visitor
 from operator_server.devices.evidence import WebProof
 from operator_server.devices.invitations import send_again
 from operator_server.devices.links import Session, end_session, find_link, find_session, open_session, state_of
-from operator_server.devices.visitors import NotServed, learn, menu_of, visitor_of
+from operator_server.devices.visitors import NotServed, visitor_of
 from operator_server.negotiation import book
 from operator_server.negotiation.desk import Negotiation
+from operator_server.negotiation.menu import learn, menu_of
 from operator_server.offering.live import LiveOffers
 from operator_server.store.feed import record
 from operator_server.store.store import transact

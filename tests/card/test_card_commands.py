@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from operator_server.cards.registry import keys_of, require_card
 from operator_server.cli.main import app
-from operator_server.devices.visitors import takes_packages
+from operator_server.negotiation.menu import takes_packages
 from operator_server.store.cards import Card, CardMaster
 from signalling.card.keys import diversify
 from terminal_sim.card import CardFileError, load_card

@@ -15,7 +15,7 @@ from operator_server import parties
 from operator_server.delivery.desk import BY_SERVER
 from operator_server.devices.evidence import decode_proof
 from operator_server.devices.outbox import send_due
-from operator_server.devices.visitors import takes_packages
+from operator_server.negotiation.menu import takes_packages
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, Delivery, Installation, QuoteRow, Rejection
 from operator_server.store.devices import WebToken

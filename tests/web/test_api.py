@@ -14,7 +14,7 @@ from web_dealings import deal
 from web_samples import Site, problem
 
 from operator_server.audit import entries, verify_audit
-from operator_server.offering.why import explain_terminal
+from operator_server.negotiation.why import explain_terminal
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Select, select
 
 from offers.why import Why
 from operator_server import parties
+from operator_server.negotiation.why import NothingOffered, explain_terminal
 from operator_server.offering.live import read_configuration
-from operator_server.offering.why import NothingOffered, explain_terminal
 from operator_server.parties import PartyError
 from operator_server.store.configurations import ConfigurationRow, Interrogation, InterrogationOrder
 from operator_server.store.parties import Binding, Notice, Terminal, TerminalSession

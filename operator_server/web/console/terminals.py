@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from sqlalchemy import Connection
 
-from operator_server.offering.why import NothingOffered, explain_terminal
+from operator_server.negotiation.why import NothingOffered, explain_terminal
 from operator_server.store.configurations import Interrogation, InterrogationOrder
 from operator_server.store.parties import Terminal
 from operator_server.store.rows import add, table

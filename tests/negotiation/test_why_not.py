@@ -17,7 +17,7 @@ from sqlalchemy import update
 
 from offers.why import FILTERS
 from operator_server import parties
-from operator_server.offering.why import NothingOffered, explain_terminal
+from operator_server.negotiation.why import NothingOffered, explain_terminal
 from operator_server.store.parties import Binding, Subscriber, TerminalSession
 from operator_server.store.rows import table
 from signalling.configuration import Configuration

@@ -12,8 +12,8 @@ from offers.memory import OfferMemory
 from offers.why import Why, why
 from operator_server.delivery.publishing import valid_releases
 from operator_server.desk import Visitor
-from operator_server.devices.visitors import learn, menu_of, takes_packages
 from operator_server.negotiation.book import last_code, open_agreements, rejections_of
+from operator_server.negotiation.menu import learn, menu_of, takes_packages
 from operator_server.offering.live import LiveOffers, read_configuration
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal
 from operator_server.store.rows import table
