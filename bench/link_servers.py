@@ -20,7 +20,7 @@ import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from twisted.logger import formatEvent, globalLogBeginner
 
-from operator_server.interrogation.offering import Menu
+from operator_server.offering.menus import Menu
 from signalling.clock import SystemClock
 from signalling.configuration import Configuration
 from signalling.envelope import encode

@@ -41,8 +41,8 @@ from charging.tariffs import TariffBook
 from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.vault import KeyVault
-from operator_server.interrogation.offering import Menu
 from operator_server.keys import load_or_create_keys
+from operator_server.offering.menus import Menu
 from operator_server.roles.run import give_way
 from operator_server.settings import OperatorSettings, Settings, StoreSettings
 from operator_server.snmp import objects

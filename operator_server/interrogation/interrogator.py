@@ -18,7 +18,7 @@ from operator_server.interrogation.exchange import Exchange, ExchangeFault, Step
 from operator_server.interrogation.exchange import check_section as check
 from operator_server.interrogation.inventory import DAY, Inventory, NewCodes
 from operator_server.interrogation.learning import Learning, maybe_in_thread
-from operator_server.interrogation.offering import Menu, Offering
+from operator_server.interrogation.offering import Offering
 from operator_server.interrogation.pages import OffersPage, in_pages, without
 from operator_server.interrogation.records import (
     NewSection,
@@ -32,7 +32,8 @@ from operator_server.interrogation.records import (
 from operator_server.interrogation.schedule import next_interval
 from operator_server.link.gathering import Gathering
 from operator_server.link.machine import Heard, LinkMachine
-from operator_server.link.visitors import LogonContext, Stranger, Visitors
+from operator_server.link.visitors import Stranger, Visitors
+from operator_server.offering.menus import LogonContext, Menu
 from operator_server.settings import Settings
 from operator_server.store.store import Store
 from signalling.clock import Clock

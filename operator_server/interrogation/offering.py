@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from operator_server.desk import Visitor
-from operator_server.link.visitors import LogonContext
+from operator_server.offering.menus import LogonContext, Menu
 from signalling.configuration import Configuration
-
-
-@dataclass(frozen=True, slots=True)
-class Menu:
-    """Offers for one terminal, in order: encoded ``OfferEntry`` maps, and what of them is recorded as shown."""
-
-    entries: Sequence[msgspec.Raw]
-    shown: str
 
 
 class Offering(Protocol):

@@ -22,7 +22,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from operator_server.link.process import settle_process
-from operator_server.link.visitors import LogonContext, Proof, Stranger, checked, read_visitors
+from operator_server.link.visitors import Proof, Stranger, checked, read_visitors
+from operator_server.offering.menus import LogonContext
 from operator_server.store.engine import open_engine
 
 LOOKED_UP_AT_ONCE = 16

@@ -20,8 +20,9 @@ from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard,
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
 from operator_server.link.registry import LEASE, Registry, give_back, sent_away
 from operator_server.link.tls import LinkTls, TlsFactory, binding_data
-from operator_server.link.visitors import LogonContext, Proof, StoreVisitors, Stranger, Visitors, checked
+from operator_server.link.visitors import Proof, StoreVisitors, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
+from operator_server.offering.menus import LogonContext
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 from operator_server.store.store import Store

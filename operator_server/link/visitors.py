@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from operator_server.desk import Visitor
 from operator_server.link.gathering import Done, Gathering
+from operator_server.offering.menus import ActiveRejection, LogonContext
 from operator_server.store.store import Store
 from signalling.clock import Clock
 from signalling.proof import ProofError, verify
@@ -50,26 +51,6 @@ _WHO_BY_DIALECT = {
     ),
 }  # fmt: skip
 """All of a batch as one JSON value: a driver lets go of the interpreter at each row that it steps to."""
-
-
-class ActiveRejection(msgspec.Struct, frozen=True, array_like=True):
-    """A rejection that holds now; ``until`` in microseconds, absent for never."""
-
-    product: str
-    offer: str
-    offer_version: str
-    price_digest: str
-    release: str
-    until: int | None
-
-
-class LogonContext(msgspec.Struct, frozen=True, array_like=True, tag="context"):
-    """A terminal that may be logged on, and what its menu depends on. ``proven``: its proof is checked."""
-
-    visitor: Visitor
-    rejections: tuple[ActiveRejection, ...]
-    previous_code: bytes | None
-    proven: bool = False
 
 
 class Stranger(msgspec.Struct, frozen=True, array_like=True, tag="stranger"):

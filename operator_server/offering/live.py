@@ -26,9 +26,8 @@ from offers.rejections import RejectionRecord, hidden_products, stands
 from offers.selection import select as select_offers
 from operator_server.delivery.publishing import valid_releases
 from operator_server.desk import Visitor
-from operator_server.interrogation.offering import Menu
-from operator_server.link.visitors import LogonContext
 from operator_server.offering.loading import Loaded
+from operator_server.offering.menus import LogonContext, Menu
 from operator_server.store.configurations import ConfigurationRow, Section
 from operator_server.store.dealings import Release
 from operator_server.store.rows import table

@@ -26,7 +26,7 @@ from operator_server.interrogation.inventory import DAY, Inventory, NewCodes
 from operator_server.interrogation.offering import Offering
 from operator_server.interrogation.records import NewSection, Outcome, load_inventory, new_codes_since
 from operator_server.interrogation.schedule import next_interval, offset
-from operator_server.link.visitors import LogonContext
+from operator_server.offering.menus import LogonContext
 from operator_server.settings import Settings
 from operator_server.snmp.credentials import CredentialError, open_credential
 from operator_server.snmp.mapping import Mapped

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, case, insert, select, update
 
 from operator_server.devices.visitors import visitor_of
 from operator_server.interrogation.records import NewSection, Outcome, record_outcomes, record_sections
-from operator_server.link.visitors import ActiveRejection, LogonContext
+from operator_server.offering.menus import ActiveRejection, LogonContext
 from operator_server.snmp.polling import Polled
 from operator_server.store.configurations import InterrogationOrder
 from operator_server.store.dealings import Installation, Rejection

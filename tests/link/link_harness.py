@@ -16,10 +16,9 @@ from twisted.internet.task import Clock as ReactorClock
 from twisted.python.failure import Failure
 
 from operator_server.desk import Desks, Visitor
-from operator_server.interrogation.offering import Menu
 from operator_server.link.protocol import LinkFactory, LinkProtocol
 from operator_server.link.server import LinkServer
-from operator_server.link.visitors import LogonContext
+from operator_server.offering.menus import LogonContext, Menu
 from operator_server.settings import InterrogationSettings, LinkSettings, OperatorSettings, Settings
 from operator_server.store.engine import open_engine, sqlite_url, writing
 from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey

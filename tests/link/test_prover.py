@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from link_harness import SERVER_ID, START, enroll
 
 from operator_server.link.prover import Answer, Ask, cut, framed
-from operator_server.link.visitors import LogonContext, Proof, Stranger
+from operator_server.link.visitors import Proof, Stranger
+from operator_server.offering.menus import LogonContext
 from operator_server.store.engine import open_engine, sqlite_url, writing
 from operator_server.store.schema import metadata
 from signalling.clock import to_micros

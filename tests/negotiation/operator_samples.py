@@ -27,11 +27,11 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.desk import DeliveryDesk
 from operator_server.delivery.publishing import Package, publish
 from operator_server.desk import Desks, Refused, Visitor
-from operator_server.link.visitors import ActiveRejection, LogonContext
 from operator_server.negotiation.book import last_code, rejections_of
 from operator_server.negotiation.desk import NegotiationDesk
 from operator_server.offering.live import LiveOffers, read_configurations, read_supply
 from operator_server.offering.loading import load
+from operator_server.offering.menus import ActiveRejection, LogonContext
 from operator_server.settings import load_settings
 from operator_server.store.configurations import ConfigurationRow, Section
 from operator_server.store.engine import writing

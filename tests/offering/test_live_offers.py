@@ -50,7 +50,7 @@ def test_the_menu_of_a_group_is_not_shown_to_others(house: House, user: User) ->
 
 
 def test_a_terminal_that_answered_nothing_known_has_an_empty_menu(house: House, user: User) -> None:
-    from operator_server.link.visitors import LogonContext
+    from operator_server.offering.menus import LogonContext
 
     menu = house.offers.menu(bytes(32), user.visitor, LogonContext(user.visitor, (), None))
     assert tuple(menu.entries) == ()

@@ -17,8 +17,7 @@ from operator_server.counting.grants import UsageGrants
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.delivery.vault import KeyVault
 from operator_server.desk import Visitor
-from operator_server.interrogation.offering import Menu
-from operator_server.link.visitors import LogonContext
+from operator_server.offering.menus import LogonContext, Menu
 from operator_server.settings import Settings
 from operator_server.snmp.credentials import Credential, store_credential
 from operator_server.snmp.manager import Manager
