@@ -107,6 +107,9 @@ class LinkProtocol:
         if self.machine.state is State.CLOSED and not self.closing:
             self.closing = True
             self.server.closing(self)
+            if self._watched:
+                # TLS does not say good-bye while somebody is registered who might still write.
+                self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     def _send(self, data: bytes) -> None:

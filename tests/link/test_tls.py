@@ -149,6 +149,20 @@ def test_a_binding_that_the_operator_does_not_take_is_refused(make_tls_house: Ca
     assert device.receive()[1] == LOGON_REFUSED
 
 
+def test_a_closing_error_ends_the_link_at_once(make_tls_house: Callable[..., TlsHouse]) -> None:
+    house = make_tls_house()
+    device = Device(house.port, house.keys.authority)
+    device.receive()
+    device.tls.sendall(bytes(4))
+    closing = device.receive()[1]
+    assert closing.code == "bad_frame"
+    assert closing.closing
+    began = time.monotonic()
+    with pytest.raises(SSL.ZeroReturnError):
+        device.tls.recv(1)
+    assert time.monotonic() - began < 2
+
+
 @pytest.mark.parametrize("binding", ["tls-exporter", "tls-server-end-point"])
 def test_a_proof_that_is_relayed_through_another_channel_is_refused(
     make_tls_house: Callable[..., TlsHouse], tmp_path: Path, binding: str
