@@ -7,7 +7,6 @@ what comes for it in SMS-PP and USSD downloads is opened, checked against the co
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -24,6 +23,7 @@ from signalling.card.tlv import CardError
 from signalling.tones.ringing import EF_RECORDING, EF_TONES, MAX_RECORDING, encode_file
 from terminal_sim.applet.machine import Applet
 from terminal_sim.applet.memory import AppletMemory
+from terminal_sim.files import write_atomically
 
 FIRMWARE = {"card": "1.0", "applet": "1.0"}
 WITH_RECEIPT = (secured.Status.COUNTER_LOW, secured.Status.COUNTER_HIGH)
@@ -68,13 +68,7 @@ def load_card(path: Path) -> CardMemory:
 
 def save_card(path: Path, memory: CardMemory) -> None:
     """Write the card so that a crash leaves the old or the new one; nobody else may read it: it holds keys."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(memory))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_atomically(path, msgspec.json.encode(memory))
 
 
 class Card:

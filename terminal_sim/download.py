@@ -27,6 +27,7 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from signalling.sealing import SealError, open_seal
+from terminal_sim.files import sync_directory, write_atomically
 
 _NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._:@+!~-]{0,180}")
 
@@ -143,7 +144,7 @@ def remove(dest_dir: Path, product: str) -> bool:
         return False
     _write_json(_journal(dest_dir), {"product": product, "version": ""})
     (dest_dir / product / "current.json").unlink()
-    _sync(dest_dir / product)
+    sync_directory(dest_dir / product)
     _remove_others(dest_dir, product, None)
     _journal(dest_dir).unlink()
     return True
@@ -202,7 +203,7 @@ def _unseal(
         os.fsync(sink.fileno())
         sink.seek(0)
         digest = hashlib.file_digest(sink, "sha256").hexdigest()
-    _sync(incoming)
+    sync_directory(incoming)
     return Installed(product, version, file.name, package, digest, length)
 
 
@@ -211,8 +212,8 @@ def _place(dest_dir: Path, item: Installed) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     os.rename(dest_dir / ".incoming", folder)
-    _sync(folder.parent)
-    _sync(dest_dir)
+    sync_directory(folder.parent)
+    sync_directory(dest_dir)
 
 
 def _remove_others(dest_dir: Path, product: str, version: str | None) -> None:
@@ -234,18 +235,5 @@ def _journal(dest_dir: Path) -> Path:
 
 
 def _write_json(path: Path, value: object) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_atomically(path, json.dumps(value).encode(), mode=0o644)
+    sync_directory(path.parent)

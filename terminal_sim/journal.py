@@ -21,7 +21,7 @@ import msgspec
 
 from signalling.configuration import Configuration
 from signalling.messages import ModeTerms, Signed
-from terminal_sim.trust import sync_folder
+from terminal_sim.files import sync_directory
 
 
 class JournalError(ValueError):
@@ -330,7 +330,7 @@ class FileJournal:
             os.close(self._file)
             raise JournalError(f"{path}: another program runs on this terminal's state; end it first") from None
         if fresh:
-            sync_folder(path.parent)
+            sync_directory(path.parent)
 
     def load(self) -> list[AnyEntry]:
         """All lines; a last line that was cut off by a crash is removed. Raises :class:`JournalError`."""

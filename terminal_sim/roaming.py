@@ -7,7 +7,6 @@ the codes of home, or a place of the menu; what goes out is the code of the netw
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +30,7 @@ from signalling.documents import Confirmation, Quote, decode_document, document_
 from signalling.envelope import BodyError
 from signalling.messages import Signed
 from signalling.proof import ProofError, check, sign
+from terminal_sim.files import write_atomically
 from terminal_sim.trust import Identity
 
 MOST_STEPS = 20
@@ -335,10 +335,4 @@ def load_mobile(path: Path) -> MobileMemory:
 
 def save_mobile(path: Path, memory: MobileMemory) -> None:
     """Write the memory so that a crash leaves the old or the new one."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(memory)))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(memory)))

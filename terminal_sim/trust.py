@@ -10,7 +10,6 @@ The *trust bundle* is one JSON file made by the operator; it holds nothing secre
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from signalling.documents import DeliveryGrant, KeyChange, Quote, UsageGrant, de
 from signalling.envelope import BodyError
 from signalling.messages import Digest, Id, Instant, Signed
 from signalling.proof import ProofError, check, private_bytes, public_bytes
+from terminal_sim.files import sync_directory, write_atomically
 
 IssuedDocument = TypeVar("IssuedDocument", Quote, DeliveryGrant, UsageGrant)
 
@@ -160,22 +160,6 @@ def read_identity(path: Path) -> Identity:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file (mode 0600) so that after a crash it is there whole or as it was before."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(temporary, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Write a file (mode 0600) so that after a power cut it is there whole or as it was before."""
+    write_atomically(path, data)
+    sync_directory(path.parent)

@@ -200,7 +200,7 @@ def test_a_removed_item_is_gone_and_can_be_installed_again(store: Path) -> None:
     assert content_of(store) == OLD
 
 
-@pytest.mark.parametrize(("place", "left"), [("_write_json", OLD), ("_sync", OLD), ("_remove_others", None)])
+@pytest.mark.parametrize(("place", "left"), [("_write_json", OLD), ("sync_directory", OLD), ("_remove_others", None)])
 def test_killed_in_a_removal_the_item_is_there_whole_or_gone(
     store: Path, monkeypatch: pytest.MonkeyPatch, place: str, left: bytes | None
 ) -> None:
