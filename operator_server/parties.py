@@ -155,6 +155,15 @@ def exists(connection: Connection, model: type[SQLModel], key: str) -> bool:
     return connection.execute(select(identifier).where(identifier == key)).first() is not None
 
 
+def currency_of(connection: Connection, account: str) -> str:
+    """The currency of an account. Raises :class:`PartyError` where there is none."""
+    accounts = table(Account)
+    currency = connection.execute(select(accounts.c.currency).where(accounts.c.id == account)).scalar()
+    if currency is None:
+        raise PartyError(f"account {account}: there is none; `tollgate account list` shows all")
+    return str(currency)
+
+
 def require_open(connection: Connection, account: str) -> None:
     """Raises :class:`PartyError` for an account that is erased: what names a person may not come back to it."""
     accounts = table(Account)

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from charging.billing.commitment import true_up
 from charging.billing.cycle import cycle_of
-from charging.ledger.book import apply
+from charging.ledger.book import apply, open_account
 from charging.ledger.operations import Applied, Duplicate
 from charging.ledger.operations import Charge as LedgerCharge
+from charging.ledger.tables import UNBILLED, LedgerAccount
 from charging.periods import Period
 from operator_server.billing.making import CLOSED, Run, billed_cycle, zone_of
 from operator_server.billing.writing import SOURCE, lock_numbers
@@ -47,7 +48,10 @@ class _Part:
 
 @dataclass(frozen=True)
 class NewCommitment:
-    """What an account promises: ``amount`` micros net of ``currency`` a cycle, from ``starts_at`` on."""
+    """What an account promises: ``amount`` micros net of ``currency`` a cycle, from ``starts_at`` on.
+
+    The currency need not be the account's: what is missing to it is on an invoice of its own.
+    """
 
     account: str
     amount: int
@@ -187,6 +191,7 @@ def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: dat
     if not operations:
         return
     kept = []
+    _open_accounts(connection, {(each.account_id, each.currency) for _, each in charged})
     outcomes = apply(connection, operations, to_micros(now), writer=SOURCE)
     for (op_id, each), outcome in zip(charged, outcomes, strict=True):
         if isinstance(outcome, Applied):
@@ -195,6 +200,18 @@ def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: dat
         elif not isinstance(outcome, Duplicate):
             raise PartyError(f"commitment {op_id} of account {each.account_id}: {outcome}")
     add_many(connection, kept)
+
+
+def _open_accounts(connection: Connection, wanted: set[tuple[str, str]]) -> None:
+    """Open the ledger accounts of customers who promised a spend in a currency that they never used."""
+    ledger = table(LedgerAccount)
+    there = connection.execute(
+        select(ledger.c.owner, ledger.c.currency).where(
+            ledger.c.kind == UNBILLED, ledger.c.owner.in_({owner for owner, _ in wanted})
+        )
+    )
+    for owner, currency in sorted(wanted - {(row.owner, row.currency) for row in there}):
+        open_account(connection, owner, currency)
 
 
 def _charged(connection: Connection, commitment: str, part: _Part) -> bool:

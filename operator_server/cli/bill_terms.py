@@ -22,7 +22,7 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
-from operator_server.parties import PartyError
+from operator_server.parties import PartyError, currency_of
 from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
@@ -69,7 +69,7 @@ def cycle(
 def commit(
     account: Annotated[str, typer.Argument(help="Account id.")],
     amount: Annotated[str, typer.Argument(help="Least spend a cycle, net, such as 50.00.")],
-    currency: Annotated[str, typer.Option(help="ISO 4217 code; default: the operator's.")] = "",
+    currency: Annotated[str, typer.Option(help="ISO 4217 code; default: the account's.")] = "",
     since: Annotated[str, typer.Option("--from", help="First day; default: now.")] = "",
     until: Annotated[str, typer.Option("--until", help="Day on which it no longer holds.")] = "",
     label: Annotated[str, typer.Option(help="What stands on the invoice.")] = "Minimum spend",
@@ -86,7 +86,7 @@ def commit(
         new = NewCommitment(
             account,
             decimal_micros(amount),
-            currency or own.currency,
+            currency or transact(operator.engine, lambda c: currency_of(c, account)),
             until_instant(since, own.zone) if since else now,
             label,
             tax_category,

@@ -168,6 +168,19 @@ def test_what_is_missing_to_a_commitment_is_billed_once() -> None:
     proven(made)
 
 
+def test_a_commitment_in_another_currency_is_on_an_invoice_of_its_own() -> None:
+    made = house("acc-1", "acc-2")
+    start = datetime(2026, 10, 1, tzinfo=BERLIN).astimezone(UTC)
+    with made.writing() as connection:
+        add_commitment(connection, NewCommitment("acc-1", 900 * EURO, "JPY", start), SETTINGS.operator, start)
+    for account in ("acc-1", "acc-2"):
+        charge(made, datetime(2026, 10, 5, tzinfo=UTC), account=account)
+    bill(made)
+    found = sorted((each.account, each.currency, each.totals.net_micros) for each in invoices(made))
+    assert found == [("acc-1", "EUR", EURO), ("acc-1", "JPY", 900 * EURO), ("acc-2", "EUR", EURO)]
+    proven(made)
+
+
 def test_a_commitment_that_ends_within_a_cycle_promises_its_share() -> None:
     made = house()
     with made.writing() as connection:
