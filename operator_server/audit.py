@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, text, update
 
 from operator_server.store.people import AuditEntry
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from signalling.clock import to_micros
 
 _LOCK = 0x70_11_A0_D1
@@ -125,11 +125,9 @@ def entries(
 ) -> Iterator[Row[Any]]:
     """Entries, newest first, those of ``actor`` or about ``reference`` alone; ``before``: older than this entry."""
     entry = table(AuditEntry)
-    query = select(entry).order_by(entry.c.id.desc()).limit(most)
-    if actor:
-        query = query.where(entry.c.actor == actor)
-    if reference:
-        query = query.where(entry.c.reference == reference)
+    query = matching(
+        select(entry).order_by(entry.c.id.desc()).limit(most), (entry.c.actor, actor), (entry.c.reference, reference)
+    )
     if before is not None:
         query = query.where(entry.c.id < before)
     yield from connection.execute(query)

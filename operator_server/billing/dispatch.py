@@ -34,7 +34,7 @@ from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dispatch import InvoiceDispatch
 from operator_server.store.feed import record
 from operator_server.store.parties import Account
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from operator_server.store.store import transact
 from signalling.clock import to_micros
 from signalling.ids import new_id
@@ -182,9 +182,7 @@ def find_dispatches(
     if period:
         query = query.join(_invoice, _invoice.c.number == _dispatch.c.invoice_number)
         query = query.where(_invoice.c.period == period)
-    for column, value in ((_dispatch.c.state, state), (_dispatch.c.account_id, account)):
-        if value:
-            query = query.where(column == value)
+    query = matching(query, (_dispatch.c.state, state), (_dispatch.c.account_id, account))
     return list(connection.execute(query.order_by(_dispatch.c.id.desc()).limit(most)))
 
 

@@ -14,7 +14,7 @@ from charging.invoices.model import Invoice
 from charging.invoices.pdf import render_facturx, render_pdf
 from operator_server.billing.details import charge_details, items_of, with_use
 from operator_server.store.accounting import InvoiceRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 
 Form = Literal["pdf", "facturx", "json", "csv", "charges-json", "charges-csv"]
 
@@ -26,7 +26,7 @@ class UnknownInvoice(LookupError):
 
 
 def find_invoices(
-    connection: Connection, *, account: str | None = None, period: str | None = None, most: int | None = None
+    connection: Connection, *, account: str = "", period: str = "", most: int | None = None
 ) -> list[Row[Any]]:
     """The rows of matching invoices without their documents, in the order of their numbers."""
     columns = [column for column in table(InvoiceRow).c if column.name != "document"]
@@ -42,7 +42,7 @@ def load_invoice(connection: Connection, number: str) -> Invoice:
     return _decode(document)
 
 
-def each_invoice(connection: Connection, *, account: str | None = None, period: str | None = None) -> Iterator[Invoice]:
+def each_invoice(connection: Connection, *, account: str = "", period: str = "") -> Iterator[Invoice]:
     """Matching invoices as they were made, in the order of their numbers."""
     invoices = table(InvoiceRow)
     for document in connection.execute(_matching(select(invoices.c.document), account, period)).scalars():
@@ -90,10 +90,7 @@ def _decode(document: bytes) -> Invoice:
     return msgspec.json.decode(document, type=Invoice)
 
 
-def _matching(statement: Select[Any], account: str | None, period: str | None) -> Select[Any]:
+def _matching(statement: Select[Any], account: str, period: str) -> Select[Any]:
     invoices = table(InvoiceRow)
-    if account is not None:
-        statement = statement.where(invoices.c.account_id == account)
-    if period is not None:
-        statement = statement.where(invoices.c.period == period)
+    statement = matching(statement, (invoices.c.account_id, account), (invoices.c.period, period))
     return statement.order_by(invoices.c.series, invoices.c.number_in_series)

@@ -32,7 +32,7 @@ from operator_server.cli.threshold import threshold
 from operator_server.erasure import erase_account
 from operator_server.parties import AccountChange, NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.trail import told_change
 from operator_server.validation.desk import charges
 from signalling.money import format_micros
@@ -140,8 +140,7 @@ def list_(
     query = select(accounts).where(accounts.c.id > after).order_by(accounts.c.id).limit(limit)
     if name:
         query = query.where(accounts.c.name.icontains(name, autoescape=True))
-    if status:
-        query = query.where(accounts.c.status == status)
+    query = matching(query, (accounts.c.status, status))
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = connection.execute(query).all()
     found = [

@@ -34,7 +34,7 @@ from operator_server.cli.common import (
     told,
 )
 from operator_server.store.accounting import BillRun
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from signalling.money import format_micros
 
 app = typer.Typer(help="Bill runs: make the invoices of a period, control, approve and finalise them.")
@@ -307,9 +307,7 @@ def list_(
     Example: tollgate bill list --period 2026-10
     """
     runs = table(BillRun)
-    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
-    if period:
-        query = query.where(runs.c.period == period)
+    query = matching(select(runs).order_by(runs.c.id.desc()).limit(limit), (runs.c.period, period))
     with opened(config) as operator, operator.engine.connect() as connection:
         names = ("id", "period", "until_at", "state", "invoices", "scope", "approved_by", "started_at", "finished_at")
         rows = [{name: getattr(row, name) for name in names} for row in connection.execute(query)]

@@ -30,7 +30,7 @@ from operator_server.cli.common import (
 from operator_server.context import Operator
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
 from operator_server.store.accounting import Charge, InvoiceRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.store import transact
 from signalling.money import MoneyError, decimal_micros, format_micros
 
@@ -284,11 +284,11 @@ def list_(
     Example: tollgate charge list --account A-1001
     """
     charge, bills = table(Charge), table(InvoiceRow)
-    query = select(charge).order_by(charge.c.id.desc()).limit(limit)
-    if account:
-        query = query.where(charge.c.account_id == account)
-    if agreement:
-        query = query.where(charge.c.agreement_id == agreement)
+    query = matching(
+        select(charge).order_by(charge.c.id.desc()).limit(limit),
+        (charge.c.account_id, account),
+        (charge.c.agreement_id, agreement),
+    )
     if invoice:
         query = query.where(charge.c.invoice_id.in_(select(bills.c.id).where(bills.c.number == invoice)))
     with opened(config) as operator, operator.engine.connect() as connection:

@@ -112,7 +112,7 @@ def list_mandates(
         rows = [
             {"mandate": row.id, "account": row.account_id, "holder": row.holder, "iban": row.iban, "bic": row.bic,
              "signed": row.signed_on, "state": row.state, "first used": row.first_used_on}
-            for row in find_mandates(connection, account or None)
+            for row in find_mandates(connection, account)
         ]  # fmt: skip
     _show("Mandates", rows, as_json, "No mandate. `tollgate mandate add` keeps one.")
 
@@ -254,7 +254,7 @@ def list_write_offs(
              "recovered": format_micros(row.recovered, row.currency), "state": row.state, "reason": row.reason,
              "asked by": row.asked_by, "decided by": row.decided_by,
              "tax": f"{row.tax} until {row.tax_from}" if row.tax == "waiting" else row.tax}
-            for row in find_write_offs(connection, state or None)
+            for row in find_write_offs(connection, state)
         ]  # fmt: skip
     _show("Write-offs", rows, as_json, "No write-off.")
 

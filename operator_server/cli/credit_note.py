@@ -86,7 +86,7 @@ def list_(
     Example: tollgate credit-note list --account A-1001
     """
     with opened(config) as operator, operator.engine.connect() as connection:
-        rows = find_credit_notes(connection, account=account or None, invoice=invoice or None, most=limit)
+        rows = find_credit_notes(connection, account=account, invoice=invoice, most=limit)
     if as_json:
         show_json(
             [
@@ -148,7 +148,7 @@ def export(
         if number:
             notes = [load_credit_note(connection, each) for each in number]
         else:
-            notes = list(each_credit_note(connection, account=account or None))
+            notes = list(each_credit_note(connection, account=account))
         files = export_invoices(connection, notes, folder, form.value)
     done = {"folder": str(folder), "credit_notes": len(files)}
     told(done, as_json, f"{len(files)} credit notes are in {folder}.")

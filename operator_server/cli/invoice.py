@@ -75,7 +75,7 @@ def list_(
     Example: tollgate invoice list --period 2026-10
     """
     with opened(config) as operator, operator.engine.connect() as connection:
-        rows = find_invoices(connection, account=account or None, period=period or None, most=limit)
+        rows = find_invoices(connection, account=account, period=period, most=limit)
     if as_json:
         show_json(
             [
@@ -158,9 +158,7 @@ def export(
     """
     written, refused = 0, []
     with opened(config) as operator, operator.engine.connect() as connection:
-        numbers = number or [
-            row.number for row in find_invoices(connection, account=account or None, period=period or None)
-        ]
+        numbers = number or [row.number for row in find_invoices(connection, account=account, period=period)]
         for each in track(numbers, description="Writing", console=err, transient=True, disable=not err.is_terminal):
             invoice = load_invoice(connection, each)
             try:

@@ -25,7 +25,7 @@ from operator_server.offering.live import LiveOffers, read_supply
 from operator_server.offering.loading import BrokenCatalogue, load
 from operator_server.offering.rejections import RejectionError, undo_rejection
 from operator_server.store.dealings import Rejection
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.store import transact
 
 app = typer.Typer(no_args_is_help=True, help="The offer catalogue, and who is offered what.")
@@ -122,9 +122,9 @@ def list_rejections(
     """
     with opened(config) as operator, operator.engine.connect() as connection:
         rejection = table(Rejection)
-        query = select(rejection).order_by(rejection.c.id.desc()).limit(limit)
-        if subscriber:
-            query = query.where(rejection.c.subscriber_id == subscriber)
+        query = matching(
+            select(rejection).order_by(rejection.c.id.desc()).limit(limit), (rejection.c.subscriber_id, subscriber)
+        )
         rows: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(query)]
     if as_json:
         show_json(rows)

@@ -215,7 +215,7 @@ def list_(
     Example: tollgate payment list --state suspense
     """
     with opened(config) as operator, operator.engine.connect() as connection:
-        rows = find_payments(connection, account=account or None, state=state or None, most=limit)
+        rows = find_payments(connection, account=account, state=state, most=limit)
     found = [
         {
             "payment": row.id, "account": row.account_id or "", "on": row.booked_on,

@@ -65,7 +65,7 @@ def list_(
     Example: tollgate reminder list --account A-1001
     """
     with opened(config) as operator, operator.engine.connect() as connection:
-        rows = find_reminders(connection, account=account or None, most=limit)
+        rows = find_reminders(connection, account=account, most=limit)
     found = [
         {
             "reminder": row.id, "account": row.account_id, "level": row.level,

@@ -27,7 +27,7 @@ from operator_server.cli.common import (
 from operator_server.offering.loading import BrokenCatalogue, keep_versions, load
 from operator_server.settings import load_settings
 from operator_server.store.accounting import Charge
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.store import transact
 from operator_server.store.usage import UsageRecord
 from operator_server.usage.intake import Importer, Report
@@ -149,12 +149,9 @@ def list_(
         .order_by(record.c.at.desc(), record.c.source, record.c.id)
         .limit(limit)
     )  # fmt: skip
-    if account:
-        statement = statement.where(charge.c.account_id == account)
-    if period:
-        statement = statement.where(charge.c.period == period)
-    if source:
-        statement = statement.where(record.c.source == source)
+    statement = matching(
+        statement, (charge.c.account_id, account), (charge.c.period, period), (record.c.source, source)
+    )
     with opened(config) as operator, operator.engine.connect() as connection:
         rows = connection.execute(statement).all()
     if as_json:

@@ -28,7 +28,7 @@ from operator_server.receivables.disputes import Held, held
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 from operator_server.store.receivables import CollectedItem, Collection, Mandate, ReceivableItem
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.money import minor_unit
 
 SCHEMA = "pain.008.001.02"
@@ -109,10 +109,10 @@ def revoke_mandate(connection: Connection, settings: Settings, mandate: str, now
     return _revoke(connection, _mandate.c.id == mandate, now)
 
 
-def find_mandates(connection: Connection, account: str | None = None) -> list[Row[Any]]:
+def find_mandates(connection: Connection, account: str = "") -> list[Row[Any]]:
     """Mandates, by account, the newest first."""
     statement = select(_mandate).order_by(_mandate.c.account_id, _mandate.c.created_at.desc())
-    return list(connection.execute(statement if account is None else statement.where(_mandate.c.account_id == account)))
+    return list(connection.execute(matching(statement, (_mandate.c.account_id, account))))
 
 
 def collect(connection: Connection, settings: Settings, on: date, now: datetime) -> Collected:

@@ -30,7 +30,7 @@ from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.feed import record
 from operator_server.store.receivables import CreditNoteRow
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -127,16 +127,16 @@ def left_to_credit(connection: Connection, invoice: Invoice) -> dict[str, int]:
 def find_credit_notes(
     connection: Connection,
     *,
-    account: str | None = None,
-    invoice: str | None = None,
-    period: str | None = None,
+    account: str = "",
+    invoice: str = "",
+    period: str = "",
     most: int | None = None,
 ) -> list[Row[Any]]:
     """The rows of matching credit notes without their documents, in the order of their numbers."""
-    statement = select(*(column for column in _note.c if column.name != "document"))
-    for column, value in ((_note.c.account_id, account), (_note.c.invoice_number, invoice), (_note.c.period, period)):
-        if value is not None:
-            statement = statement.where(column == value)
+    statement = matching(
+        select(*(column for column in _note.c if column.name != "document")),
+        (_note.c.account_id, account), (_note.c.invoice_number, invoice), (_note.c.period, period),
+    )  # fmt: skip
     return list(connection.execute(statement.order_by(_note.c.series, _note.c.number_in_series).limit(most)))
 
 
@@ -148,11 +148,11 @@ def load_credit_note(connection: Connection, number: str) -> Invoice:
     return decode(document)
 
 
-def each_credit_note(connection: Connection, *, account: str | None = None) -> Iterator[Invoice]:
+def each_credit_note(connection: Connection, *, account: str = "") -> Iterator[Invoice]:
     """Matching credit notes as they were made, in the order of their numbers."""
-    statement = select(_note.c.document).order_by(_note.c.series, _note.c.number_in_series)
-    if account is not None:
-        statement = statement.where(_note.c.account_id == account)
+    statement = matching(
+        select(_note.c.document).order_by(_note.c.series, _note.c.number_in_series), (_note.c.account_id, account)
+    )
     for document in connection.execute(statement).scalars():
         yield decode(document)
 

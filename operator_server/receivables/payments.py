@@ -31,7 +31,7 @@ from operator_server.receivables.write_offs import reopen_written_off
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 from operator_server.store.receivables import CollectedItem, ItemAllocation, PaymentRow, ReceivableItem
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 from signalling.money import Money, format_micros, minor_unit
@@ -283,14 +283,10 @@ def find_payment(connection: Connection, payment: str) -> Row[Any]:
 
 
 def find_payments(
-    connection: Connection, *, account: str | None = None, state: str | None = None, most: int | None = None
+    connection: Connection, *, account: str = "", state: str = "", most: int | None = None
 ) -> list[Row[Any]]:
     """Matching payments, the newest first."""
-    statement = select(_payment)
-    if account is not None:
-        statement = statement.where(_payment.c.account_id == account)
-    if state is not None:
-        statement = statement.where(_payment.c.state == state)
+    statement = matching(select(_payment), (_payment.c.account_id, account), (_payment.c.state, state))
     return list(connection.execute(statement.order_by(_payment.c.recorded_at.desc(), _payment.c.id).limit(most)))
 
 

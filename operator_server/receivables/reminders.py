@@ -21,7 +21,7 @@ from operator_server.store.engine import writing
 from operator_server.store.feed import record
 from operator_server.store.parties import Account
 from operator_server.store.receivables import CollectedItem, ReceivableItem, Reminder
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -128,12 +128,13 @@ def send_reminders(engine: Engine, settings: Settings, now: datetime, outlet: Ou
     return sent, left
 
 
-def find_reminders(connection: Connection, *, account: str | None = None, most: int | None = None) -> list[Row[Any]]:
+def find_reminders(connection: Connection, *, account: str = "", most: int | None = None) -> list[Row[Any]]:
     """Letters with the customer's name, the newest first."""
     accounts = table(Account)
-    statement = select(_reminder, accounts.c.name).join(accounts, accounts.c.id == _reminder.c.account_id)
-    if account is not None:
-        statement = statement.where(_reminder.c.account_id == account)
+    statement = matching(
+        select(_reminder, accounts.c.name).join(accounts, accounts.c.id == _reminder.c.account_id),
+        (_reminder.c.account_id, account),
+    )
     return list(connection.execute(statement.order_by(_reminder.c.made_at.desc(), _reminder.c.id).limit(most)))
 
 

@@ -29,7 +29,7 @@ from operator_server.receivables.books import (
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 from operator_server.store.receivables import CollectedItem, ReceivableItem, WriteOff
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -111,10 +111,10 @@ def refuse_write_off(connection: Connection, settings: Settings, id: str, now: d
     _decide(connection, id, "refused", by, now)
 
 
-def find_write_offs(connection: Connection, state: str | None = None) -> list[Row[Any]]:
+def find_write_offs(connection: Connection, state: str = "") -> list[Row[Any]]:
     """Requests, the oldest first."""
     statement = select(_write_off).order_by(_write_off.c.asked_at, _write_off.c.id)
-    return list(connection.execute(statement if state is None else statement.where(_write_off.c.state == state)))
+    return list(connection.execute(matching(statement, (_write_off.c.state, state))))
 
 
 def reopen_written_off(

@@ -12,7 +12,7 @@ from operator_server.parties import ERASED, erased_text
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, Installation, QuoteRow
 from operator_server.store.parties import Subscriber
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from operator_server.store.terms import AgreementPrice, AgreementTerm, SubscriberLimit
 from operator_server.subscriptions.ending import AgreementError
 from signalling.documents import Quote, decode_document
@@ -27,10 +27,10 @@ def agreements(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Agreements by id, after one; of an account or a subscriber, and only those that have not ended."""
     agreement = table(Agreement)
-    statement = _select().order_by(agreement.c.id).limit(most)
-    for column, value in ((agreement.c.account_id, account), (agreement.c.subscriber_id, subscriber)):
-        if value:
-            statement = statement.where(column == value)
+    statement = matching(
+        _select().order_by(agreement.c.id).limit(most),
+        (agreement.c.account_id, account), (agreement.c.subscriber_id, subscriber),
+    )  # fmt: skip
     if running:
         statement = statement.where(agreement.c.state.not_in(("failed", "ended")))
     if after:

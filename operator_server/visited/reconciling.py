@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from operator_server.context import Operator
 from operator_server.store.feed import record
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from operator_server.store.store import transact
 from operator_server.store.visited import SettlementDispute, SettlementRecord
 from operator_server.visited import wire
@@ -183,7 +183,5 @@ def _raise(
 
 def open_disputes(connection: Connection, network: str = "") -> Sequence[Row[Any]]:
     """What is disputed now, of one partner or all."""
-    query = select(_disputes).where(_disputes.c.closed_at.is_(None))
-    if network:
-        query = query.where(_disputes.c.network == network)
+    query = matching(select(_disputes).where(_disputes.c.closed_at.is_(None)), (_disputes.c.network, network))
     return connection.execute(query.order_by(_disputes.c.found_at, _disputes.c.record_id)).all()

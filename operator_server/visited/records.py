@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, select
 
 from charging.periods import PeriodError, period
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.visited import SettlementRecord
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.wire import Currency, Direction, Line, MicrosOwed
@@ -181,9 +181,10 @@ def sums_of(connection: Connection, begin: datetime, end: datetime, network: str
     """What the records of a span come to, of one partner or all."""
     rows = table(SettlementRecord)
     by = (rows.c.network, rows.c.direction, rows.c.state, rows.c.currency)
-    query = select(*by, func.count(), func.sum(rows.c.amount)).where(rows.c.agreed_at >= begin, rows.c.agreed_at < end)
-    if network:
-        query = query.where(rows.c.network == network)
+    query = matching(
+        select(*by, func.count(), func.sum(rows.c.amount)).where(rows.c.agreed_at >= begin, rows.c.agreed_at < end),
+        (rows.c.network, network),
+    )
     found = connection.execute(query.group_by(*by).order_by(*by))
     return [Sum(row[0], row[1], row[2], row[3], int(row[4]), int(row[5])) for row in found]
 

@@ -16,7 +16,7 @@ from operator_server.balances.money import set_limit
 from operator_server.balances.once import BalanceError
 from operator_server.parties import AccountChange, NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.validation.desk import charges
 from operator_server.web.api.forms import Amount, Form, Identifier, amount
 from operator_server.web.calls import Answer, Call, IfMatch
@@ -145,8 +145,7 @@ def list_accounts(
     if name_begins:
         query = query.where(accounts.c.name >= name_begins, accounts.c.name < name_begins + "\U0010ffff")
         key = [accounts.c.name, accounts.c.id]
-    if status:
-        query = query.where(accounts.c.status == status)
+    query = matching(query, (accounts.c.status, status))
     return page(call, AccountView, query, key, paging, _view)
 
 

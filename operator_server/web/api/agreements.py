@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from operator_server.store.accounting import CounterReportRow
 from operator_server.store.dealings import Agreement, Delivery, Installation, QuoteRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.subscriptions import ending, views
 from operator_server.subscriptions.ending import AgreementError
 from operator_server.subscriptions.settling import NotSettled
@@ -95,11 +95,10 @@ def list_agreements(
 ) -> Page[AgreementView]:  # fmt: skip
     """Agreements, newest first."""
     agreement = table(Agreement)
-    query = select(*_columns())
-    for column, value in ((agreement.c.account_id, account), (agreement.c.subscriber_id, subscriber),
-                          (agreement.c.state, state)):  # fmt: skip
-        if value:
-            query = query.where(column == value)
+    query = matching(
+        select(*_columns()),
+        (agreement.c.account_id, account), (agreement.c.subscriber_id, subscriber), (agreement.c.state, state),
+    )  # fmt: skip
     return page(call, AgreementView, query, [agreement.c.id], paging, _agreement, newest_first=True)
 
 

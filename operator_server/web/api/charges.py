@@ -14,7 +14,7 @@ from charging.tariffs import TariffBook, TariffError
 from charging.tariffs.explain import explain
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.store.accounting import Charge
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.usage import UsageRecord
 from operator_server.usage.history import UnknownUse, find_use
 from operator_server.web.api.forms import Identifier, IdFilter, amount
@@ -111,11 +111,10 @@ def list_charges(
 ) -> Page[ChargeView]:
     """Charges, newest first; `invoice` is an invoice's id."""
     charge = table(Charge)
-    query = select(charge)
-    for column, value in ((charge.c.account_id, account), (charge.c.agreement_id, agreement),
-                          (charge.c.invoice_id, invoice)):  # fmt: skip
-        if value:
-            query = query.where(column == value)
+    query = matching(
+        select(charge),
+        (charge.c.account_id, account), (charge.c.agreement_id, agreement), (charge.c.invoice_id, invoice),
+    )  # fmt: skip
     return page(call, ChargeView, query, [charge.c.id], paging, _charge, newest_first=True)
 
 
@@ -165,8 +164,7 @@ def list_usage(
     if account:
         query = select(record, charge.c.id.label("of")).join(charge, charge.c.id == record.c.charge_id)
         query, key = query.where(charge.c.account_id == account), [record.c.charge_id]
-    if source:
-        query = query.where(record.c.source == source)
+    query = matching(query, (record.c.source, source))
 
     def make(row: Any) -> UsageView:
         return UsageView(

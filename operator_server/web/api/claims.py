@@ -15,7 +15,7 @@ from operator_server.receivables.collecting import NewMandate, add_mandate, revo
 from operator_server.receivables.disputes import place_hold, release_hold
 from operator_server.store.parties import Account
 from operator_server.store.receivables import DisputeHold, Mandate, Reminder
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
 from operator_server.web.calls import Answer, Call
 from operator_server.web.pages import Page, PageOf, page
@@ -127,9 +127,7 @@ def _mandate_of(connection: Connection, mandate: str) -> MandateView:
 def list_mandates(call: Call, paging: PageOf, account: IdFilter = "") -> Page[MandateView]:
     """SEPA direct-debit mandates, by reference."""
     rows = table(Mandate)
-    query = select(rows)
-    if account:
-        query = query.where(rows.c.account_id == account)
+    query = matching(select(rows), (rows.c.account_id, account))
     return page(call, MandateView, query, [rows.c.id], paging, _mandate)
 
 
@@ -196,9 +194,7 @@ def list_disputes(
 ) -> Page[HoldView]:
     """Disputes, the oldest first."""
     rows = table(DisputeHold)
-    query = select(rows)
-    if number:
-        query = query.where(rows.c.number == number)
+    query = matching(select(rows), (rows.c.number, number))
     if not released:
         query = query.where(rows.c.released_at.is_(None))
     return page(call, HoldView, query, [rows.c.id], paging, _hold)
@@ -262,7 +258,5 @@ def _reminder(row: Any) -> ReminderView:
 def list_reminders(call: Call, paging: PageOf, account: IdFilter = "") -> Page[ReminderView]:
     """Reminders, the newest first."""
     rows = table(Reminder)
-    query = select(rows)
-    if account:
-        query = query.where(rows.c.account_id == account)
+    query = matching(select(rows), (rows.c.account_id, account))
     return page(call, ReminderView, query, [rows.c.id], paging, _reminder, newest_first=True)

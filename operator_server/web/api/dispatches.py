@@ -13,7 +13,7 @@ from operator_server.billing.dispatch import DispatchError, ask, ask_period
 from operator_server.billing.invoices import UnknownInvoice
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.dispatch import InvoiceDispatch
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, IdFilter
 from operator_server.web.api.invoices import Number
 from operator_server.web.api.months import Period
@@ -78,12 +78,9 @@ def list_dispatches(
 ) -> Page[DispatchView]:
     """E-mails with invoices, the newest first; `state=bounced` are those that came back."""
     sent = table(InvoiceDispatch)
-    query = select(sent)
-    for column, value in (
-        (sent.c.account_id, account), (sent.c.invoice_number, invoice), (sent.c.state, state),
-    ):  # fmt: skip
-        if value:
-            query = query.where(column == value)
+    query = matching(
+        select(sent), (sent.c.account_id, account), (sent.c.invoice_number, invoice), (sent.c.state, state)
+    )
     return page(call, DispatchView, query, [sent.c.id], paging, _view, newest_first=True)
 
 

@@ -18,7 +18,7 @@ from charging.invoices.pdf import render_facturx, render_pdf
 from charging.periods import PeriodError
 from charging.periods import period as named_period
 from operator_server.store.accounting import BillRun, InvoiceRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import PERIOD, Form, Identifier, IdFilter, Month
 from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call, etag_of
@@ -183,9 +183,7 @@ def _run(row: Any) -> BillRunView:
 def list_bill_runs(call: Call, paging: PageOf, period: Month = "") -> Page[BillRunView]:
     """Bill runs, newest first."""
     run = table(BillRun)
-    query = select(run)
-    if period:
-        query = query.where(run.c.period == period)
+    query = matching(select(run), (run.c.period, period))
     return page(call, BillRunView, query, [run.c.id], paging, _run, newest_first=True)
 
 

@@ -9,7 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.web import WebJob
 from operator_server.web.api.forms import Identifier
 from operator_server.web.calls import Answer, Call
@@ -61,9 +61,7 @@ def list_jobs(
 ) -> Page[JobView]:
     """Long work, the newest first."""
     job = table(WebJob).c
-    query = select(*COLUMNS)
-    if state:
-        query = query.where(job.state == state)
+    query = matching(select(*COLUMNS), (job.state, state))
     return page(call, JobView, query, [job.id], paging, lambda row: job_view(job_of(row)), newest_first=True)
 
 

@@ -22,7 +22,7 @@ from operator_server.receivables.credit_notes import CreditRequest, make_credit_
 from operator_server.receivables.payments import NewPayment, add_payment
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.receivables import CreditNoteRow, PaymentRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api import accounts
 from operator_server.web.api.forms import Amount, Form, Identifier, IdFilter, amount
 from operator_server.web.api.invoices import DOWNLOAD, InvoiceForm, Number, document_response
@@ -243,11 +243,7 @@ def list_payments(
 ) -> Page[PaymentView]:
     """Payments by id; `state=suspense` are those that nobody could be found for."""
     payment = table(PaymentRow)
-    query = select(payment)
-    if account:
-        query = query.where(payment.c.account_id == account)
-    if state:
-        query = query.where(payment.c.state == state)
+    query = matching(select(payment), (payment.c.account_id, account), (payment.c.state, state))
     return page(call, PaymentView, query, [payment.c.id], paging, lambda row: PaymentView(**_payment(row)))
 
 
@@ -307,11 +303,11 @@ def list_credit_notes(
 ) -> Page[CreditNoteView]:
     """Credit notes, newest first; `invoice` is an invoice's number."""
     note = table(CreditNoteRow)
-    query = select(*(column for column in note.c if column.name != "document"))
-    if account:
-        query = query.where(note.c.account_id == account)
-    if invoice:
-        query = query.where(note.c.invoice_number == invoice)
+    query = matching(
+        select(*(column for column in note.c if column.name != "document")),
+        (note.c.account_id, account),
+        (note.c.invoice_number, invoice),
+    )
     return page(call, CreditNoteView, query, [note.c.id], paging, lambda row: CreditNoteView(**_note(row)),
                 newest_first=True)  # fmt: skip
 

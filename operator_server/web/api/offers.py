@@ -16,7 +16,7 @@ from operator_server.offering.preview import preview
 from operator_server.offering.publishing import BadOffer, OfferFileError, UnknownOffer
 from operator_server.offering.rejections import RejectionError, UnknownRejection, undo_rejection
 from operator_server.store.dealings import OfferVersion, Rejection
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Call, IfMatch
 from operator_server.web.pages import Page, PageOf, listed, page
@@ -271,11 +271,7 @@ def list_rejections(
 ) -> Page[RejectionView]:
     """What users rejected, newest first."""
     rejection = table(Rejection)
-    query = select(rejection)
-    if subscriber:
-        query = query.where(rejection.c.subscriber_id == subscriber)
-    if offer:
-        query = query.where(rejection.c.offer_id == offer)
+    query = matching(select(rejection), (rejection.c.subscriber_id, subscriber), (rejection.c.offer_id, offer))
     return page(call, RejectionView, query, [rejection.c.id], paging, _rejection, newest_first=True)
 
 

@@ -15,7 +15,7 @@ from operator_server.people.passwords import SHORTEST, UnfitPassword, one_time_p
 from operator_server.people.persons import PersonError, PersonTaken, UnknownPerson, WrongPassword
 from operator_server.people.roles import PERMISSIONS, ROLES, SELF, UnknownRole
 from operator_server.store.people import ApiToken, AuditEntry, Person
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, Identifier
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.gate import csrf_token
@@ -312,11 +312,7 @@ def list_audit(
 ) -> Page[AuditView]:
     """Who changed what, newest first."""
     entry = table(AuditEntry)
-    query = select(entry)
-    if actor:
-        query = query.where(entry.c.actor == actor)
-    if reference:
-        query = query.where(entry.c.reference == reference)
+    query = matching(select(entry), (entry.c.actor, actor), (entry.c.reference, reference))
 
     def make(row: Any) -> AuditView:
         return AuditView(**{name: getattr(row, name) for name in AuditView.model_fields})

@@ -13,7 +13,7 @@ from fastapi import Path
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.visited import (
     FeatureTableRow,
     Roamer,
@@ -177,9 +177,7 @@ def list_partners(call: Call, paging: PageOf) -> Page[PartnerView]:
 def list_roamers(call: Call, paging: PageOf, network: IdFilter = "") -> Page[RoamerView]:
     """Our terminals that may roam; `network` is where they registered last."""
     rows = table(Roamer)
-    query = select(rows)
-    if network:
-        query = query.where(rows.c.network == network)
+    query = matching(select(rows), (rows.c.network, network))
 
     def make(row: Any) -> RoamerView:
         return RoamerView(
@@ -193,9 +191,7 @@ def list_roamers(call: Call, paging: PageOf, network: IdFilter = "") -> Page[Roa
 def list_visitors(call: Call, paging: PageOf, network: IdFilter = "") -> Page[VisitorView]:
     """Mobiles of partners that are registered here; `network` is their home."""
     rows = table(VisitorRow)
-    query = select(rows)
-    if network:
-        query = query.where(rows.c.network == network)
+    query = matching(select(rows), (rows.c.network, network))
 
     def make(row: Any) -> VisitorView:
         return VisitorView(
@@ -252,10 +248,7 @@ def list_settlement_records(
 ) -> Page[RecordView]:
     """Settlement records, newest first; `month` is one of UTC, by when the subscriber agreed."""
     rows = table(SettlementRecord)
-    query = select(rows)
-    for column, value in ((rows.c.network, network), (rows.c.direction, direction), (rows.c.state, state)):
-        if value:
-            query = query.where(column == value)
+    query = matching(select(rows), (rows.c.network, network), (rows.c.direction, direction), (rows.c.state, state))
     if month:
         begin, end = _span(month)
         query = query.where(rows.c.agreed_at >= begin, rows.c.agreed_at < end)
@@ -301,9 +294,7 @@ def list_settlement_disputes(
 ) -> Page[DisputeView]:
     """Records on which we and a partner differ, by partner."""
     rows = table(SettlementDispute)
-    query = select(rows)
-    if network:
-        query = query.where(rows.c.network == network)
+    query = matching(select(rows), (rows.c.network, network))
     if state:
         query = query.where(rows.c.closed_at.is_(None) if state == "open" else rows.c.closed_at.is_not(None))
 

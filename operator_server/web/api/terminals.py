@@ -16,7 +16,7 @@ from operator_server.offering.live import read_configuration
 from operator_server.parties import PartyError
 from operator_server.store.configurations import ConfigurationRow, Interrogation, InterrogationOrder
 from operator_server.store.parties import Binding, Notice, Terminal, TerminalSession
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.console.terminals_data import of_model
@@ -177,8 +177,7 @@ def list_terminals(
 ) -> Page[TerminalView]:
     """Terminals by id, with their users."""
     terminal, binding, session, query = table(Terminal), table(Binding), table(TerminalSession), _terminals()
-    if status:
-        query = query.where(terminal.c.status == status)
+    query = matching(query, (terminal.c.status, status))
     if subscriber:
         owned = select(binding.c.terminal_id).where(binding.c.subscriber_id == subscriber, binding.c.valid_to.is_(None))
         query = query.where(terminal.c.id.in_(owned))

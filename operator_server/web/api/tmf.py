@@ -19,7 +19,7 @@ from charging.ledger.tables import PREPAID, LedgerAccount
 from operator_server.balances import money
 from operator_server.balances.once import BalanceError
 from operator_server.store.accounting import Charge, InvoiceRow
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.web.api import accounts
 from operator_server.web.api.forms import Identifier, IdFilter, amount
 from operator_server.web.api.invoices import Number
@@ -191,9 +191,7 @@ def list_tmf_usage(call: Call, wanted: Part, account: IdFilter = "") -> Response
     """TMF635: what was charged for use, newest first."""
     charge = table(Charge)
     # A literal, since the index of charges for use serves no parameter.
-    query = select(charge).where(charge.c.kind == literal_column("'use'"))
-    if account:
-        query = query.where(charge.c.account_id == account)
+    query = matching(select(charge).where(charge.c.kind == literal_column("'use'")), (charge.c.account_id, account))
     return _rows(call, query, charge.c.id, wanted, _usage)
 
 
@@ -345,9 +343,9 @@ def _bill(row: Row[Any]) -> dict[str, Any]:
 def list_customer_bills(call: Call, wanted: Part, account: IdFilter = "") -> Response:
     """TMF678: invoices, newest first."""
     invoices = table(InvoiceRow)
-    query = select(*(column for column in invoices.c if column.name != "document"))
-    if account:
-        query = query.where(invoices.c.account_id == account)
+    query = matching(
+        select(*(column for column in invoices.c if column.name != "document")), (invoices.c.account_id, account)
+    )
     return _rows(call, query, invoices.c.id, wanted, _bill)
 
 

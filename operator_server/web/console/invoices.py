@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 from starlette.responses import Response
 
 from charging.invoices.export import to_data
@@ -25,7 +25,7 @@ from operator_server.receivables.payments import NewPayment, add_payment
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.parties import Account
 from operator_server.store.receivables import DisputeHold
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.usage.history import UnknownUse, find_use
 from operator_server.web.api.forms import Identifier
 from operator_server.web.api.forms import amount as amount_text
@@ -62,14 +62,12 @@ def invoices(
     if wanted and data.invoice_row(call.connection, wanted) is not None:
         return moved(_url(wanted))
     accounts = table(Account)
-    query = select(*(column for column in rows.c if column.name != "document"), accounts.c.name).join(
+    query: Select[Any] = select(*(column for column in rows.c if column.name != "document"), accounts.c.name).join(
         accounts, accounts.c.id == rows.c.account_id
     )
     if wanted:
         query = query.where(rows.c.number >= wanted, rows.c.number < wanted + "\U0010ffff")
-    for column, value in ((rows.c.account_id, account.strip()), (rows.c.period, period.strip())):
-        if value:
-            query = query.where(column == value)
+    query = matching(query, (rows.c.account_id, account.strip()), (rows.c.period, period.strip()))
     # By number where it is looked for, along its index.
     key = [rows.c.number] if wanted else [rows.c.id]
     found = listing(call, query, key, paging, lambda row: row, newest_first=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from sqlalchemy import select
 
-from operator_server.store.rows import table
+from operator_server.store.rows import matching, table
 from operator_server.store.visited import SettlementRecord
 from operator_server.visited.faults import VisitedError
 from operator_server.visited.partners import partners
@@ -37,9 +37,7 @@ def roaming(
         begin, end = month_span(wanted)
     rows = table(SettlementRecord)
     query = select(rows).where(rows.c.agreed_at >= begin, rows.c.agreed_at < end)
-    for column, value in ((rows.c.network, network.strip()), (rows.c.direction, direction)):
-        if value:
-            query = query.where(column == value)
+    query = matching(query, (rows.c.network, network.strip()), (rows.c.direction, direction))
     found: Any = listing(call, query, [rows.c.agreed_at, rows.c.id], paging, lambda row: row, newest_first=True)
     sums = [
         each
