@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
 from collections.abc import Generator, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +29,30 @@ ROLES = (("link", "worker"), ("web",), ("snmp",), ("sms", "roaming"))
 """Which roles share a process. Downloads and dialogues hold each other up where they share an interpreter."""
 
 
+_IMPORTED = [
+    "operator_server.cli.serve",
+    *(f"operator_server.roles.{role}" for roles in ROLES for role in roles),
+    "operator_server.web.server",
+]
+"""None of them installs a reactor, starts a thread or opens anything."""
+
+
 class ServerProcess:
-    """``tollgate serve`` on the world's folder, as processes that end with this one."""
+    """``tollgate serve`` on the world's folder, as processes that end with this one.
+
+    They are forked from a process that has imported the server once: a server that is killed dozens of times would
+    else spend most of its time on imports.
+    """
 
     def __init__(
         self, config: Path, environment: Mapping[str, str], ports: Sequence[int], log: Path, reactor: Any
     ) -> None:
-        program = [sys.executable, "-m", "operator_server", "serve", "--single"]
-        common = ["--child-of", str(os.getpid()), "--config", str(config)]
-        self._commands = [[*program, *common, *(f"--role={role}" for role in roles)] for roles in ROLES]
-        self._environment = {**os.environ, **environment}
+        self._config, self._environment = config, dict(environment)
         self._ports, self._log, self._reactor = ports, log, reactor
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._starter = multiprocessing.get_context("forkserver")
+        self._starter.set_forkserver_preload(_IMPORTED)
+        forkserver.ensure_running()
+        self._processes: list[multiprocessing.process.BaseProcess] = []
         self._ready = False
         self._waiting: list[Deferred[None]] = []
         self.kills = 0
@@ -46,11 +60,12 @@ class ServerProcess:
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, None]:
         """Start it and wait until it accepts connections. Raises :class:`ServerFailed`."""
-        with self._log.open("ab") as log:
-            self._processes = [
-                subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-                for command in self._commands
-            ]
+        self._processes = [
+            self._starter.Process(target=_serve, args=(roles, self._config, self._environment, self._log))
+            for roles in ROLES
+        ]
+        for process in self._processes:
+            process.start()
         end = self._reactor.seconds() + START_SECONDS
         try:
             for port in self._ports:
@@ -75,8 +90,8 @@ class ServerProcess:
         endpoint: Any = TCP4ClientEndpoint(self._reactor, "127.0.0.1", port, timeout=2)
         while True:
             for process in self._processes:
-                if process.poll() is not None:
-                    raise ServerFailed(f"the server ended with {process.returncode}; its log is {self._log}")
+                if process.exitcode is not None:
+                    raise ServerFailed(f"the server ended with {process.exitcode}; its log is {self._log}")
             try:
                 link = yield endpoint.connect(Factory.forProtocol(Protocol))
             except ConnectError:
@@ -96,7 +111,7 @@ class ServerProcess:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.wait()
+            process.join()
         self.kills += 1
 
     def stop(self) -> None:
@@ -105,8 +120,19 @@ class ServerProcess:
         for process in processes:
             process.terminate()
         for process in processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
+            process.join(20)
+            if process.exitcode is None:
                 process.kill()
-                process.wait()
+                process.join()
+
+
+def _serve(roles: Sequence[str], config: Path, environment: Mapping[str, str], log: Path) -> None:
+    """The command ``tollgate serve`` in a forked process."""
+    with log.open("ab") as told, open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(told.fileno(), 1)
+        os.dup2(told.fileno(), 2)
+    os.environ.update(environment)
+    command = ["tollgate", "serve", "--single", "--child-of", str(os.getppid()), "--config", str(config)]
+    sys.argv = [*command, *(f"--role={role}" for role in roles)]
+    runpy.run_module("operator_server", run_name="__main__")
