@@ -3,7 +3,19 @@
 Only whole numbers are computed with, and divided by ``//``; DuckDB's decimal division would give a binary float.
 """
 
-from charging.bulk.query import BulkError, NotByColumns, Uses, rating_query
+from charging.bulk.carried import Left, Portion, PortionRater
+from charging.bulk.query import rating_query
 from charging.bulk.run import Totals, rate_file
+from charging.bulk.uses import BulkError, NotByColumns, Uses
 
-__all__ = ["BulkError", "NotByColumns", "Totals", "Uses", "rate_file", "rating_query"]
+__all__ = [
+    "BulkError",
+    "Left",
+    "NotByColumns",
+    "Portion",
+    "PortionRater",
+    "Totals",
+    "Uses",
+    "rate_file",
+    "rating_query",
+]

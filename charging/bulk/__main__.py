@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from charging.bulk.query import BulkError, NotByColumns
 from charging.bulk.run import Failure, Job, Totals, rate_table
+from charging.bulk.uses import BulkError, NotByColumns
 from charging.tariffs import restore_version
 
 

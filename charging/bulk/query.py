@@ -1,19 +1,19 @@
 """From a tariff version to one query: each step of :mod:`charging.rating.rate` is a column of the step before.
 
 A use is a session of its own; uses of an account follow each other in the order of the file, from the empty state of
-a period. Where something counts over the period, it is a running sum within the account.
+a period or from what is carried. Where something counts over the period, it is a running sum within the account.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from math import lcm
 
 from charging.bulk.bands import SECOND, Intervals, intervals
 from charging.bulk.prices import ByColumns, rounded
+from charging.bulk.uses import BulkError, NotByColumns, RatingQuery, Uses
 from charging.rating.rate import MAX_TIMED_SECONDS
 from charging.rating.timeband import Hours, TimeBands
 from charging.tariffs.document import PerUnitTable, Price, VersionTable
@@ -23,41 +23,6 @@ from signalling.money import MAX_MICROS
 _MOST_CROSSED = 32
 _EXPANDED_DIGITS = 5
 _RUNNING = "(PARTITION BY account ORDER BY row ROWS UNBOUNDED PRECEDING)"
-
-
-class BulkError(ValueError):
-    """A file that cannot be rated; the text says what is wrong with it."""
-
-
-class NotByColumns(BulkError):
-    """A tariff, or a file's figures, that only the path record by record can rate; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """What is known of the uses before they are rated: how many, the largest, and from when to when (aware UTC)."""
-
-    count: int
-    largest: int
-    first: datetime | None
-    last: datetime | None
-    least: int = 0
-    """The smallest quantity."""
-    plus: bool = True
-    """Whether destinations usually begin with ``+``."""
-
-
-@dataclass(frozen=True, slots=True)
-class RatingQuery:
-    """``setup`` makes the tables that ``costs`` joins. ``costs``: row, account and cost (micros) of each use.
-
-    The cost is null where the tariff has no price for the destination, which ``lacking`` says can be. ``{source}``
-    stands for the uses' table.
-    """
-
-    setup: Sequence[str]
-    costs: str
-    lacking: bool
 
 
 def rating_query(version: TariffVersion, uses: Uses, *, quick: bool = False) -> RatingQuery:
@@ -101,6 +66,7 @@ class _Compiler:
         self._split = bool(self._names) and version.unit == "second"
         self._intervals = self._find_intervals()
         self._crossed = self._intervals.crossed(self._longest) if self._intervals and self._split else 1
+        self._used_before, self._due_before, self._line_before = uses.carried or (0, 0, 0)
         self._check()
         self._integer = self._integer_type()
 
@@ -144,12 +110,20 @@ class _Compiler:
         one = max(price.most(self._longest) * self._factor(price) for price in self._prices)
         if one // min(self._scale(price) for price in self._prices) >= MAX_MICROS:
             raise NotByColumns(f"{self._uses.largest} units may cost more than a ledger amount can be")
-        largest = max(self._most(price, self._longest * self._uses.count) for price in self._prices)
+        largest = max(self._most(price, self._used) for price in self._prices)
         bound = 4 * (self._most_in_a_period() if self._windows else largest)
+        bound += 4 * (self._used + self._due_before + self._line_before)
+        if self._split:
+            bound += self._longest * SECOND
         bound += 4 * largest + 4 * max(self._scale(price) for price in self._prices) * self._version.rounding.step
         if bound >= 2**126:
             raise NotByColumns("the sums may be larger than 128 bits")
         return "INTEGER" if bound < 2**31 else "BIGINT" if bound < 2**63 else "HUGEINT"
+
+    @property
+    def _used(self) -> int:
+        """A bound of the units used in the period at last."""
+        return self._used_before + self._longest * self._uses.count
 
     def _most(self, price: ByColumns, used: int) -> int:
         """A bound of what one use adds when so many units are used in the period at last."""
@@ -157,7 +131,7 @@ class _Compiler:
 
     def _most_in_a_period(self) -> int:
         """A bound of the running sums of costs; totals that rise with the units add up to the last of them."""
-        count, used = self._uses.count, self._longest * self._uses.count
+        count, used = self._uses.count, self._used
         most = used
         for price in self._prices:
             if price.per_session or price.price.model == "volume" or self._table.discount:
@@ -203,12 +177,24 @@ class _Compiler:
         ]
         if self._lacking:
             steps.append("SELECT * REPLACE (CASE WHEN shape IS NOT NULL THEN cost END AS cost)")
+        answer = "row, account, cost" if self._uses.carried is None else f"row, {self._left()}"
         names = [f"s{number}" for number in range(len(steps))]
         chain = [f"s0 AS ({steps[0]})"]
         chain += [
             f"{name} AS ({step} FROM {before})" for name, step, before in zip(names[1:], steps[1:], names, strict=False)
         ]
-        return RatingQuery(setup, f"WITH {', '.join(chain)} SELECT row, account, cost FROM {names[-1]}", self._lacking)
+        text = f"WITH {', '.join(chain)} SELECT {answer} FROM {names[-1]}"
+        return RatingQuery(setup, text, self._lacking, self._counts)
+
+    @property
+    def _counts(self) -> bool:
+        """Whether it matters what accounts bring along."""
+        return self._uses.carried is not None and self._windows
+
+    def _left(self) -> str:
+        due = "due_of_use" if self._version.period_modifiers else "cost"
+        line, settled = ("line", "settled") if self._by_line else ("0", due)
+        return f"cost, {due}, billed, high - low, exact, {line}, {settled}"
 
     def _case(self, expression: Callable[[ByColumns], str]) -> str:
         """The expression of each shape; those that are the same are written once."""
@@ -223,6 +209,8 @@ class _Compiler:
 
     def _uses_step(self) -> str:
         columns = ["u.row", "u.account", f"u.quantity::{self._integer} AS quantity"]
+        if self._counts:
+            columns += [f"u.{name}_before::{self._integer} AS {name}_before" for name in ("used", "due", "line")]
         joins = []
         if self._intervals:
             columns.append("u.micros")
@@ -306,7 +294,7 @@ class _Compiler:
             return ["SELECT *, 0 AS low, billed AS high"]
         included = self._version.included
         return [
-            f"SELECT *, (sum(billed) OVER {_RUNNING})::{self._integer} AS used",
+            self._running("billed", "used"),
             f"SELECT *, greatest(used - billed - {included}, 0) AS low, greatest(used - {included}, 0) AS high",
         ]
 
@@ -355,8 +343,9 @@ class _Compiler:
             after = rounded("line", scale, rounding.mode, negative=self._negative)
             before = rounded("(line - total)", scale, rounding.mode, negative=self._negative)
             return [
-                f"SELECT *, (sum(total) OVER {_RUNNING})::{self._integer} AS line",
-                f"SELECT *, (({after}) - ({before}))::{self._integer} AS cost",
+                self._running("total", "line"),
+                f"SELECT *, ({after})::{self._integer} AS settled",
+                f"SELECT *, (settled - ({before}))::{self._integer} AS cost",
             ]
 
         def cost(price: ByColumns) -> str:
@@ -364,6 +353,11 @@ class _Compiler:
             return f"{rounding.step} * ({rounded('total', scale, rounding.mode, negative=self._negative)})"
 
         return [f"SELECT *, {self._case(cost)} AS cost"]
+
+    def _running(self, column: str, name: str) -> str:
+        """A running sum within the account, from what it brings along on."""
+        brought = f" + {name}_before" if self._counts else ""
+        return f"SELECT *, ((sum({column}) OVER {_RUNNING}){brought})::{self._integer} AS {name}"
 
     def _due_steps(self) -> list[str]:
         if not self._version.period_modifiers:
@@ -375,6 +369,6 @@ class _Compiler:
             after, before = (f"least({text}, {self._table.spending_cap})" for text in (after, before))
         return [
             "SELECT * EXCLUDE (cost), cost AS due_of_use",
-            f"SELECT *, (sum(due_of_use) OVER {_RUNNING})::{self._integer} AS due",
+            self._running("due_of_use", "due"),
             f"SELECT *, CASE WHEN due_of_use IS NOT NULL THEN ({after}) - ({before}) END AS cost",
         ]

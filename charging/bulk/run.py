@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 import msgspec
 
-from charging.bulk.query import BulkError, NotByColumns, RatingQuery, Uses, rating_query
+from charging.bulk.query import rating_query
+from charging.bulk.uses import BulkError, NotByColumns, RatingQuery, Uses
 from charging.tariffs import TariffVersion
 from signalling.clock import from_micros
 
