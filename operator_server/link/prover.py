@@ -5,8 +5,9 @@ the reactor at each signature, which costs more than it saves; here it has an in
 
 The link writes frames to the prover's standard input and reads frames from its standard output: a length of four
 bytes, big-endian, then MessagePack. The first frame in is the URL of the database, which may hold a password and so is
-no argument. Each further one is an :class:`Ask`; frames out are lists of answers, in the order of the asks. At the end
-of its input the process ends. It writes nothing to the database.
+no argument. Each further one is an :class:`Ask`; frames out are lists of answers, in the order of the asks; the first,
+which is empty, says that the prover is ready. At the end of its input the process ends. It writes nothing to the
+database.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def main() -> None:
     # On PostgreSQL a statement of its own is a snapshot too, without a transaction that stays open.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         settle_process()
+        _write(target, framed(_encode([])))
         for frames in _all(early, incoming):
             for start in range(0, len(frames), LOOKED_UP_AT_ONCE):
                 asked = [_decode(each) for each in frames[start : start + LOOKED_UP_AT_ONCE]]

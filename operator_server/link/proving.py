@@ -31,7 +31,7 @@ _decode = msgspec.msgpack.Decoder(list[Answer]).decode
 
 
 class ProvingVisitors:
-    """Asks a prover process; ``otherwise`` looks up when there is none."""
+    """Asks a prover process; ``otherwise`` looks up while there is none that is ready."""
 
     def __init__(self, url: str, clock: Clock, reactor: Any, otherwise: Visitors) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class ProvingVisitors:
     def read(self, terminal: str, proof: Proof | None, done: Done) -> None:
         """See :class:`operator_server.link.visitors.Visitors`. The prover checks the proof as well."""
         prover = self._prover
-        if prover is None:
+        if prover is None or not prover.ready:
             self._otherwise.read(terminal, proof, done)
         else:
             prover.waiting.append((terminal, proof, done))
@@ -80,6 +80,7 @@ class _Prover(ProcessProtocol):
 
     def __init__(self, reactor: Any, ended: Any) -> None:
         self.waiting: deque[tuple[str, Proof | None, Done]] = deque()
+        self.ready = False
         self._reactor = reactor
         self._ended = ended
         self._received = bytearray()
@@ -128,6 +129,7 @@ class _Prover(ProcessProtocol):
             return
         self._received += data
         for frame in cut(self._received):
+            self.ready = True
             for answer in _decode(frame):
                 self._tell(answer)
 
