@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from operator_server.cli.main import app as tollgate
 
 COMMUNITY, USER, AUTH, PRIV = "peer-tests-read", "tollgate", "peer-auth-phrase", "peer-priv-phrase"
 V3 = ["-v3", "-l", "authPriv", "-u", USER, "-a", "SHA-256", "-A", AUTH, "-x", "AES", "-X", PRIV]
 V2 = ["-v2c", "-c", COMMUNITY]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "snmp.md"
+TRAP_PAUSE = 1
 OPERATOR = """\
 [operator]
 server_id = "op.example"
@@ -32,7 +36,7 @@ tax_rates = {{ S = "19", R = "7", Z = "0" }}
 [snmp]
 timeout = 1.0
 trap_port = {traps}
-trap_pause = 1
+trap_pause = {pause}
 [store]
 data = "{data}"
 """
@@ -115,7 +119,7 @@ class Operator:
         self.folder = folder
         self.traps = free_port()
         self.log = folder / "server.log"
-        (folder / "operator.toml").write_text(OPERATOR.format(traps=self.traps, data=folder / "var"))
+        (folder / "operator.toml").write_text(OPERATOR.format(traps=self.traps, pause=TRAP_PAUSE, data=folder / "var"))
         for name in ("offers", "tariffs"):
             shutil.copytree(Path(__file__).parents[2] / "configs" / name, folder / name)
         self.run("account", "create", "A-1", "--name", "Somebody")
@@ -124,11 +128,8 @@ class Operator:
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """A command of ``tollgate``."""
-        done = subprocess.run(
-            [sys.executable, "-m", "operator_server", *arguments, "--config", str(self.folder)],
-            input=stdin, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = CliRunner().invoke(tollgate, [*arguments, "--config", str(self.folder)], input=stdin)
+        assert done.exit_code == 0, done.output
         return done.stdout
 
     def add(self, terminal: str, port: int, credential: str, *more: str) -> None:
