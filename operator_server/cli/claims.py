@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,8 +16,7 @@ from operator_server.cli.common import (
     opened,
     out,
     says_errors,
-    show_json,
-    show_table,
+    show_rows,
     told,
 )
 from operator_server.cli.payment import By, day
@@ -40,14 +39,6 @@ write_offs = typer.Typer(no_args_is_help=True, help="Debts that are given up.")
 
 Number = Annotated[str, typer.Argument(help="Number of an invoice or a fee.")]
 Line = Annotated[str, typer.Option("--line", help="Only this line of the invoice.")]
-
-
-def _show(title: str, rows: list[dict[str, Any]], as_json: bool, empty: str) -> None:
-    if as_json:
-        show_json(rows)
-        return
-    names = list(rows[0]) if rows else []
-    show_table(title, [name.capitalize() for name in names], [list(row.values()) for row in rows], empty=empty)
 
 
 @mandates.command("add")
@@ -114,7 +105,7 @@ def list_mandates(
              "signed": row.signed_on, "state": row.state, "first used": row.first_used_on}
             for row in find_mandates(connection, account)
         ]  # fmt: skip
-    _show("Mandates", rows, as_json, "No mandate. `tollgate mandate add` keeps one.")
+    show_rows("Mandates", rows, as_json, empty="No mandate. `tollgate mandate add` keeps one.")
 
 
 @disputes.command("hold")
@@ -177,7 +168,7 @@ def list_disputes(
              "released": row.released_at}
             for row in find_holds(connection, active=not every)
         ]  # fmt: skip
-    _show("Disputes", rows, as_json, "Nothing is held.")
+    show_rows("Disputes", rows, as_json, empty="Nothing is held.")
 
 
 @write_offs.command("ask")
@@ -256,7 +247,7 @@ def list_write_offs(
              "tax": f"{row.tax} until {row.tax_from}" if row.tax == "waiting" else row.tax}
             for row in find_write_offs(connection, state)
         ]  # fmt: skip
-    _show("Write-offs", rows, as_json, "No write-off.")
+    show_rows("Write-offs", rows, as_json, empty="No write-off.")
 
 
 @write_offs.command("correct-taxes")
@@ -287,7 +278,7 @@ def taxes(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
              "at": row.booked_at}
             for row in find_corrections(connection)
         ]  # fmt: skip
-    _show("Tax of written-off debts", rows, as_json, "No tax was corrected.")
+    show_rows("Tax of written-off debts", rows, as_json, empty="No tax was corrected.")
 
 
 @write_offs.command("notice")

@@ -185,3 +185,14 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     for row in rows:
         table.add_row(*(("" if cell is None else str(cell)) for cell in row))
     out.print(table)
+
+
+def show_rows(
+    title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, *, names: Sequence[str] = (), empty: str
+) -> None:
+    """Print rows as JSON, or as a table with these of their keys, by default all, as headings."""
+    if as_json:
+        show_json(rows)
+        return
+    keys = names or (list(rows[0]) if rows else [])
+    show_table(title, [key.capitalize() for key in keys], [[row[key] for key in keys] for row in rows], empty=empty)

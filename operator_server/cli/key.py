@@ -19,8 +19,7 @@ from operator_server.cli.common import (
     opened,
     progress_bar,
     says_errors,
-    show_json,
-    show_table,
+    show_rows,
     told,
 )
 from operator_server.context import Operator
@@ -66,11 +65,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
             else {"key": f"repository {role}", "fingerprint": "", "since": "", "state": "not here", "note": ""}
             for role in ROLES
         ]  # fmt: skip
-    if as_json:
-        show_json(rows)
-        return
-    names = ("key", "fingerprint", "since", "state", "note")
-    show_table("Keys", [name.capitalize() for name in names], [[row[name] for name in names] for row in rows], empty="")
+    show_rows("Keys", rows, as_json, empty="")
 
 
 def _content_rows(operator: Operator) -> list[dict[str, Any]]:

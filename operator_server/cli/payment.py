@@ -21,7 +21,7 @@ from operator_server.cli.common import (
     out,
     says_errors,
     show_json,
-    show_table,
+    show_rows,
     told,
 )
 from operator_server.files import write_atomically
@@ -93,16 +93,7 @@ def items(
         }
         for row in rows
     ]  # fmt: skip
-    if as_json:
-        show_json(found)
-        return
-    names = ("account", "number", "kind", "due", "amount", "open", "demanded", "currency", "level")
-    show_table(
-        "Open items",
-        [name.capitalize() for name in names],
-        [[each[name] for name in names] for each in found],
-        empty="Nothing is open.",
-    )
+    show_rows("Open items", found, as_json, empty="Nothing is open.")
 
 
 @app.command()
@@ -225,16 +216,8 @@ def list_(
         }
         for row in rows
     ]  # fmt: skip
-    if as_json:
-        show_json(found)
-        return
     names = ("payment", "account", "on", "amount", "currency", "state", "payer", "reference", "reason")
-    show_table(
-        "Payments",
-        [name.capitalize() for name in names],
-        [[each[name] for name in names] for each in found],
-        empty="No payment matches.",
-    )
+    show_rows("Payments", found, as_json, names=names, empty="No payment matches.")
 
 
 @app.command()
@@ -354,14 +337,7 @@ def collections(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> N
          "written": row.created_at}
         for row in rows
     ]  # fmt: skip
-    if as_json:
-        show_json(found)
-        return
-    names = ("id", "on", "debts", "total", "written")
-    show_table(
-        "Collections", [name.capitalize() for name in names], [[each[name] for name in names] for each in found],
-        empty="No direct-debit file was written.",
-    )  # fmt: skip
+    show_rows("Collections", found, as_json, empty="No direct-debit file was written.")
 
 
 @app.command("cancel-collection")

@@ -16,7 +16,7 @@ from operator_server.cli.common import (
     out,
     says_errors,
     show_json,
-    show_table,
+    show_rows,
     told,
     working,
 )
@@ -75,14 +75,7 @@ def list_(
         }
         for row in rows
     ]  # fmt: skip
-    if as_json:
-        show_json(found)
-        return
-    names = ("reminder", "account", "level", "total", "debts", "pay by", "state", "reason")
-    show_table(
-        "Reminders", [name.capitalize() for name in names], [[each[name] for name in names] for each in found],
-        empty="Nobody was reminded.",
-    )  # fmt: skip
+    show_rows("Reminders", found, as_json, empty="Nobody was reminded.")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, JsonValue
+from sqlalchemy import Connection, Row, Select
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -89,6 +90,14 @@ async def _told(
         return response_of(status, detail, headers, errors)
     answer: Response = await page(request, status, detail, headers, errors)
     return answer
+
+
+def the_row(connection: Connection, query: Select[Any], what: str) -> Row[Any]:
+    """The one row that the query finds. Raises :class:`Problem` 404, naming ``what`` there is not."""
+    row = connection.execute(query).first()
+    if row is None:
+        raise Problem(404, f"{what}: there is none")
+    return row
 
 
 def response_of(

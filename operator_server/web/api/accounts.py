@@ -21,7 +21,7 @@ from operator_server.validation.desk import charges
 from operator_server.web.api.forms import Amount, Form, Identifier, amount
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 from signalling.money import decimal_micros
 
@@ -126,9 +126,7 @@ def _view(row: Any) -> AccountView:
 def one(connection: Connection, account: str) -> AccountView:
     """The account. Raises :class:`Problem` 404."""
     accounts = table(Account)
-    row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
-    if row is None:
-        raise Problem(404, f"account {account}: there is none")
+    row = the_row(connection, select(accounts).where(accounts.c.id == account), f"account {account}")
     return _view(row)
 
 

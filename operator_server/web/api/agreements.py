@@ -21,7 +21,7 @@ from operator_server.subscriptions.settling import NotSettled
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
 from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 
 routes = Routes("Agreements", "/api/v1/agreements")
@@ -105,9 +105,9 @@ def list_agreements(
 @routes.get("/{agreement}", needs="agreements.read")
 def show_agreement(call: Call, agreement: Identifier) -> AgreementView:
     """An agreement."""
-    row = call.connection.execute(select(*_columns()).where(table(Agreement).c.id == agreement)).first()
-    if row is None:
-        raise Problem(404, f"agreement {agreement}: there is none")
+    row = the_row(
+        call.connection, select(*_columns()).where(table(Agreement).c.id == agreement), f"agreement {agreement}"
+    )
     return _agreement(row)
 
 
@@ -187,8 +187,7 @@ class WithdrawalView(BaseModel):
 
 def _exists(connection: Connection, agreement: str) -> None:
     rows = table(Agreement)
-    if connection.execute(select(rows.c.id).where(rows.c.id == agreement)).first() is None:
-        raise Problem(404, f"agreement {agreement}: there is none")
+    the_row(connection, select(rows.c.id).where(rows.c.id == agreement), f"agreement {agreement}")
 
 
 @routes.post("/{agreement}/cancellation", needs="agreements.cancel", problems=[409])
@@ -260,9 +259,7 @@ def withdraw_agreement(call: Call, agreement: Identifier, body: ReasonForm, key:
 def show_evidence(call: Call, agreement: Identifier) -> EvidenceView:
     """What both parties signed, the delivery's receipt, and the counter reports, each as it was received."""
     rows, quotes, deliveries = table(Agreement), table(QuoteRow), table(Delivery)
-    row = call.connection.execute(select(rows).where(rows.c.id == agreement)).first()
-    if row is None:
-        raise Problem(404, f"agreement {agreement}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == agreement), f"agreement {agreement}")
     quote = call.connection.execute(select(quotes).where(quotes.c.id == row.quote_id)).one()
     delivery = call.connection.execute(select(deliveries).where(deliveries.c.agreement_id == agreement)).first()
     report, installation = table(CounterReportRow), table(Installation)

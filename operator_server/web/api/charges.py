@@ -20,7 +20,7 @@ from operator_server.usage.history import UnknownUse, find_use
 from operator_server.web.api.forms import Identifier, IdFilter, amount
 from operator_server.web.calls import Call
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 
 routes = Routes("Use and charges", "/api/v1")
@@ -122,9 +122,7 @@ def list_charges(
 def show_charge(call: Call, charge: Identifier) -> ChargeView:
     """A charge."""
     rows = table(Charge)
-    row = call.connection.execute(select(rows).where(rows.c.id == charge)).first()
-    if row is None:
-        raise Problem(404, f"charge {charge}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == charge), f"charge {charge}")
     return _charge(row)
 
 

@@ -19,7 +19,7 @@ from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter, amount
 from operator_server.web.calls import Answer, Call
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 
 routes = Routes("Claims", "/api/v1")
@@ -117,9 +117,7 @@ def _mandate(row: Any) -> MandateView:
 
 def _mandate_of(connection: Connection, mandate: str) -> MandateView:
     rows = table(Mandate)
-    row = connection.execute(select(rows).where(rows.c.id == mandate)).first()
-    if row is None:
-        raise Problem(404, f"mandate {mandate}: there is none")
+    row = the_row(connection, select(rows).where(rows.c.id == mandate), f"mandate {mandate}")
     return _mandate(row)
 
 
@@ -143,8 +141,7 @@ def create_mandate(call: Call, body: MandateForm) -> Answer:
 
     def keep(connection: Connection) -> MandateView:
         accounts = table(Account)
-        if connection.execute(select(accounts.c.id).where(accounts.c.id == body.account)).first() is None:
-            raise Problem(404, f"account {body.account}: there is none")
+        the_row(connection, select(accounts.c.id).where(accounts.c.id == body.account), f"account {body.account}")
         rows = table(Mandate)
         known = connection.execute(select(rows.c.id).where(rows.c.id == body.id)).first() is not None
         new = NewMandate(body.id, body.account, body.iban, body.signed_on, body.bic, body.holder)
@@ -179,9 +176,7 @@ def _hold(row: Any) -> HoldView:
 
 def _hold_of(connection: Connection, dispute: str) -> HoldView:
     rows = table(DisputeHold)
-    row = connection.execute(select(rows).where(rows.c.id == dispute)).first()
-    if row is None:
-        raise Problem(404, f"dispute {dispute}: there is none")
+    row = the_row(connection, select(rows).where(rows.c.id == dispute), f"dispute {dispute}")
     return _hold(row)
 
 

@@ -23,7 +23,7 @@ from operator_server.web.api.forms import PERIOD, Form, Identifier, IdFilter, Mo
 from operator_server.web.api.jobs import JobView, begun, jobs_of
 from operator_server.web.calls import Answer, Call, etag_of
 from operator_server.web.pages import Page, PageOf, ReadList, Statement, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 from operator_server.web.works import BILL_RUN
 from signalling.clock import from_micros
@@ -191,9 +191,7 @@ def list_bill_runs(call: Call, paging: PageOf, period: Month = "") -> Page[BillR
 def show_bill_run(call: Call, run: Identifier) -> BillRunView:
     """A bill run and how far it is."""
     rows = table(BillRun)
-    row = call.connection.execute(select(rows).where(rows.c.id == run)).first()
-    if row is None:
-        raise Problem(404, f"bill run {run}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == run), f"bill run {run}")
     return _run(row)
 
 

@@ -28,7 +28,7 @@ from operator_server.web.api.forms import Amount, Form, Identifier, IdFilter, am
 from operator_server.web.api.invoices import DOWNLOAD, InvoiceForm, Number, document_response
 from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
@@ -251,9 +251,7 @@ def list_payments(
 def show_payment(call: Call, payment: Identifier) -> PaymentView:
     """A payment."""
     rows = table(PaymentRow)
-    row = call.connection.execute(select(rows).where(rows.c.id == payment)).first()
-    if row is None:
-        raise Problem(404, f"payment {payment}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == payment), f"payment {payment}")
     return PaymentView(**_payment(row))
 
 
@@ -314,10 +312,7 @@ def list_credit_notes(
 
 def _note_row(connection: Connection, number: str) -> Any:
     note = table(CreditNoteRow)
-    row = connection.execute(select(note).where(note.c.number == number)).first()
-    if row is None:
-        raise Problem(404, f"credit note {number}: there is none")
-    return row
+    return the_row(connection, select(note).where(note.c.number == number), f"credit note {number}")
 
 
 def _note_detail(row: Any) -> CreditNoteDetail:
@@ -342,8 +337,7 @@ def create_credit_note(call: Call, body: CreditForm, key: IdempotencyKey) -> Res
 
     def operation(connection: Connection) -> Answer:
         invoices = table(InvoiceRow)
-        if connection.execute(select(invoices.c.id).where(invoices.c.number == body.invoice)).first() is None:
-            raise Problem(404, f"invoice {body.invoice}: there is none")
+        the_row(connection, select(invoices.c.id).where(invoices.c.number == body.invoice), f"invoice {body.invoice}")
         lines = None
         if body.lines is not None:
             lines = {line: None if net is None else decimal_micros(net) for line, net in body.lines.items()}

@@ -20,7 +20,7 @@ from operator_server.store.rows import matching, table
 from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Call, IfMatch
 from operator_server.web.pages import Page, PageOf, listed, page
-from operator_server.web.problems import Fault, Problem
+from operator_server.web.problems import Fault, Problem, the_row
 from operator_server.web.routes import Routes
 
 routes = Routes("Offers", "/api/v1")
@@ -279,9 +279,7 @@ def list_rejections(
 def show_rejection(call: Call, rejection: Identifier) -> RejectionView:
     """A rejection."""
     rows = table(Rejection)
-    row = call.connection.execute(select(rows).where(rows.c.id == rejection)).first()
-    if row is None:
-        raise Problem(404, f"rejection {rejection}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == rejection), f"rejection {rejection}")
     return _rejection(row)
 
 

@@ -28,7 +28,7 @@ from operator_server.visited.records import month_span, sums_of
 from operator_server.web.api.forms import PERIOD, Identifier, IdFilter, Month, amount
 from operator_server.web.calls import Call
 from operator_server.web.pages import Page, PageOf, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 
 routes = Routes("Roaming", "/api/v1/roaming")
@@ -266,9 +266,7 @@ def _span(month: str) -> tuple[datetime, datetime]:
 def show_settlement_record(call: Call, record: Identifier) -> RecordView:
     """A settlement record."""
     rows = table(SettlementRecord)
-    row = call.connection.execute(select(rows).where(rows.c.id == record)).first()
-    if row is None:
-        raise Problem(404, f"record {record}: there is none")
+    row = the_row(call.connection, select(rows).where(rows.c.id == record), f"record {record}")
     return _record(row)
 
 

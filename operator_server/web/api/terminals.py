@@ -21,7 +21,7 @@ from operator_server.web.api.forms import Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.console.terminals_data import of_model
 from operator_server.web.pages import Page, PageOf, listed, page
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 from signalling.clock import to_micros
 from signalling.configuration import SECTIONS
@@ -315,9 +315,7 @@ def interrogate(call: Call, terminal: Identifier) -> Answer:
 def show_order(call: Call, order: Identifier) -> OrderView:
     """What became of an order to interrogate."""
     orders, asked = table(InterrogationOrder), table(Interrogation)
-    row = call.connection.execute(select(orders).where(orders.c.id == order)).first()
-    if row is None:
-        raise Problem(404, f"order {order}: there is none")
+    row = the_row(call.connection, select(orders).where(orders.c.id == order), f"order {order}")
     found = None
     if row.interrogation_id is not None:
         found = call.connection.execute(select(asked).where(asked.c.id == row.interrogation_id)).first()

@@ -27,7 +27,7 @@ from operator_server.web.api.money import request_name
 from operator_server.web.api.offers import OfferId
 from operator_server.web.calls import Answer, Call, IdempotencyKey
 from operator_server.web.pages import FARTHEST, MOST_ITEMS
-from operator_server.web.problems import Problem
+from operator_server.web.problems import Problem, the_row
 from operator_server.web.routes import Routes
 from signalling.money import MoneyError, decimal_micros
 
@@ -199,9 +199,7 @@ def list_tmf_usage(call: Call, wanted: Part, account: IdFilter = "") -> Response
 def show_tmf_usage(call: Call, usage: Identifier, fields: Fields) -> Response:
     """TMF635: one charge for use."""
     charge = table(Charge)
-    row = call.connection.execute(select(charge).where(charge.c.id == usage, charge.c.kind == "use")).first()
-    if row is None:
-        raise Problem(404, f"usage {usage}: there is none")
+    row = the_row(call.connection, select(charge).where(charge.c.id == usage, charge.c.kind == "use"), f"usage {usage}")
     return _told(_chosen(_usage(row), fields))
 
 
@@ -353,7 +351,5 @@ def list_customer_bills(call: Call, wanted: Part, account: IdFilter = "") -> Res
 def show_customer_bill(call: Call, number: Number, fields: Fields) -> Response:
     """TMF678: an invoice."""
     invoices = table(InvoiceRow)
-    row = call.connection.execute(select(invoices).where(invoices.c.number == number)).first()
-    if row is None:
-        raise Problem(404, f"customer bill {number}: there is none")
+    row = the_row(call.connection, select(invoices).where(invoices.c.number == number), f"customer bill {number}")
     return _told(_chosen(_bill(row), fields))
