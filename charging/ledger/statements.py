@@ -96,6 +96,11 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self._sqlite = dialect.name == "sqlite"
         self._dialect = type(dialect)(paramstyle="qmark" if self._sqlite else "format")  # type: ignore[call-arg]  # of DefaultDialect
+        self._prepare_reading_of_transfers()
+        self._prepare_reading_of_accounts()
+        self._prepare_writing()
+
+    def _prepare_reading_of_transfers(self) -> None:
         self.known = self._prepare(
             select(transfers.c.op_id, transfers.c.id, transfers.c.request_digest).where(
                 transfers.c.source == bindparam("source", type_=String), self._among(transfers.c.op_id)
@@ -131,6 +136,17 @@ class Statements:
             "names",
             "leg_1",
         )
+        newest = select(func.max(groups.c.sequence)).where(groups.c.writer == bindparam("writer", type_=String))
+        self.last_group = self._prepare(
+            select(groups.c.sequence, groups.c.root).where(
+                groups.c.writer == bindparam("same_writer", type_=String),
+                groups.c.sequence == newest.scalar_subquery(),
+            ),
+            "same_writer",
+            "writer",
+        )
+
+    def _prepare_reading_of_accounts(self) -> None:
         self.reservations = self._prepare(
             self._locked(
                 select(
@@ -163,15 +179,8 @@ class Statements:
             self._locked(balances.where(self._among(accounts.c.owner)), accounts.c.id), "names"
         )
         self.operator = self._prepare(balances.where(accounts.c.owner == bindparam("owner", type_=String)), "owner")
-        newest = select(func.max(groups.c.sequence)).where(groups.c.writer == bindparam("writer", type_=String))
-        self.last_group = self._prepare(
-            select(groups.c.sequence, groups.c.root).where(
-                groups.c.writer == bindparam("same_writer", type_=String),
-                groups.c.sequence == newest.scalar_subquery(),
-            ),
-            "same_writer",
-            "writer",
-        )
+
+    def _prepare_writing(self) -> None:
         self.add_transfer = self._insert(transfers)
         self.add_posting = self._insert(postings)
         self.add_reservation = self._insert(reservations)

@@ -196,7 +196,6 @@ class Maker:
         )
         lines = maker.make(charges)
         sums = totals(lines, currency)
-        exact = sum(each.net for each in charges)
         zone = zone_of(customer, self._operator)
         first, last = days(span.start, span.end, zone)
         start = to_micros(span.start)
@@ -209,13 +208,7 @@ class Maker:
             period_from=first,
             period_to=last,
             seller=self._seller,
-            customer=Party(
-                name=customer.name,
-                address=tuple(customer.address),
-                country=customer.country,
-                vat_id=customer.vat_id,
-                email=customer.email,
-            ),
+            customer=_party(customer),
             currency=currency,
             language=customer.language,
             lines=tuple(lines),
@@ -226,22 +219,24 @@ class Maker:
             tax_country=taxpayer.country,
             final_bill=final,
         )
-        least = customer.minimum_amount
-        if least is None:
-            least = decimal_micros(self._operator.minimum_amount)
-        gives_back = sums.payable_micros < 0
-        carried = carried_forward(sums.payable_micros, least, final=final)
-        if gives_back and self._operator.negative_bills == "carry" and not final:
-            carried = True
         return Bill(
             id="",
             account=customer.id,
             period=span.name,
-            invoice=as_credit_note(invoice) if gives_back else invoice,
-            unbilled=exact,
+            invoice=as_credit_note(invoice) if sums.payable_micros < 0 else invoice,
+            unbilled=sum(each.net for each in charges),
             taxed=maker.contained,
-            carried=carried,
+            carried=self._carried(customer, sums.payable_micros, final=final),
         )
+
+    def _carried(self, customer: Row[Any], payable: int, *, final: bool) -> bool:
+        """Whether nothing is asked for or given back now, and the next bill takes the charges over."""
+        if payable < 0 and self._operator.negative_bills == "carry" and not final:
+            return True
+        least = customer.minimum_amount
+        if least is None:
+            least = decimal_micros(self._operator.minimum_amount)
+        return carried_forward(payable, least, final=final)
 
     def _taxing(
         self, taxpayer: Taxpayer, customer: Row[Any], reversed_at: dict[str, int]
@@ -295,12 +290,16 @@ class Maker:
 def seller(operator: OperatorSettings) -> Party:
     """The operator as it stands on invoices."""
     bank = BankAccount(holder=operator.name, iban=operator.iban, bic=operator.bic) if operator.iban else None
+    return _party(operator, bank)
+
+
+def _party(who: Row[Any] | OperatorSettings, bank: BankAccount | None = None) -> Party:
     return Party(
-        name=operator.name,
-        address=tuple(operator.address),
-        country=operator.country,
-        vat_id=operator.vat_id,
-        email=operator.email,
+        name=who.name,
+        address=tuple(who.address),
+        country=who.country,
+        vat_id=who.vat_id,
+        email=who.email,
         bank=bank,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +84,12 @@ def rerate(
                 done.append(again(each))
             except (ReceivablesError, CreditError) as error:
                 faults.append(str(error))
+    _tell(done, faults, dry_run, as_json)
+    if faults:
+        raise fail(f"{len(faults)} invoice(s) are not re-rated")
+
+
+def _tell(done: Sequence[Rerated], faults: Sequence[str], dry_run: bool, as_json: bool) -> None:
     rows = [_row(each) for each in done]
     if as_json:
         show_json({"invoices": rows, "faults": faults, "dry_run": dry_run})
@@ -96,8 +103,6 @@ def rerate(
         )
         for fault in faults:
             out.print(fault)
-    if faults:
-        raise fail(f"{len(faults)} invoice(s) are not re-rated")
 
 
 def _row(each: Rerated) -> dict[str, str | bool]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from charging.agreements import (
     AllowedMode,
@@ -115,16 +115,7 @@ class Negotiation:
             if known.terminal_id != visitor.terminal or known.confirmation != signed.document:
                 raise NotAgreed("agreement_conflict", f"agreement {confirmation.agreement} exists with other content")
             return Agreed(known.id, known.digest)
-        check_not_barred(connection, visitor)
-        row = open_quote(connection, visitor, confirmation.quote, now)
-        quote = decode_document(Quote, row.document)
-        check_confirmation(
-            row.document, quote, confirmation, terminal=visitor.terminal, subscriber=visitor.subscriber, now=now
-        )
-        check_need(connection, self._settings, visitor, quote.product, quote.release, now)
-        withdrawn = book.undeliverable(book.release_row(connection, quote.product, quote.release), now)
-        if withdrawn is not None:
-            raise NotAgreed(*withdrawn)
+        row, quote = self._confirmed_quote(connection, visitor, confirmation, now)
         digest = agreement_digest(Signed(row.document, row.signature), signed)
         reservation = self._reserve(connection, visitor, confirmation.agreement, quote, now)
         book.set_quote_state(connection, row.id, "agreed")
@@ -162,6 +153,22 @@ class Negotiation:
             account=visitor.account, reference=confirmation.agreement, offer=quote.offer, mode=quote.mode.mode,
         )  # fmt: skip
         return Agreed(confirmation.agreement, digest)
+
+    def _confirmed_quote(
+        self, connection: Connection, visitor: Visitor, confirmation: Confirmation, now: datetime
+    ) -> tuple[Row[Any], Quote]:
+        """The quote that is confirmed, where nothing stands against its agreement."""
+        check_not_barred(connection, visitor)
+        row = open_quote(connection, visitor, confirmation.quote, now)
+        quote = decode_document(Quote, row.document)
+        check_confirmation(
+            row.document, quote, confirmation, terminal=visitor.terminal, subscriber=visitor.subscriber, now=now
+        )
+        check_need(connection, self._settings, visitor, quote.product, quote.release, now)
+        withdrawn = book.undeliverable(book.release_row(connection, quote.product, quote.release), now)
+        if withdrawn is not None:
+            raise NotAgreed(*withdrawn)
+        return row, quote
 
     def decline(self, connection: Connection, visitor: Visitor, message: Decline, now: datetime) -> Noted:
         """The user leaves the negotiation; the offer will be shown again."""

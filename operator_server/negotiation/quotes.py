@@ -48,15 +48,52 @@ def make_quote(
     now: datetime,
 ) -> QuoteMessage:
     """Sign and keep the quote of what was decided, in place of the one ``before``."""
+    expires = now + timedelta(seconds=settings.negotiation.quote_validity)
+    in_place_of = None if before is None else before.id
+    release = book.release_row(connection, offer.offer.product, offer.release)
+    quote = _quote(settings.operator.server_id, visitor, offer, release, decision, in_place_of, now, expires)
+    signed = sign(key, Quote.PURPOSE, quote.encode())
+    add(
+        connection,
+        QuoteRow(
+            id=quote.quote,
+            subscriber_id=visitor.subscriber,
+            terminal_id=visitor.terminal,
+            offer_id=quote.offer,
+            offer_version=quote.offer_version,
+            mode=quote.mode.mode,
+            document=signed.document,
+            signature=signed.signature,
+            issued_at=now,
+            expires_at=expires,
+            round=1 if before is None else before.round + 1,
+            in_place_of=in_place_of,
+        ),
+    )
+    record(
+        connection, now, "quoted", terminal=visitor.terminal, subscriber=visitor.subscriber,
+        account=visitor.account, reference=quote.quote, offer=quote.offer, mode=quote.mode.mode, answer=decision.answer,
+    )  # fmt: skip
+    return QuoteMessage(quote=signed, answer=decision.answer, reason=decision.reason)
+
+
+def _quote(
+    server: str,
+    visitor: Visitor,
+    offer: OpenOffer,
+    release: Row[Any] | None,
+    decision: ModeDecision,
+    in_place_of: str | None,
+    now: datetime,
+    expires: datetime,
+) -> Quote:
+    """The document, with what falls due at delivery."""
     terms = decision.mode.terms
     price = mode_kind(terms.kind).due_on_delivery(terms)
     due = owed(price, terms.tax_rate, terms.tax_included, minor_unit(terms.currency))
-    issued, expires = now, now + timedelta(seconds=settings.negotiation.quote_validity)
-    in_place_of = None if before is None else before.id
-    release = book.release_row(connection, offer.offer.product, offer.release)
-    quote = Quote(
+    return Quote(
         quote=new_id(to_micros(now)),
-        server=settings.operator.server_id,
+        server=server,
         subscriber=visitor.subscriber,
         terminal=visitor.terminal,
         offer=offer.offer.id,
@@ -71,31 +108,8 @@ def make_quote(
         currency=terms.currency,
         tariff_version=terms.tariff_version,
         terms=decision.mode.text,
-        issued=to_micros(issued),
+        issued=to_micros(now),
         expires=to_micros(expires),
         spending_limit=decision.spending_limit,
         in_place_of=in_place_of,
     )
-    signed = sign(key, Quote.PURPOSE, quote.encode())
-    add(
-        connection,
-        QuoteRow(
-            id=quote.quote,
-            subscriber_id=visitor.subscriber,
-            terminal_id=visitor.terminal,
-            offer_id=offer.offer.id,
-            offer_version=offer.offer.version,
-            mode=terms.mode,
-            document=signed.document,
-            signature=signed.signature,
-            issued_at=issued,
-            expires_at=expires,
-            round=1 if before is None else before.round + 1,
-            in_place_of=in_place_of,
-        ),
-    )
-    record(
-        connection, now, "quoted", terminal=visitor.terminal, subscriber=visitor.subscriber,
-        account=visitor.account, reference=quote.quote, offer=quote.offer, mode=terms.mode, answer=decision.answer,
-    )  # fmt: skip
-    return QuoteMessage(quote=signed, answer=decision.answer, reason=decision.reason)

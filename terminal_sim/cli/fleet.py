@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from signalling.clock import Clock
 from terminal_sim.cli.common import (
     ClockOption,
     clock_named,
@@ -50,11 +51,26 @@ def fleet(
     trust, kinds, time = Trust.read(bundle), read_profiles(profiles), clock_named(clock)
     from twisted.internet import reactor
 
-    from terminal_sim.fleet import make_fleet, run_sessions, total
+    from terminal_sim.fleet import make_fleet, total
     from terminal_sim.simulated import Counts
 
+    members = make_fleet(count, kinds, seed, trust, time, reactor, folder=state, keep=True, honest=honest)
+    errors = _run_rounds(members, rounds, parallel, time, use_days)
+    sums: Counts = total(members)
+    _show_counts(sums, len({member.state.configuration().code() for member in members}))
+    for text in errors[:20]:
+        say(text)
+    if errors:
+        fail(f"{len(errors)} sessions did not end well")
+
+
+def _run_rounds(members: list[Any], rounds: int, parallel: int, time: Clock, use_days: float) -> list[str]:
+    """All sessions, a round after the other; what went wrong."""
+    from twisted.internet import reactor
+
+    from terminal_sim.fleet import run_sessions
+
     loop: Any = reactor
-    members = make_fleet(count, kinds, seed, trust, time, loop, folder=state, keep=True, honest=honest)
     errors: list[str] = []
 
     def play(bar: Progress, round_: int, task: Any) -> Any:
@@ -68,7 +84,7 @@ def fleet(
         return run_sessions(members, parallel, done=done)
 
     with Progress(console=console) as bar:
-        task = bar.add_task("Sessions", total=count * rounds)
+        task = bar.add_task("Sessions", total=len(members) * rounds)
 
         def next_round(_: Any, round_: int) -> Any:
             return play(bar, round_, task)
@@ -82,12 +98,7 @@ def fleet(
 
         loop.callWhenRunning(start)
         loop.run()
-    sums: Counts = total(members)
-    _show_counts(sums, len({member.state.configuration().code() for member in members}))
-    for text in errors[:20]:
-        say(text)
-    if errors:
-        fail(f"{len(errors)} sessions did not end well")
+    return errors
 
 
 @app.command("keys")

@@ -12,7 +12,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from signalling.clock import from_micros
+from signalling.clock import Clock, from_micros
 from terminal_sim import state as states
 from terminal_sim.cli.common import (
     ClockOption,
@@ -92,16 +92,19 @@ def run(
 
         options = PhoneOptions(trace=trace, radio=radio, node=node, number=number, lacks=lacks or ())
         run_phone(state, clock_named(clock), console, options)
-        return
+    else:
+        _run_menu(state, clock_named(clock), tuple(language or ["en"]))
+
+
+def _run_menu(state: Path, time: Clock, languages: tuple[str, ...]) -> None:
     from twisted.internet import reactor
 
     from terminal_sim.console import TerminalConsole
     from terminal_sim.keeper import LinkKeeper
 
     kept = states.load(state)
-    time = clock_named(clock)
     loop: Any = reactor
-    keeper = LinkKeeper(kept, time, loop, tuple(language or ["en"]))
+    keeper = LinkKeeper(kept, time, loop, languages)
     menu = TerminalConsole(kept, time, loop, keeper, console)
     keeper.on_event, keeper.on_trouble = menu.happened, menu.trouble
     failure: list[BaseException] = []
