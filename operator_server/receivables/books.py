@@ -159,6 +159,12 @@ def open_items(connection: Connection, account: str, currency: str) -> list[Row[
     )
 
 
+def oldest_first(connection: Connection, items: Collection[str]) -> list[str]:
+    """The ids of items, the earliest due first."""
+    order = (_item.c.due_at, _item.c.booked_at, _item.c.id)
+    return list(connection.execute(select(_item.c.id).where(_item.c.id.in_(items)).order_by(*order)).scalars())
+
+
 def settle_item(connection: Connection, item_id: str, now: datetime, named: Sequence[str] = ()) -> list[Allocation]:
     """Set an item against the open items of its account on the other side; ``named`` debts first, then the oldest."""
     row = connection.execute(select(_item).where(_item.c.id == item_id)).one()

@@ -21,6 +21,7 @@ from operator_server.receivables.books import (
     allocate,
     find_account,
     lock,
+    oldest_first,
     post,
     settle_item,
     take_in_invoices,
@@ -195,7 +196,8 @@ def return_payment(
 ) -> list[str]:
     """A payment was taken back by payer or bank: its debts are open again, as they were. Their numbers.
 
-    A second return of the same payment changes nothing. A direct debit that comes back costs the return fee.
+    What stands to the account's credit otherwise settles them at once. A second return of the same payment changes
+    nothing. A direct debit that comes back costs the return fee.
     """
     lock(connection)
     row = find_payment(connection, payment)
@@ -215,6 +217,8 @@ def return_payment(
     )  # fmt: skip
     # The credit and what took it back are set against each other, so nothing else of the account moves.
     _offset(connection, debit, credit, row.amount, now)
+    for debt in oldest_first(connection, debts):
+        settle_item(connection, debt, now)
     connection.execute(update(_payment).where(_payment.c.id == payment).values(state="returned", reason=reason))
     collected = table(CollectedItem)
     connection.execute(update(collected).where(collected.c.id == row.end_to_end).values(state="returned"))

@@ -99,6 +99,18 @@ def test_a_payment_that_comes_back_opens_what_it_had_paid(books: Books) -> None:
     books.prove()
 
 
+def test_a_debt_that_a_return_opens_is_settled_by_what_stands_to_the_credit() -> None:
+    books = Books()
+    first, second = books.invoice("10.00", due=7), books.invoice("5.00")
+    books.pay("11.90", first, id="p")
+    books.pay("5.95", second)
+    credit(books, second)
+    assert books.open() == {"G-2026-000001": -595}
+    assert books.do(return_payment, "p", reason="MD06") == [first]
+    assert books.open() == {first: 595}
+    books.prove()
+
+
 def test_money_that_nobody_can_place_stands_in_suspense_until_it_is_assigned(books: Books) -> None:
     number = books.invoice("10.00")
     books.pay("11.90", account=None, id="p", reason="no reference")
