@@ -48,10 +48,6 @@ class Menu:
         if line is not None:
             line.mark = mark
 
-    def open_lines(self) -> list[Line]:
-        """Lines the user has not decided on."""
-        return [line for line in self.lines if line.mark == "open"]
-
     def missing(self, line: Line) -> list[Line]:
         """Offers of this menu that must be taken before this one, and are not."""
         needed = (self.find(offer) for offer in line.entry.needs)

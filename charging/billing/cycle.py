@@ -37,16 +37,6 @@ def cycle_of(instant: datetime, day: int, zone: tzinfo) -> Period:
     raise AssertionError(f"{instant!r} lies in no cycle of day {day}")
 
 
-def cycles(start: datetime, until: datetime, day: int, zone: tzinfo) -> list[Period]:
-    """The cycles that end after ``start`` and not after ``until``, ascending."""
-    found = []
-    current = cycle_of(start, day, zone)
-    while current.end <= until:
-        found.append(current)
-        current = cycle_of(current.end, day, zone)
-    return found
-
-
 def last_end(instant: datetime, day: int, zone: tzinfo) -> datetime:
     """The end of the last cycle that is over at ``instant``, which is the begin of the one that holds it."""
     return cycle_of(instant, day, zone).start

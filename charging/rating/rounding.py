@@ -8,7 +8,6 @@ from typing import Literal, get_args
 Mode = Literal["half_up", "half_even", "up", "down"]
 Place = Literal["increment", "record", "line"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-PLACES: tuple[Place, ...] = get_args(Place)
 
 
 def round_ratio(numerator: int, denominator: int, mode: Mode) -> int:

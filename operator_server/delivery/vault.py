@@ -77,10 +77,6 @@ class KeyVault:
         except InvalidTag:
             raise VaultError(f"the content key of {release} does not open: altered, or of another release") from None
 
-    def is_current(self, sealed: bytes) -> bool:
-        """Whether it was sealed under the key in force."""
-        return sealed_under(sealed) == self._id.hex()
-
     def replace(self) -> None:
         """Make a new key and put it in force; the one before stays beside it.
 

@@ -211,15 +211,5 @@ def undo_allocations(connection: Connection, credit_id: str, now: datetime) -> l
     return [row.debt_id for row in rows]
 
 
-def balances_of(connection: Connection, accounts: Collection[str] | None = None) -> dict[tuple[str, str], int]:
-    """What items have left, by account and currency."""
-    statement = select(_item.c.account_id, _item.c.currency, func.sum(_item.c.open)).group_by(
-        _item.c.account_id, _item.c.currency
-    )
-    if accounts is not None:
-        statement = statement.where(_item.c.account_id.in_(accounts))
-    return {(account, currency): int(left) for account, currency, left in connection.execute(statement)}
-
-
 def _rule(row: Row[Any]) -> Item:
     return Item(row.id, row.number, row.open, row.due_at, row.booked_at)

@@ -72,11 +72,6 @@ def is_posted(connection: Connection, name: str) -> bool:
     return connection.execute(select(_close.c.period).where(_close.c.period == name)).first() is not None
 
 
-def standing_of(connection: Connection, name: str) -> Recognised:
-    """What is deferred at the end of a month that is posted."""
-    return _told(connection, name)
-
-
 def deferring(end: datetime) -> Any:
     """Which charges are for a time after ``end`` and were recorded before it."""
     return (

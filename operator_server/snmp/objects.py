@@ -7,7 +7,6 @@ Oid = tuple[int, ...]
 SYSTEM = (1, 3, 6, 1, 2, 1, 1)
 SYS_DESCR = (*SYSTEM, 1, 0)
 SYS_OBJECT_ID = (*SYSTEM, 2, 0)
-SYS_UP_TIME = (*SYSTEM, 3, 0)
 
 HOST = (1, 3, 6, 1, 2, 1, 25)
 HR_SYSTEM_UPTIME = (*HOST, 1, 1, 0)
@@ -38,7 +37,6 @@ TG_CONFIGURATION_CODE = (*TOLLGATE, 1, 1, 1, 0)
 TG_MODEL = (*TOLLGATE, 1, 1, 2, 0)
 TG_LAST_CHANGE = (*TOLLGATE, 1, 1, 3, 0)
 TG_ITEM_ENTRY = (*TOLLGATE, 1, 2, 1, 1)
-TG_COUNTER_ENTRY = (*TOLLGATE, 1, 3, 1, 1)
 
 SNMP_TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
 COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)

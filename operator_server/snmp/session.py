@@ -39,7 +39,6 @@ Oid = tuple[int, ...]
 Value = int | bytes | Oid | None
 """``None``: the device has no such object, or its table ends here."""
 
-MAX_DATAGRAM = 65_507
 REPETITIONS = 25
 """Rows asked for in one GETBULK: more does not fit a datagram of a usual size."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Engine, Index, select, update
+from sqlalchemy import Column, Index, select, update
 from sqlmodel import Field, SQLModel
 
 from charging.columns import Identifier, Instant, Json, Micros
@@ -112,9 +112,3 @@ def update_card(connection: Any, terminal: str, **values: Any) -> None:
     """Change these columns of a card's row."""
     card = table(Card)
     connection.execute(update(card).where(card.c.terminal_id == terminal).values(values))
-
-
-def has_cards(engine: Engine) -> bool:
-    """Whether there is a card."""
-    with engine.connect() as connection:
-        return connection.execute(select(table(Card).c.terminal_id).limit(1)).first() is not None

@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterable
 
 FRAME_SAMPLES = 160
-FRAME_SECONDS = 0.02
 SILENCE = 0xD5
 _FLIP = 0x55
 
