@@ -81,6 +81,6 @@ def charged_in_period(version: TariffVersion, state: RatingState) -> int:
     return due
 
 
-def period_shortfall(version: TariffVersion, state: RatingState) -> int:
-    """Micros that the version's commitment still asks for when the period closes in ``state``."""
-    return version.commitment.missing(charged_in_period(version, state)) if version.commitment else 0
+def period_shortfall(version: TariffVersion, charged_micros: int) -> int:
+    """Micros that the version's commitment still asks for when a period closes in which so much was charged."""
+    return version.commitment.missing(charged_micros) if version.commitment else 0

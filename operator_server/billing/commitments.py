@@ -1,7 +1,8 @@
 """Commitments: what an account promised to spend in a cycle and did not is charged when it is billed next.
 
 Every cycle owes its commitment, also one in which nothing was used or no bill was made: a run settles each cycle from
-where the last one stopped up to the one that it bills.
+where the last one stopped up to the one that it bills. What re-rating changed of a settled one is charged, or given
+back, with the next run.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, update
 
 from charging.billing.commitment import true_up
 from charging.billing.cycle import cycle_of
 from charging.ledger.book import apply, open_account
-from charging.ledger.operations import Applied, Duplicate
+from charging.ledger.operations import Applied, Duplicate, Leg, Operation, Post
 from charging.ledger.operations import Charge as LedgerCharge
-from charging.ledger.tables import UNBILLED, LedgerAccount
+from charging.ledger.tables import OPERATOR, REVENUE, UNBILLED, LedgerAccount
 from charging.periods import Period
 from operator_server.billing.making import CLOSED, Run, billed_cycle, zone_of
 from operator_server.billing.writing import SOURCE, lock_numbers
 from operator_server.parties import PartyError, exists, require_open
 from operator_server.settings import OperatorSettings
-from operator_server.store.accounting import Charge
+from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.billing import Commitment
 from operator_server.store.engine import writing
 from operator_server.store.parties import Account
+from operator_server.store.receivables import Rerating
 from operator_server.store.rows import add, add_many, table
+from operator_server.usage.history import RERATED, as_rated_last
 from signalling.clock import from_micros, to_micros
 from signalling.ids import new_id
 from signalling.money import MAX_MICROS, MoneyError, checked_currency
@@ -138,16 +141,25 @@ def _true_up(
 ) -> None:
     lock_numbers(connection)
     charged: list[Charge] = []
-    rows = table(Commitment)
+    rows, invoice, rerating = table(Commitment), table(InvoiceRow), table(Rerating)
+    rerated = set(
+        connection.execute(
+            select(invoice.c.account_id).join(rerating, rerating.c.invoice_number == invoice.c.number)
+        ).scalars()
+    )
     for row in portion:
         billed = billed_cycle(row, run, operator, now)
         if billed is None:
             continue
         zone, until = zone_of(row, operator), None
+        if row.account_id in rerated:
+            charged += _corrected(connection, row, billed, operator, now)
         for part in _parts(row, billed, zone):
             until = part.end
             if not _charged(connection, row.id, part):
-                due = true_up(row.amount, _spent(connection, row, part), part.cycle, part.begin, part.end, zone)
+                since = max(part.cycle.start, row.settled_until or part.cycle.start)
+                spent = _spent(connection, row, part.cycle, since)
+                due = true_up(row.amount, spent, part.cycle, part.begin, part.end, zone)
                 if due:
                     charged.append(_charge(row, part, billed, due, operator, now))
         if until is not None:
@@ -155,7 +167,7 @@ def _true_up(
             ended = {"ends_at": until} if row.status == CLOSED else {}
             connection.execute(update(rows).where(rows.c.id == row.id).values(settled_until=until, **ended))
     parts = [(f"{each.agreement_id}:{to_micros(each.service_to or each.effective_at)}", each) for each in charged]
-    book(connection, parts, now)
+    book(connection, numbered(connection, parts), now)
 
 
 def _parts(row: Row[Any], billed: Period, zone: tzinfo) -> Iterator[_Part]:
@@ -174,20 +186,7 @@ def _parts(row: Row[Any], billed: Period, zone: tzinfo) -> Iterator[_Part]:
 
 def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: datetime) -> None:
     """Post charges of commitments, each once by its operation id, and store those that were not there."""
-    operations = [
-        LedgerCharge(
-            source=SOURCE,
-            op_id=op_id,
-            owner=each.account_id,
-            amount=each.net,
-            currency=each.currency,
-            effective_at=each.effective_at,
-            agreement_id=each.agreement_id,
-            tariff_version_id=each.tariff_version or None,
-            checked=False,
-        )
-        for op_id, each in charged
-    ]
+    operations = [_operation(op_id, each) for op_id, each in charged]
     if not operations:
         return
     kept = []
@@ -202,6 +201,61 @@ def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: dat
     add_many(connection, kept)
 
 
+def numbered(connection: Connection, charged: Sequence[tuple[str, Charge]]) -> list[tuple[str, Charge]]:
+    """The charges with operation ids of their own, where others of the same agreement and time came before."""
+    charge, made = table(Charge), []
+    for op_id, each in charged:
+        before = connection.execute(
+            select(func.count()).where(
+                charge.c.agreement_id == each.agreement_id, charge.c.kind == KIND,
+                charge.c.service_from == each.service_from, charge.c.service_to == each.service_to,
+            )
+        ).scalar_one()  # fmt: skip
+        made.append((f"{op_id}:{before}" if before else op_id, each))
+    return made
+
+
+def _operation(op_id: str, charge: Charge) -> Operation:
+    common: dict[str, Any] = {
+        "source": SOURCE, "op_id": op_id, "effective_at": charge.effective_at, "agreement_id": charge.agreement_id,
+    }  # fmt: skip
+    owner, currency, net = charge.account_id, charge.currency, charge.net
+    if net < 0:
+        legs = (Leg(owner, UNBILLED, currency, net), Leg(OPERATOR, REVENUE, currency, -net))
+        return Post(**common, kind="commitment_credit", legs=legs)
+    version = charge.tariff_version or None
+    return LedgerCharge(
+        **common, owner=owner, amount=net, currency=currency, tariff_version_id=version, checked=False
+    )  # fmt: skip
+
+
+def _corrected(
+    connection: Connection, row: Row[Any], billed: Period, operator: OperatorSettings, now: datetime
+) -> Iterator[Charge]:
+    """What re-rating changed of the parts of a commitment that are settled already."""
+    charge, zone = table(Charge), zone_of(row, operator)
+    if row.settled_until is None:
+        return
+    again = connection.execute(
+        select(charge.c.effective_at).where(
+            charge.c.account_id == row.account_id, charge.c.currency == row.currency, charge.c.kind == RERATED,
+            charge.c.effective_at >= row.starts_at, charge.c.effective_at < row.settled_until,
+        )
+    ).scalars()  # fmt: skip
+    for cycle in sorted({cycle_of(at, row.cycle_day, zone) for at in again}):
+        part = _Part(cycle, max(row.starts_at, cycle.start), min(row.ends_at or cycle.end, cycle.end))
+        if part.end > row.settled_until:
+            continue
+        settled = connection.execute(
+            select(charge.c.net, charge.c.service_from, charge.c.service_to).where(_of_part(row.id, part))
+        ).all()
+        if any((each.service_from, each.service_to) != (part.begin, part.end) for each in settled):
+            continue  # The account's cycle was another then.
+        due = true_up(row.amount, _spent(connection, row, cycle, cycle.start), cycle, part.begin, part.end, zone)
+        if due != sum(each.net for each in settled):
+            yield _charge(row, part, billed, due - sum(each.net for each in settled), operator, now)
+
+
 def _open_accounts(connection: Connection, wanted: set[tuple[str, str]]) -> None:
     """Open the ledger accounts of customers who promised a spend in a currency that they never used."""
     ledger = table(LedgerAccount)
@@ -214,28 +268,24 @@ def _open_accounts(connection: Connection, wanted: set[tuple[str, str]]) -> None
         open_account(connection, owner, currency)
 
 
+def _of_part(commitment: str, part: _Part) -> ColumnElement[bool]:
+    charge = table(Charge)
+    return and_(charge.c.agreement_id == commitment, charge.c.service_from < part.end, charge.c.service_to > part.begin)
+
+
 def _charged(connection: Connection, commitment: str, part: _Part) -> bool:
-    charge = table(Charge)
-    statement = select(charge.c.id).where(
-        charge.c.agreement_id == commitment, charge.c.service_from < part.end, charge.c.service_to > part.begin
-    )
-    return connection.execute(statement).first() is not None
+    return connection.execute(select(table(Charge).c.id).where(_of_part(commitment, part))).first() is not None
 
 
-def _spent(connection: Connection, row: Row[Any], part: _Part) -> int:
+def _spent(connection: Connection, row: Row[Any], cycle: Period, since: datetime) -> int:
+    """Micros net that an account was charged for within a cycle from ``since`` on, as they were rated last."""
     charge = table(Charge)
-    return int(
-        connection.execute(
-            select(func.coalesce(func.sum(charge.c.net), 0)).where(
-                charge.c.account_id == row.account_id,
-                charge.c.currency == row.currency,
-                charge.c.effective_at >= max(part.cycle.start, row.settled_until or part.cycle.start),
-                charge.c.effective_at < part.cycle.end,
-                charge.c.kind != KIND,
-                charge.c.pays != "none",
-            )
-        ).scalar_one()
-    )
+    total = select(func.coalesce(func.sum(charge.c.net), 0)).where(charge.c.kind != KIND, charge.c.pays != "none")
+    which = (
+        charge.c.account_id == row.account_id, charge.c.currency == row.currency, charge.c.effective_at >= since,
+        charge.c.effective_at < cycle.end,
+    )  # fmt: skip
+    return int(connection.execute(as_rated_last(total, *which)).scalar_one())
 
 
 def _charge(row: Row[Any], part: _Part, billed: Period, due: int, operator: OperatorSettings, now: datetime) -> Charge:

@@ -23,7 +23,7 @@ from operator_server.store.accounting import BillRun, Charge, CounterGap, Counte
 from operator_server.store.billing import BillOutcome, InvoiceDraft, PeriodLock
 from operator_server.store.dealings import Agreement, Installation
 from operator_server.store.rows import table
-from operator_server.usage.history import RERATED
+from operator_server.usage.history import as_rated_last
 from signalling.clock import from_micros, to_micros
 from signalling.money import MICROS
 
@@ -135,13 +135,6 @@ def control_report(connection: Connection, operator: OperatorSettings, name: str
 def _charges(connection: Connection, name: str) -> dict[str, list[Amount]]:
     """What was rated of a month of use, and what became of it; of what was rated again only the last."""
     charge, invoice = table(Charge), table(InvoiceRow)
-    again = (
-        select(charge.c.reverses_id.label("first"), func.max(charge.c.id).label("last"))
-        .where(charge.c.kind == RERATED, charge.c.period == name)
-        .group_by(charge.c.reverses_id)
-        .subquery()
-    )
-    first = case((charge.c.kind == RERATED, charge.c.reverses_id), else_=charge.c.id)
     became = case(
         (charge.c.pays == "prepaid", "prepaid"),
         (charge.c.pays == "none", "rated_only"),
@@ -149,15 +142,14 @@ def _charges(connection: Connection, name: str) -> dict[str, list[Amount]]:
         (invoice.c.id.is_(None), "drafted"),
         else_="billed",
     ).label("became")
-    rows = connection.execute(
+    charges = (
         select(became, charge.c.currency, func.count(), func.sum(charge.c.net))
         .outerjoin(invoice, invoice.c.id == charge.c.invoice_id)
-        .outerjoin(again, again.c.first == first)
-        .where(charge.c.period == name, charge.c.kind != COVERED)
-        .where(or_(again.c.last.is_(None), again.c.last == charge.c.id))
+        .where(charge.c.kind != COVERED)
         .group_by(became, charge.c.currency)
         .order_by(charge.c.currency)
     )
+    rows = connection.execute(as_rated_last(charges, charge.c.period == name))
     found: dict[str, list[Amount]] = {key: [] for key in ("billed", "drafted", "unbilled", "prepaid", "rated_only")}
     rated: dict[str, tuple[int, int]] = {}
     for kind, currency, count, micros in rows:

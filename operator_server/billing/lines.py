@@ -123,12 +123,16 @@ class Lines:
     def _single(self, facts: AgreementFacts, charge: ChargeRow, common: dict[str, Any]) -> InvoiceLine:
         taken_back = charge.net < 0
         label = facts.terms.label
-        if charge.kind == "commitment" and facts.mode_kind != "commitment":
-            label = f"{label}: {self._labels.mode('commitment')}"
+        if charge.kind == "commitment":
+            # One below zero says by how much use that came late, or was rated again, makes it less.
+            by_tariff = facts.mode_kind != "commitment"
+            text = f"{label}: {self._labels.mode('commitment')}" if by_tariff else label
+        else:
+            text = self._taken_back(charge).format(label=label) if taken_back else label
         day_from, day_to = self._days_of(charge)
         return InvoiceLine(
             **common,
-            description=self._taken_back(charge).format(label=label) if taken_back else label,
+            description=text,
             period_from=day_from,
             period_to=day_to,
             quantity=-charge.quantity if taken_back else charge.quantity,

@@ -1,23 +1,23 @@
 """Commitments of tariffs: what use by a tariff came to in a month, short of the least amount that the tariff says.
 
-They hold for use that other systems count. A month in which a subscriber used the tariff owes it once, when a run bills
-that month's end.
+They hold for use that other systems count. A month in which a subscriber used the tariff owes it when a run bills that
+month's end; what late use or a re-rating changes of it is charged, or given back, with the next run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, func, select
 
 from charging.periods import PeriodError, period
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, restore_version
-from charging.tariffs.usage import period_shortfall
-from operator_server.billing.commitments import KIND, book
+from charging.tariffs.usage import charged_in_period, period_shortfall
+from operator_server.billing.commitments import KIND, book, numbered
 from operator_server.billing.making import Run, billed_cycle
 from operator_server.billing.writing import lock_numbers
 from operator_server.settings import OperatorSettings
@@ -27,12 +27,20 @@ from operator_server.store.engine import writing
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from operator_server.store.usage import UsageState
+from operator_server.usage.history import RERATED
 from operator_server.usage.standing import payments
 from signalling.clock import from_micros, to_micros
 from signalling.ids import new_id
 
 _PORTION = 200
-_state, _agreement, _charge = table(UsageState), table(Agreement), table(Charge)
+_state, _agreement, _charge_row = table(UsageState), table(Agreement), table(Charge)
+
+
+class _Rerated(NamedTuple):
+    """What re-rating added to a month of use, and the version that rated it last."""
+
+    more: int = 0
+    version: str = ""
 
 
 def true_up_tariffs(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
@@ -89,35 +97,66 @@ def _true_up(
         .where(_state.c.agreement_id.in_(agreements), _state.c.tariff_version.in_(versions))
         .order_by(_state.c.agreement_id, _state.c.period)
     ).all()
-    done = {
-        (row.agreement_id, row.period)
-        for row in connection.execute(
-            select(_charge.c.agreement_id, _charge.c.period).where(
-                _charge.c.agreement_id.in_(agreements), _charge.c.kind == KIND
-            )
-        )
-    }
+    settled = _settled(connection, agreements)
+    rerated = _rerated(connection, agreements)
     ways = payments(connection, agreements)
     charged = []
     for row in rows:
         cycle = billed_cycle(row, run, operator, now)
-        if cycle is None or (row.agreement_id, row.period) in done or ways[row.agreement_id].pays is None:
+        if cycle is None or ways[row.agreement_id].pays is None:
             continue
-        made = _shortfall(row, versions[row.tariff_version], operator, cycle.end, now)
+        key = row.agreement_id, row.period
+        again = rerated.get(key, _Rerated())
+        due = _shortfall(row, versions[row.tariff_version], versions, again) - settled.get(key, 0)
+        made = _charge(row, versions[row.tariff_version], due, operator, cycle.end, now)
         if made is not None:
             charged.append(made)
-    book(connection, [(f"{each.agreement_id}:{each.period}", each) for each in charged], now)
+    book(connection, numbered(connection, [(f"{each.agreement_id}:{each.period}", each) for each in charged]), now)
 
 
-def _shortfall(
-    row: Row[Any], version: TariffVersion, operator: OperatorSettings, until: datetime, now: datetime
+def _settled(connection: Connection, agreements: Sequence[str]) -> dict[tuple[str, str], int]:
+    """What of the commitments was charged before, by agreement and month."""
+    rows = connection.execute(
+        select(_charge_row.c.agreement_id, _charge_row.c.period, func.sum(_charge_row.c.net))
+        .where(_charge_row.c.agreement_id.in_(agreements), _charge_row.c.kind == KIND)
+        .group_by(_charge_row.c.agreement_id, _charge_row.c.period)
+    )
+    return {(agreement, month): int(net) for agreement, month, net in rows}
+
+
+def _rerated(connection: Connection, agreements: Sequence[str]) -> dict[tuple[str, str], _Rerated]:
+    """What re-rating changed of months of use, by agreement and month."""
+    again, first = _charge_row.alias(), _charge_row
+    rows = connection.execute(
+        select(again.c.agreement_id, again.c.period, again.c.reverses_id, again.c.tariff_version, again.c.net,
+               first.c.net.label("before"))
+        .join(first, first.c.id == again.c.reverses_id)
+        .where(again.c.agreement_id.in_(agreements), again.c.kind == RERATED)
+        .order_by(again.c.id)
+    )  # fmt: skip
+    last = {row.reverses_id: row for row in rows}
+    found: dict[tuple[str, str], _Rerated] = {}
+    for row in last.values():
+        key = row.agreement_id, row.period
+        found[key] = _Rerated(found.get(key, _Rerated()).more + row.net - row.before, row.tariff_version)
+    return found
+
+
+def _shortfall(row: Row[Any], version: TariffVersion, versions: Mapping[str, TariffVersion], again: _Rerated) -> int:
+    """Micros that a month of use is short of the commitment of the version that rated it last."""
+    charged = charged_in_period(version, msgspec.convert(row.state, RatingState)) + again.more
+    corrected = versions.get(again.version) if again.version else version
+    return period_shortfall(corrected, charged) if corrected else 0
+
+
+def _charge(
+    row: Row[Any], version: TariffVersion, due: int, operator: OperatorSettings, until: datetime, now: datetime
 ) -> Charge | None:
-    """The charge for what a month is short of its commitment, if the month is over where the bill ends."""
+    """The charge for what is due of a month, if that is over where the bill ends."""
     try:
         month = period(row.period, operator.zone)
     except PeriodError:
         return None
-    due = period_shortfall(version, msgspec.convert(row.state, RatingState))
     if month.end > until or not due:
         return None
     return Charge(

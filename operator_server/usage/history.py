@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, or_, select
 
 from charging.ledger.seal import GROUP_DIGITS
 from charging.tariffs import TariffVersion
@@ -50,6 +50,24 @@ class ChargedUse:
         return explained.cost_micros == charged == sum(step.cost for step in explained.steps)
 
 
+def as_rated_last(charges: Select[Any], *which: ColumnElement[bool]) -> Select[Any]:
+    """A statement over charges, in which what was rated again counts once, as it was rated last.
+
+    ``which``: conditions that hold for a charge and for all that were rated again in its place.
+    """
+    charge = table(Charge)
+    again = (
+        select(charge.c.reverses_id.label("first"), func.max(charge.c.id).label("last"))
+        .where(charge.c.kind == RERATED, *which)
+        .group_by(charge.c.reverses_id)
+        .subquery()
+    )
+    first = case((charge.c.kind == RERATED, charge.c.reverses_id), else_=charge.c.id)
+    return charges.outerjoin(again, again.c.first == first).where(
+        or_(again.c.last.is_(None), again.c.last == charge.c.id), *which
+    )
+
+
 def find_use(connection: Connection, tariffs: TariffVersions, name: str) -> ChargedUse:
     """The use of a charge id, of a usage record's id, or of its ``source/id``.
 
@@ -84,7 +102,7 @@ def _price(connection: Connection, row: Row[Any]) -> int | None:
 
 
 def histories(connection: Connection, tariffs: TariffVersions, tariff: str, period: str) -> Iterator[History]:
-    """What each agreement was charged for by any version of ``tariff`` in a month.
+    """What each agreement was charged for by any version of ``tariff`` in a month, as it was rated last.
 
     Use of months before it leads the way, and does not count, where a tariff counts over the life of the agreement.
     """
@@ -96,12 +114,19 @@ def histories(connection: Connection, tariffs: TariffVersions, tariff: str, peri
         .where(charge.c.agreement_id.in_(inside), by_tariff, charge.c.period <= period)
         .order_by(charge.c.account_id, charge.c.agreement_id, charge.c.recorded_at)
     )
+    again = (
+        select(charge.c.reverses_id, charge.c.net, charge.c.tariff_version)
+        .where(charge.c.kind == RERATED, by_tariff, charge.c.period <= period)
+        .order_by(charge.c.id)
+    )
+    last = {row.reverses_id: row for row in connection.execute(again)}
     rows = connection.execute(statement)
     for (account, agreement), of_agreement in groupby(rows, key=lambda row: (row.account_id, row.agreement_id)):
-        charged = [
-            Charged(_use(connection, row, tariffs.find(connection, row.tariff_version)), row.net, row.period == period)
-            for row in _in_order(of_agreement)
-        ]
+        charged = []
+        for row in _in_order(of_agreement):
+            paid = last.get(row.id, row)
+            use = _use(connection, row, tariffs.find(connection, paid.tariff_version))
+            charged.append(Charged(use, paid.net, row.period == period))
         yield History(account, agreement, charged)
 
 

@@ -25,6 +25,7 @@ from charging.ledger.verify import verify
 from charging.tariffs import Tariff, TariffBook
 from charging.tariffs.explain import explain
 from operator_server.billing.bill_run import run_bills
+from operator_server.billing.commitments import NewCommitment, add_commitment
 from operator_server.billing.control import ControlReport, control_report
 from operator_server.billing.invoices import each_invoice
 from operator_server.billing.proof import verify_billing
@@ -37,6 +38,7 @@ from operator_server.receivables.rerating import Rerated, invoices_by_tariff, re
 from operator_server.store.dealings import TariffVersionRow
 from operator_server.store.rows import add
 from operator_server.usage.history import find_use
+from operator_server.usage.simulation import simulate_month
 from signalling.money import decimal_micros
 
 CENT = 10_000
@@ -215,3 +217,28 @@ def test_the_control_report_counts_what_was_rated_again_once(house: House) -> No
     [first], [rated], [billed] = before.rated, report().rated, report().billed
     assert (first.micros, rated.micros, billed.micros) == (100 * CENT, 60 * CENT, 60 * CENT)
     assert first.count == rated.count == billed.count
+
+
+def test_what_an_account_owes_of_its_commitment_follows_the_re_rated_use(house: House) -> None:
+    october = datetime(2026, 9, 30, 22, tzinfo=UTC)
+    with house.writing() as connection:
+        new = NewCommitment("acc-1", 300 * CENT, "EUR", october)
+        add_commitment(connection, new, SETTINGS.operator, NOVEMBER)
+
+    def promised(name: str, now: datetime) -> list[int]:
+        run_bills(house.engine, SETTINGS, name, now=now)
+        lines = [line for made in state(house)[0] for line in made.lines if line.kind == "commitment"]
+        return sorted(line.net_micros // CENT for line in lines)
+
+    assert promised("2026-11", NOVEMBER + timedelta(days=30)) == [200, 300]
+    rerate(house)
+    assert promised("2026-12", NOVEMBER + timedelta(days=61)) == [40, 200, 300, 300]
+    assert promised("2027-01", NOVEMBER + timedelta(days=92)) == [40, 200, 300, 300, 300]
+
+
+def test_a_simulation_compares_with_what_is_paid_since_the_re_rating(house: House) -> None:
+    rerate(house)
+    [version] = right(price={"model": "per_unit", "amount": "0.02"}).versions
+    with house.engine.connect() as connection:
+        total = simulate_month(connection, version, "2026-10", SETTINGS.operator.zone).total
+    assert (total.now, total.then) == (60 * CENT, 40 * CENT)

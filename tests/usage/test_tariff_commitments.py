@@ -5,17 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from counting_samples import SETTINGS, SIGNING
+from sqlalchemy import select
 from usage_samples import Shop, version
 
 from charging.ledger.verify import verify
-from charging.tariffs import Tariff
+from charging.tariffs import Tariff, TariffVersion
 from operator_server.billing.bill_run import run_bills
 from operator_server.billing.invoices import each_invoice
 from operator_server.billing.proof import verify_billing
+from operator_server.counting.tariffs import TariffVersions
+from operator_server.receivables.rerating import rerate_invoice
+from operator_server.store.accounting import Charge
+from operator_server.store.engine import writing
+from operator_server.store.rows import table
 from operator_server.usage.standing import set_payment
 
 EURO = 1_000_000
-DECEMBER = datetime(2026, 12, 2, tzinfo=UTC)
+DECEMBER, JANUARY, FEBRUARY = (datetime(2026 + year, month, 2, tzinfo=UTC) for year, month in ((0, 12), (1, 1), (1, 2)))
 TALK = Tariff("talk", {"en": "Talk", "fr": "Appels"}, (version("talk", commitment="5.00"),))
 PLAIN = Tariff("plain", {"en": "Plain"}, (version("plain"),))
 
@@ -38,6 +44,21 @@ def billed(made: Shop, name: str = "2026-11", now: datetime = DECEMBER) -> list[
             for invoice in each_invoice(connection)
             for line in invoice.lines
         ]
+
+
+def charged(made: Shop) -> dict[str, list[int]]:
+    """The nets of all charges, ascending, by kind."""
+    found: dict[str, list[int]] = {}
+    with made.engine.connect() as connection:
+        for row in connection.execute(select(table(Charge)).order_by(table(Charge).c.net)):
+            found.setdefault(row.kind, []).append(row.net)
+    return found
+
+
+def again(made: Shop, number: str, right: TariffVersion, now: datetime) -> None:
+    with writing(made.engine).begin() as connection:
+        versions = TariffVersions(lambda: made.book)
+        assert rerate_invoice(connection, SETTINGS, number, Tariff("talk", {}, (right,)), now, tariffs=versions).new
 
 
 def test_a_month_of_use_comes_to_the_least_amount_once() -> None:
@@ -75,3 +96,36 @@ def test_use_that_is_only_rated_owes_none() -> None:
         set_payment(connection, made.book, SETTINGS.operator, SIGNING, "acc-1", "talk", "rated_only", DECEMBER)
     used(made, "a", 600)
     assert billed(made) == []
+
+
+def test_late_use_counts_towards_the_month_that_was_billed_short() -> None:
+    made = shop()
+    used(made, "a", 600)
+    billed(made)
+    made.clock.set(DECEMBER)
+    used(made, "late", 6_000)
+    lines = billed(made, "2026-12", JANUARY)
+    assert sorted(lines) == [
+        ("acc-1", "commitment 11-01 Talk: Minimum spend", -600_000),
+        ("acc-1", "commitment 11-01 Talk: Minimum spend", 4_940_000),
+        ("acc-1", "use 11-01 Talk", 60_000),
+        ("acc-1", "use 11-01 Talk", 600_000),
+    ]
+    assert billed(made, "2026-12", JANUARY) == lines
+    assert billed(made, "2027-01", datetime(2027, 2, 2, tzinfo=UTC)) == lines
+
+
+def test_re_rating_changes_what_is_missing_with_the_next_run() -> None:
+    made = shop()
+    used(made, "a", 6_000)
+    billed(made)
+    dearer = version("talk", commitment="5.00", price={"model": "per_unit", "amount": "0.05", "unit_size": 60})
+    again(made, "R-2026-000001", dearer, DECEMBER)
+    assert charged(made) == {"use": [600_000], "commitment": [4_400_000], "rerated": [5 * EURO]}
+    billed(made, "2026-12", JANUARY)
+    assert charged(made)["commitment"] == [-4_400_000, 4_400_000]
+    again(made, "R-2026-000002", version("talk", commitment="4.00"), JANUARY)
+    billed(made, "2027-01", FEBRUARY)
+    billed(made, "2027-01", FEBRUARY)
+    expected = {"use": [600_000], "commitment": [-4_400_000, 3_400_000, 4_400_000], "rerated": [600_000, 5 * EURO]}
+    assert charged(made) == expected

@@ -156,11 +156,11 @@ def test_amount_off_and_cap_count_over_the_period() -> None:
 
 def test_the_commitment_is_filled_up_when_the_period_closes() -> None:
     version = make(commitment="1.00")
-    assert period_shortfall(version, RatingState()) == 1_000_000
+    assert period_shortfall(version, 0) == 1_000_000
     state = rate_usage(version, 4, RatingState()).state
     assert charged_in_period(version, state) == 200_000
-    assert period_shortfall(version, state) == 800_000
-    assert period_shortfall(version, rate_usage(version, 40, state).state) == 0
+    assert period_shortfall(version, charged_in_period(version, state)) == 800_000
+    assert period_shortfall(version, charged_in_period(version, rate_usage(version, 40, state).state)) == 0
 
 
 @pytest.mark.parametrize("quantity", [-1, 1.0, float("nan"), True, "3"])
