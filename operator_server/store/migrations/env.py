@@ -12,7 +12,7 @@ def run() -> None:
     """Run the migrations on the database whose URL the configuration carries."""
     engine = writing(open_engine(context.config.attributes["url"]))
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()
