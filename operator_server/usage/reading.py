@@ -38,8 +38,7 @@ class UnreadableFile(ValueError):
     """A file that cannot be read as usage; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """The fields of one record, at line ``number`` (of a Parquet file: row); ``fault``, where it could not be read.
 
     ``text`` is the line as it stands where there are no fields.

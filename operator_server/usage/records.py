@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,18 +20,18 @@ MAX_QUANTITY = 10**15
 _WHOLE = re.compile(r"[0-9]{1,16}\Z")
 _NUMBER = re.compile(r"\+?[0-9]{1,32}\Z")
 _LONGEST = 255
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class BadRecord(ValueError):
     """A record that is refused; the text says which field, which value and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """``quantity`` units of what ``tariff`` counts, used by ``subscriber`` at ``at`` (aware UTC).
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """``quantity`` units of what ``tariff`` counts, used by ``subscriber`` at ``micros`` since 1970.
 
-    ``(source, id)`` names it once and for all. ``destination``: a called number, or empty.
+    ``(source, id)`` names it once and for all. ``destination``: a called number, or empty. ``digest``: SHA-256 of the
+    content; the same record in another form has the same.
     """
 
     source: str
@@ -40,16 +39,9 @@ class Record:
     subscriber: str
     tariff: str
     quantity: int
-    at: datetime
-    destination: str = ""
-    digest: bytes = field(init=False)
-    """SHA-256 of the content: the same record in another form has the same."""
-
-    def __post_init__(self) -> None:
-        content = (
-            self.source, self.id, self.subscriber, self.tariff, self.quantity, to_micros(self.at), self.destination,
-        )  # fmt: skip
-        object.__setattr__(self, "digest", hashlib.sha256(_encoder.encode(content)).digest())
+    micros: int
+    destination: str
+    digest: bytes
 
 
 def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
@@ -59,15 +51,16 @@ def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
     """
     if "specversion" in fields:
         fields = _cloud_event(fields)
-    return Record(
-        source=_text(fields, "source", default_source),
-        id=_text(fields, "id"),
-        subscriber=_text(fields, "subscriber" if fields.get("subscriber") not in (None, "") else "account"),
-        tariff=_text(fields, "tariff"),
-        quantity=_quantity(fields.get("quantity")),
-        at=_instant(fields.get("at")),
-        destination=_destination(fields.get("destination")),
+    content = (
+        _text(fields, "source", default_source),
+        _text(fields, "id"),
+        _text(fields, "subscriber" if fields.get("subscriber") not in (None, "") else "account"),
+        _text(fields, "tariff"),
+        _quantity(fields.get("quantity")),
+        to_micros(_instant(fields.get("at"))),
+        _destination(fields.get("destination")),
     )
+    return Record(*content, hashlib.sha256(_encode(content)).digest())
 
 
 def _cloud_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -83,6 +76,8 @@ def _cloud_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _text(fields: Mapping[str, Any], name: str, default: str = "") -> str:
     value = fields.get(name)
+    if type(value) is str and 0 < len(value) <= _LONGEST and value.isprintable():
+        return value
     if value in (None, ""):
         if not default:
             raise BadRecord(f"{'subscriber' if name == 'account' else name}: missing")
@@ -96,6 +91,8 @@ def _text(fields: Mapping[str, Any], name: str, default: str = "") -> str:
 
 
 def _quantity(value: Any) -> int:
+    if type(value) is int and 0 <= value <= MAX_QUANTITY:
+        return value
     if isinstance(value, str) and _WHOLE.match(value):
         value = int(value)
     if value in (None, ""):
