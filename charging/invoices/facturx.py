@@ -24,7 +24,6 @@ from lxml import etree
 from signalling.money import exponent, format_micros, minor_unit
 
 from . import units
-from .labels import Formats, Labels
 from .model import Invoice, InvoiceError, InvoiceLine, LineNet, Party, TaxTotal
 from .totals import round_to_unit
 from .wording import Wording
@@ -41,7 +40,7 @@ _TOWN_POST = re.compile(r"(.*\D),? +([A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2})")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def to_xml(invoice: Invoice, labels: Labels | None = None, formats: Formats | None = None) -> bytes:
+def to_xml(invoice: Invoice) -> bytes:
     """The XML, valid by the schema of Factur-X 1.0, profile EN 16931.
 
     Raises :class:`InvoiceError` for what EN 16931 cannot express (a third decimal) or lacks (a VAT id of the seller or,
@@ -49,7 +48,7 @@ def to_xml(invoice: Invoice, labels: Labels | None = None, formats: Formats | No
     """
     _check(invoice)
     xml: bytes = facturx.generate_xml(
-        _clean(_document(invoice, Wording(invoice, labels, formats))),
+        _clean(_document(invoice, Wording(invoice))),
         flavor="factur-x",
         level=LEVEL,
         check_xsd=False,

@@ -15,7 +15,6 @@ from . import facturx, fonts
 from .archive import ArchiveCanvas, Attachment
 from .chart import charts
 from .items import Itemisation, Items
-from .labels import Formats, Labels
 from .layout import Block, draw, paginate
 from .letter import Letter
 from .model import Invoice
@@ -24,39 +23,27 @@ from .table import Table
 from .wording import Wording
 
 
-def render_pdf(
-    invoice: Invoice,
-    labels: Labels | None = None,
-    formats: Formats | None = None,
-    typeface: fonts.Typeface | None = None,
-    items: Items | None = None,
-) -> bytes:
-    """The PDF of ``invoice``; words and formats are those of its language unless others are given.
+def render_pdf(invoice: Invoice, items: Items | None = None) -> bytes:
+    """The PDF of ``invoice`` in its language; with ``items``, each charge by itself, too.
 
     Deterministic: the creation date is the issue date. Raises ``ValueError`` if a total is not in whole minor units.
     """
-    return _Page(Wording(invoice, labels, formats), styles_of(typeface or fonts.shipped())).render(items)
+    return _Page(Wording(invoice), styles_of(fonts.shipped())).render(items)
 
 
-def render_facturx(
-    invoice: Invoice,
-    labels: Labels | None = None,
-    formats: Formats | None = None,
-    typeface: fonts.Typeface | None = None,
-    items: Items | None = None,
-) -> bytes:
+def render_facturx(invoice: Invoice, items: Items | None = None) -> bytes:
     """The PDF with the XML of :func:`.facturx.to_xml` in it: Factur-X 1.0 (ZUGFeRD 2), profile EN 16931.
 
     Raises :class:`.model.InvoiceError` for what EN 16931 cannot express or lacks.
     """
     attachment = Attachment(
         name=facturx.FILE_NAME,
-        content=facturx.to_xml(invoice, labels, formats),
+        content=facturx.to_xml(invoice),
         mime_type="text/xml",
         description="Factur-X",
         relationship="Alternative",
     )
-    return _Page(Wording(invoice, labels, formats), styles_of(typeface or fonts.shipped())).render(items, attachment)
+    return _Page(Wording(invoice), styles_of(fonts.shipped())).render(items, attachment)
 
 
 class _Page:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .labels import Formats, Labels, formats_for, labels_for
+from .labels import formats_for, labels_for
 from .model import TAX_CATEGORIES, Invoice, InvoiceLine, TaxTotal
 
 
 class Wording:
     """The words of one invoice; those of its language unless others are given."""
 
-    def __init__(self, invoice: Invoice, labels: Labels | None = None, formats: Formats | None = None) -> None:
+    def __init__(self, invoice: Invoice) -> None:
         self.invoice = invoice
-        self.labels = labels or labels_for(invoice.language)
-        self.formats = formats or formats_for(invoice.language)
+        self.labels = labels_for(invoice.language)
+        self.formats = formats_for(invoice.language)
 
     @property
     def is_credit_note(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, select
 
 from charging.invoices.export import details_to_csv, details_to_json, to_csv, to_json
 from charging.invoices.model import Invoice
@@ -29,8 +29,12 @@ def find_invoices(
     connection: Connection, *, account: str = "", period: str = "", most: int | None = None
 ) -> list[Row[Any]]:
     """The rows of matching invoices without their documents, in the order of their numbers."""
-    columns = [column for column in table(InvoiceRow).c if column.name != "document"]
-    return list(connection.execute(_matching(select(*columns), account, period).limit(most)))
+    invoices = table(InvoiceRow)
+    statement = matching(
+        select(*(column for column in invoices.c if column.name != "document")),
+        (invoices.c.account_id, account), (invoices.c.period, period),
+    )  # fmt: skip
+    return list(connection.execute(statement.order_by(invoices.c.series, invoices.c.number_in_series).limit(most)))
 
 
 def load_invoice(connection: Connection, number: str) -> Invoice:
@@ -42,10 +46,11 @@ def load_invoice(connection: Connection, number: str) -> Invoice:
     return _decode(document)
 
 
-def each_invoice(connection: Connection, *, account: str = "", period: str = "") -> Iterator[Invoice]:
-    """Matching invoices as they were made, in the order of their numbers."""
+def each_invoice(connection: Connection) -> Iterator[Invoice]:
+    """All invoices as they were made, in the order of their numbers."""
     invoices = table(InvoiceRow)
-    for document in connection.execute(_matching(select(invoices.c.document), account, period)).scalars():
+    statement = select(invoices.c.document).order_by(invoices.c.series, invoices.c.number_in_series)
+    for document in connection.execute(statement).scalars():
         yield _decode(document)
 
 
@@ -88,9 +93,3 @@ def _rendered(connection: Connection, invoice: Invoice, form: Form, itemised: bo
 
 def _decode(document: bytes) -> Invoice:
     return msgspec.json.decode(document, type=Invoice)
-
-
-def _matching(statement: Select[Any], account: str, period: str) -> Select[Any]:
-    invoices = table(InvoiceRow)
-    statement = matching(statement, (invoices.c.account_id, account), (invoices.c.period, period))
-    return statement.order_by(invoices.c.series, invoices.c.number_in_series)

@@ -129,13 +129,12 @@ def find_credit_notes(
     *,
     account: str = "",
     invoice: str = "",
-    period: str = "",
     most: int | None = None,
 ) -> list[Row[Any]]:
     """The rows of matching credit notes without their documents, in the order of their numbers."""
     statement = matching(
         select(*(column for column in _note.c if column.name != "document")),
-        (_note.c.account_id, account), (_note.c.invoice_number, invoice), (_note.c.period, period),
+        (_note.c.account_id, account), (_note.c.invoice_number, invoice),
     )  # fmt: skip
     return list(connection.execute(statement.order_by(_note.c.series, _note.c.number_in_series).limit(most)))
 

@@ -6,7 +6,6 @@ are one transaction, and each period is charged under its own name; so it may be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
@@ -113,9 +112,7 @@ def advance(connection: Connection, agreement: str, settings: Settings, now: dat
     _Run(connection, row, terms_of(connection, row), settings, now).advance()
 
 
-def advance_due(
-    engine: Engine, settings: Settings, now: datetime, *, progress: Callable[[str], None] | None = None
-) -> int:
+def advance_due(engine: Engine, settings: Settings, now: datetime) -> int:
     """Do what is due for every agreement, each in a transaction of its own; how many there were.
 
     One that fails is told in the feed (``agreement_stuck``) and tried again after :data:`STUCK`; the others go on.
@@ -136,8 +133,6 @@ def advance_due(
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this agreement's, and others are due
                 log.failure("agreement {agreement}: what is due could not be done", agreement=agreement)
                 transact(engine, partial(_set_aside, agreement=agreement, now=now, why=error))
-            if progress is not None:
-                progress(agreement)
         if len(waiting) < _AT_ONCE:
             return count
 
