@@ -21,6 +21,7 @@ from terminal_sim.dialogue import Binding, Dialogue
 from terminal_sim.events import Answer, Closed, Event, MenuShown, Refused
 from terminal_sim.menu import Line
 from terminal_sim.negotiation import Quotation
+from terminal_sim.repository_fetcher import Progress
 from terminal_sim.state import Agreement, State
 
 ANSWER_TIMEOUT = 60.0
@@ -136,7 +137,7 @@ class Client:
         self.dialogue.carry(card, data)
         self._flush()
 
-    def finish(self, agreement: Agreement) -> Deferred[Agreement]:
+    def finish(self, agreement: Agreement, progress: Progress | None = None) -> Deferred[Agreement]:
         """Take an agreement through its remaining steps: confirm, order, fetch, install, receipt.
 
         Fires with the agreement when it is done or refused; fails with :class:`LinkLost`, :class:`StepRefused` or
@@ -151,7 +152,7 @@ class Client:
                 for waiting in self._following.pop(agreement.id):
                     waiting.callback(result)
 
-            self._finish(agreement).addBoth(over)
+            self._finish(agreement, progress).addBoth(over)
         return follower
 
     def resume(self) -> list[Deferred[Agreement]]:
@@ -302,13 +303,13 @@ class Client:
                 done.callback(None)
 
     @inlineCallbacks
-    def _finish(self, agreement: Agreement) -> Any:
+    def _finish(self, agreement: Agreement, progress: Progress | None) -> Any:
         renewed = False
         while agreement.step not in ("done", "refused"):
             if agreement.step == "granted":
                 now = self._clock.micros()
                 if self.dialogue.server_time(now) < agreement.granted().expires:
-                    yield self._receive(agreement)
+                    yield self._receive(agreement, progress)
                 elif not renewed:
                     renewed = True
                     delivery.order(self.state, agreement, now)
@@ -326,10 +327,12 @@ class Client:
         return agreement
 
     @inlineCallbacks
-    def _receive(self, agreement: Agreement) -> Any:
+    def _receive(self, agreement: Agreement, progress: Progress | None) -> Any:
         for tries_left in reversed(range(DOWNLOAD_TRIES)):
             try:
-                yield deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self.receiver.receive, agreement)
+                yield deferToThreadPool(
+                    self._reactor, self._reactor.getThreadPool(), self.receiver.receive, agreement, progress
+                )
             except delivery.DeliveryPaused:
                 if not tries_left:
                     raise
