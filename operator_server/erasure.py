@@ -15,7 +15,7 @@ from charging.ledger.book import balances
 from operator_server.audit import audited
 from operator_server.balances.barring import bar
 from operator_server.erasure_trail import Traces, forget_in_trail
-from operator_server.parties import ERASED, PartyError, revoke_terminal
+from operator_server.parties import ERASED, PartyError, keep_taxpayer, revoke_terminal
 from operator_server.receivables.books import take_in_invoices
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
@@ -86,6 +86,7 @@ def erase_account(connection: Connection, settings: Settings, account: str, now:
     terminals = _end_terminals(connection, subscribers, now)
     traces = _traces(connection, account, subscribers, terminals)
     _forget(connection, account, subscribers, terminals, now)
+    keep_taxpayer(connection, account, ["vat_id"], now)
     _set(
         connection, Account, {"id": [account]}, name=ERASED, address=[], vat_id="", email="", tax_reason="",
         status=ERASED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from sqlmodel import SQLModel
 from charging.ledger.book import open_account
 from operator_server.settings import OperatorSettings
 from operator_server.store.feed import record
-from operator_server.store.parties import Account, Binding, Subscriber, Terminal, TerminalKey
+from operator_server.store.parties import Account, Binding, PastTaxpayer, Subscriber, Terminal, TerminalKey
 from operator_server.store.rows import add, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
@@ -120,8 +121,27 @@ def change_account(connection: Connection, account: str, change: AccountChange, 
     if not _LANGUAGE.match(values.get("language", "en")):
         raise PartyError(f"account {account}: language: {change.language!r} is not two small letters (ISO 639)")
     if values:
+        keep_taxpayer(connection, account, values, now)
         connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
         record(connection, now, "account_changed", account=account, changed=sorted(values))
+
+
+def keep_taxpayer(connection: Connection, account: str, values: Collection[str], now: datetime) -> None:
+    """Keep what an account is as far as tax goes, before the columns ``values`` of it change."""
+    past = table(PastTaxpayer)
+    if not {"country", "vat_id", "tax_country", "tax_status"}.intersection(values):
+        return
+    if connection.execute(select(past.c.until).where(past.c.account_id == account, past.c.until == now)).first():
+        return
+    row = connection.execute(select(table(Account)).where(table(Account).c.id == account)).one()
+    was = PastTaxpayer(
+        account_id=account,
+        until=now,
+        country=row.tax_country or row.country,
+        vat_country=row.vat_id.replace(" ", "").upper()[:2],
+        tax_status=row.tax_status,
+    )
+    add(connection, was)
 
 
 def create_subscriber(

@@ -44,7 +44,9 @@ class TaxError(ValueError):
 
 
 class Tax(NamedTuple):
-    """``category`` of EN 16931, ``rate_bp`` in basis points, and the customer's ``country`` as far as tax goes."""
+    """``category`` of EN 16931, ``rate_bp`` in basis points, and the ``country`` whose tax it is: the customer's, or
+    the operator's below the threshold.
+    """
 
     category: str
     rate_bp: int

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from operator_server.audit import audited
 from operator_server.billing.making import CLOSED
-from operator_server.parties import PartyError, require_open
+from operator_server.parties import PartyError, keep_taxpayer, require_open
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from signalling.money import MoneyError, decimal_micros
@@ -45,6 +45,7 @@ def set_billing(connection: Connection, account: str, change: Billing, actor: st
         raise PartyError(f"account {account}: tax_reason: say why it is exempt; it stands on the invoice")
     if values:
         accounts = table(Account)
+        keep_taxpayer(connection, account, values, now)
         connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
         changed = {key: getattr(before, key) for key in values}
         audited(connection, actor, "account.billing", f"account/{account}", changed, values, now)

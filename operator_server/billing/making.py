@@ -184,7 +184,7 @@ class Maker:
         facts: dict[str, AgreementFacts],
         reversed_at: dict[str, int],
     ) -> Bill:
-        taxpayer = taxpayer_of(customer)
+        taxpayer, countries = taxpayer_of(customer), set[str]()
         maker = Lines(
             span,
             self._operator.zone,
@@ -192,7 +192,7 @@ class Maker:
             customer.language,
             facts,
             lambda version: self._tariffs.get(connection, version),
-            self._taxing(taxpayer, customer, reversed_at),
+            self._taxing(taxpayer, customer, reversed_at, countries),
         )
         lines = maker.make(charges)
         sums = totals(lines, currency)
@@ -216,7 +216,7 @@ class Maker:
             account=customer.id,
             carried_forward_micros=sum(each.net for each in charges if each.effective_at < start),
             time_zone=str(zone),
-            tax_country=taxpayer.country,
+            tax_country=countries.pop() if len(countries) == 1 else taxpayer.country,
             final_bill=final,
         )
         return Bill(
@@ -239,9 +239,9 @@ class Maker:
         return carried_forward(payable, least, final=final)
 
     def _taxing(
-        self, taxpayer: Taxpayer, customer: Row[Any], reversed_at: dict[str, int]
+        self, taxpayer: Taxpayer, customer: Row[Any], reversed_at: dict[str, int], countries: set[str]
     ) -> Callable[[ChargeRow], LineTax]:
-        """The tax of each of a customer's charges, each case worked out once."""
+        """The tax of each of a customer's charges, each case worked out once; whose tax it is goes to ``countries``."""
         known: dict[tuple[str, int, date], LineTax] = {}
 
         def tax(charge: ChargeRow) -> LineTax:
@@ -257,6 +257,7 @@ class Maker:
                     self._operator.country,
                     operator_has_vat_id=bool(self._operator.vat_id),
                 )
+                countries.add(told.country)
                 contained = 0
                 if charge.tax_category in self._taxes.inclusive:
                     own = self._taxes.rate(self._operator.country, charge.tax_category, day)

@@ -14,18 +14,18 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce, union_all
 
-from charging.billing.tax import Taxpayer, load_taxes
+from charging.billing.tax import Tax, Taxpayer, load_taxes
 from charging.invoices.mirror import booked
 from charging.ledger.tables import RECEIVABLE, LedgerAccount, Posting, Transfer
 from charging.periods import Period, days
 from charging.receivables.ageing import Ageing
 from charging.receivables.chart import code_of
-from operator_server.billing.taxpayers import tax_for, taxpayer_of
+from operator_server.billing.taxpayers import tax_for
 from operator_server.receivables.books import decode
 from operator_server.receivables.recognition import DEFERRED, KIND, deferred_of, deferring, is_posted
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge, InvoiceRow
-from operator_server.store.parties import Account
+from operator_server.store.parties import Account, PastTaxpayer
 from operator_server.store.receivables import BadDebtTax, CreditNoteRow, ItemAllocation, ReceivableItem
 from operator_server.store.rows import table
 
@@ -211,29 +211,45 @@ def _taxes(connection: Connection, settings: Settings, start: datetime, end: dat
     )  # fmt: skip
     for country, category, rate, currency, base, tax in corrected:
         add(country, category, rate, currency, int(base), int(tax))
-    charge, account = table(Charge), table(Account)
-    whose = (account.c.country, account.c.tax_country, account.c.vat_id, account.c.tax_status)
-    paid: Any = connection.execute(
-        select(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency, func.sum(charge.c.net),
-               func.sum(charge.c.paid_tax))
-        .join(account, account.c.id == charge.c.account_id)
-        .where(charge.c.pays == "prepaid", charge.c.recorded_at >= start, charge.c.recorded_at < end)
-        .group_by(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency)
-    )  # fmt: skip
-    for row in paid:
+    for row in _paid(connection, start, end):
         category, rate, currency, base, tax = row[-5:]
-        taxpayer = taxpayer_of(row)
-        add(taxpayer.country, _standard(settings, taxpayer, category, rate, end), rate, currency, int(base), int(tax))
+        told = _told(settings, Taxpayer(*row[:3]), category, rate, end)
+        add(told.country, told.category, rate, currency, int(base), int(tax))
     return [found[key] for key in sorted(found)]
 
 
-def _standard(settings: Settings, taxpayer: Taxpayer, category: str, rate: int, at: datetime) -> str:
-    """The category of EN 16931 of what was paid at once: with a rate it is S; without, why the customer owes none."""
-    if rate:
-        return "S"
+def _paid(connection: Connection, start: datetime, end: datetime) -> Any:
+    """Sums of what was paid ahead: country, VAT id and status of who paid, as they were then, and the charges' tax."""
+    charge, account, past = table(Charge), table(Account), table(PastTaxpayer)
+    until = (
+        select(func.min(past.c.until))
+        .where(past.c.account_id == charge.c.account_id, past.c.until > charge.c.recorded_at)
+        .correlate(charge)
+        .scalar_subquery()
+    )
+    country = case((account.c.tax_country != "", account.c.tax_country), else_=account.c.country)
+    whose = (
+        func.coalesce(past.c.country, country).label("country"),
+        func.coalesce(past.c.vat_country, account.c.vat_id).label("vat_id"),
+        func.coalesce(past.c.tax_status, account.c.tax_status).label("status"),
+    )
+    return connection.execute(
+        select(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency, func.sum(charge.c.net),
+               func.sum(charge.c.paid_tax))
+        .join(account, account.c.id == charge.c.account_id)
+        .outerjoin(past, (past.c.account_id == charge.c.account_id) & (past.c.until == until))
+        .where(charge.c.pays == "prepaid", charge.c.recorded_at >= start, charge.c.recorded_at < end)
+        .group_by(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency)
+    )  # fmt: skip
+
+
+def _told(settings: Settings, taxpayer: Taxpayer, category: str, rate: int, at: datetime) -> Tax:
+    """Country and category of EN 16931 of what was paid at once: with a rate it is S; without, why there is none."""
     own = settings.operator.tax_basis_points().get(category, 0)
     why = tax_for(settings, taxpayer, category, own, at)
-    return "Z" if why.rate_bp else why.category
+    if rate:
+        return why._replace(category="S")
+    return why._replace(category="Z") if why.rate_bp else why
 
 
 def _deferred(connection: Connection, settings: Settings, end: datetime) -> list[DeferredRow]:

@@ -39,6 +39,20 @@ class Account(SQLModel, table=True):
     minimum_amount: int | None = Field(default=None, sa_type=Micros)
 
 
+class PastTaxpayer(SQLModel, table=True):
+    """What an account was as far as tax goes until a change at ``until``; what it is now stands in its own row.
+
+    ``country``: where it was taxed; ``vat_country``: the first two letters of its VAT id, which name nobody.
+    """
+
+    __tablename__ = "past_taxpayer"
+    account_id: str = Field(primary_key=True, foreign_key="account.id", sa_type=Identifier)
+    until: datetime = Field(primary_key=True, sa_type=Instant)
+    country: str = Field(max_length=2)
+    vat_country: str = Field(default="", max_length=2)
+    tax_status: str = Field(default="", max_length=16)
+
+
 class Subscriber(SQLModel, table=True):
     """Who uses: rejections, entitlements and payment follow the subscriber."""
 

@@ -42,6 +42,15 @@ def test_a_business_in_another_eu_country_owes_the_tax_itself() -> None:
     assert (made_out.totals.payable_micros, made_out.tax_country) == (EURO, "AT")
 
 
+def test_tax_below_the_threshold_is_that_of_the_operators_country() -> None:
+    made = house()
+    account(made, country="FR")
+    charge(made, OCTOBER)
+    made_out = bill(made)
+    [tax] = made_out.totals.taxes
+    assert (tax.category, tax.rate_bp, made_out.tax_country, made_out.customer.country) == ("S", 1900, "DE", "FR")
+
+
 def test_several_rates_stand_on_one_invoice() -> None:
     made = house()
     charge(made, OCTOBER, 100 * EURO)

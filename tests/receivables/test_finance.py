@@ -17,6 +17,8 @@ from sqlalchemy import update
 
 from charging.periods import period
 from charging.receivables.chart import code_of, deferred
+from operator_server.billing.accounts import Billing, set_billing
+from operator_server.parties import AccountChange, change_account
 from operator_server.receivables.books import take_in_invoices
 from operator_server.receivables.credit_notes import CreditRequest, make_credit_note
 from operator_server.receivables.finance import Handover, handover, journal
@@ -171,8 +173,14 @@ def test_what_was_paid_ahead_stands_under_the_categories_of_invoices(books: Book
             )  # fmt: skip
         accounts = table(Account)
         connection.execute(update(accounts).where(accounts.c.id == "acc-2").values(tax_status="exempt"))
+        # What the customer is later changes nothing of what was paid before.
+        later = books.now + timedelta(days=1)
+        change = Billing(tax_status="reverse_charge", tax_country="AT")
+        set_billing(connection, "acc-2", change, "test", later)
+        change_account(connection, "acc-2", AccountChange(country="CH", vat_id=""), later)
     span = period("2026-11", books.settings.operator.zone)
     made = books.read(lambda c: handover(c, books.settings, span, books.now + timedelta(days=40)))
+    assert {row.country for row in made.taxes} == {"DE"}
     assert [(row.category, row.rate_bp, row.base // CENT, row.tax // CENT) for row in made.taxes] == [
         ("E", 0, 100, 0), ("S", 700, 100, 7), ("S", 1900, 100, 19), ("Z", 0, 100, 0),
     ]  # fmt: skip
