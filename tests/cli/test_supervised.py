@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -26,50 +27,59 @@ def waited_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
     return True
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_the_roles_run_as_processes_and_end_with_their_supervisor(tollgate: Tollgate, ending: signal.Signals) -> None:
+@pytest.fixture
+def server(tollgate: Tollgate) -> Iterator[subprocess.Popen[bytes]]:
+    """``tollgate serve``, up; its log is :func:`told`."""
     command = [sys.executable, "-m", "operator_server", "serve", "--config", str(tollgate.config)]
-    log = tollgate.config / "serve.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, env=os.environ | {"TOLLGATE_WEB__PORT": "0"}, stdout=output, stderr=subprocess.STDOUT
-        )
-    roles: list[psutil.Process] = []
-    try:
-        assert waited_for(lambda: all(line in log.read_text() for line in ("link: ", "web: ", "worker: running")), 90)
-        roles = psutil.Process(server.pid).children()
-        assert {process.cmdline()[process.cmdline().index("--role") + 1] for process in roles} == {
-            "link",
-            "web",
-            "worker",
-        }
-        server.send_signal(ending)
-        server.wait(20)
-        assert waited_for(lambda: not any(process.is_running() for process in roles))
-    finally:
-        server.kill()
-        for process in roles:
-            if process.is_running():
-                process.kill()
-
-
-def test_the_first_device_is_polled_without_a_restart(tollgate: Tollgate) -> None:
-    command = [sys.executable, "-m", "operator_server", "serve", "--config", str(tollgate.config)]
-    log = tollgate.config / "serve.log"
-    with log.open("wb") as output:
+    with log_of(tollgate).open("wb") as output:
         server = subprocess.Popen(
             command, env=os.environ | {"TOLLGATE_WEB__PORT": "0"}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        assert waited_for(lambda: all(line in log.read_text() for line in ("link: ", "web: ", "worker: running")), 90)
-        assert "snmp: polling" not in log.read_text()
-        tollgate("account", "create", "A-7", "--name", "Somebody")
-        secret = tollgate.config / "community"
-        secret.write_text("hidden-word\n")
-        tollgate("device", "credential", "add", "old", "--secret-file", secret)
-        tollgate("device", "add", "gw-1", "--host", "127.0.0.1", "--credential", "old", "--subscriber", "A-7")
-        assert waited_for(lambda: "snmp: polling" in log.read_text(), 90)
-        server.send_signal(signal.SIGTERM)
-        server.wait(20)
+        assert waited_for(lambda: all(line in told(tollgate) for line in ("link: ", "web: ", "worker: running")), 90)
+        yield server
     finally:
         server.kill()
+        server.wait()
+
+
+def log_of(tollgate: Tollgate) -> Path:
+    return tollgate.config / "serve.log"
+
+
+def told(tollgate: Tollgate) -> str:
+    return log_of(tollgate).read_text()
+
+
+def roles_of(server: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
+    processes = psutil.Process(server.pid).children()
+    return {process.cmdline()[process.cmdline().index("--role") + 1]: process for process in processes}
+
+
+def ended(processes: Iterable[psutil.Process]) -> bool:
+    return waited_for(lambda: not any(process.is_running() for process in processes))
+
+
+def test_roles_end_with_a_supervisor_that_is_killed(server: subprocess.Popen[bytes]) -> None:
+    roles = roles_of(server)
+    assert roles.keys() == {"link", "web", "worker"}
+    server.kill()
+    server.wait(20)
+    assert ended(roles.values())
+
+
+def test_the_first_device_is_polled_without_a_restart_and_all_end_when_asked(
+    server: subprocess.Popen[bytes], tollgate: Tollgate
+) -> None:
+    assert "snmp: polling" not in told(tollgate)
+    tollgate("account", "create", "A-7", "--name", "Somebody")
+    secret = tollgate.config / "community"
+    secret.write_text("hidden-word\n")
+    tollgate("device", "credential", "add", "old", "--secret-file", secret)
+    tollgate("device", "add", "gw-1", "--host", "127.0.0.1", "--credential", "old", "--subscriber", "A-7")
+    assert waited_for(lambda: "snmp: polling" in told(tollgate), 90)
+    roles = roles_of(server)
+    assert roles.keys() == {"link", "web", "worker", "snmp"}
+    server.send_signal(signal.SIGTERM)
+    server.wait(20)
+    assert ended(roles.values())
