@@ -166,6 +166,9 @@ class MemoryTransport:
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self.producer = producer
 
+    def unregisterProducer(self) -> None:
+        pass
+
     def getHandle(self) -> None:
         return None
 
