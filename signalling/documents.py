@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from signalling.decoding import UNREADABLE
 from signalling.envelope import BodyError
 from signalling.messages import Count, Digest, Id, Instant, Micros, ModeTerms, Signed, Text, Word
 
@@ -168,7 +169,7 @@ def decode_document(kind: type[D], document: bytes) -> D:
     """The document in these bytes. Raises :class:`signalling.envelope.BodyError`."""
     try:
         return msgspec.msgpack.decode(document, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BodyError(f"{kind.PURPOSE}: {error}") from None
 
 

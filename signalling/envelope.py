@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from signalling.decoding import UNREADABLE
+
 MAX_ID = 2**53 - 1
 
 
@@ -52,7 +54,7 @@ def decode(payload: bytes) -> Envelope:
     """The envelope in ``payload``. Raises :class:`EnvelopeError`."""
     try:
         envelope = _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise EnvelopeError(f"not an envelope: {error}") from None
     if not (0 < envelope.id <= MAX_ID and 0 <= envelope.exchange <= MAX_ID):
         raise EnvelopeError("id or exchange out of range")

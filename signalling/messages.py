@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from signalling.decoding import UNREADABLE
 from signalling.envelope import BodyError, Envelope, UnknownType
 
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]+\Z")]
@@ -477,7 +478,7 @@ class BodyDecoder:
             raise UnknownType(f"type {envelope.type[:64]!r} is not known here")
         try:
             return decoder.decode(envelope.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise BodyError(f"{envelope.type}: {error}") from None
 
 

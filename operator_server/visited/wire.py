@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from operator_server.visited.faults import VisitedError
 from signalling.codes.table import MOST_FEATURES, EfNumber, FeatureCode, FeatureName
+from signalling.decoding import UNREADABLE
 from signalling.messages import Digest, Id
 
 PATH = "/roaming/v1"
@@ -160,5 +161,5 @@ def decode(data: bytes, kind: type[T]) -> T:
     """A body of a type. Raises :class:`VisitedError`."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise VisitedError("bad_message", f"not a {kind.__name__}: {error}"[:300]) from None

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from signalling.card.tlv import CardError
+from signalling.decoding import UNREADABLE
 from signalling.messages import Digest, Id, Micros
 
 TAR = bytes.fromhex("B00010")
@@ -275,7 +276,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
         raise MessageError(f"a message has at most {MAX_MESSAGE} bytes, here are {len(data)}")
     try:
         return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"no message of the card's dialogue: {error}") from None
 
 

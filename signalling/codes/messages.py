@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from signalling.codes.table import CodeError, EfNumber, FeatureCode, FeatureName
+from signalling.decoding import UNREADABLE
 from signalling.messages import Count, Id, Signed
 
 Channel = Literal["access", "paging", "traffic"]
@@ -219,7 +220,7 @@ def decode_signed(data: bytes) -> Signed:
     """A signed uplink. Raises :class:`CodeError`."""
     try:
         return _signed.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CodeError(f"not a signed message: {error}") from None
 
 
@@ -232,7 +233,7 @@ def decode_uplink(data: bytes) -> Uplink:
     """What was signed. Raises :class:`CodeError`."""
     try:
         return _uplink.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CodeError(f"not a message of a mobile: {error}") from None
 
 
@@ -245,5 +246,5 @@ def decode_heard(data: bytes) -> list[Heard]:
     """Messages from a base station. Raises :class:`CodeError`."""
     try:
         return _heard.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CodeError(f"not messages of a base station: {error}") from None

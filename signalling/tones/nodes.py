@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from signalling.decoding import UNREADABLE
 from signalling.messages import Count, Id
 
 Number = Annotated[str, Meta(min_length=1, max_length=21, pattern=r"^\+?[0-9*#]+\Z")]
@@ -187,5 +188,5 @@ def decode_from_home(payload: bytes) -> FromHome:
 def _decode(decoder: msgspec.msgpack.Decoder[Any], payload: bytes) -> Any:
     try:
         return decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise NodeError(f"no message between home and node: {error}") from None

@@ -22,6 +22,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from signalling.decoding import UNREADABLE
 from signalling.tones.sound import FACTORS, RATE, SOUNDING, frequency, samples_of, waveform
 from signalling.tones.tune import LENGTHS, MAX_NOTES, OCTAVES, TEMPOS, Note, Style, Tone, ToneError
 from signalling.tones.voice import FRAME_SAMPLES, decode_voice, encode_voice, frames
@@ -88,7 +89,7 @@ def decode_recording(data: bytes) -> Recording:
     """The recording in these bytes: stretches in their order. Raises :class:`ToneError`."""
     try:
         recording = msgspec.msgpack.decode(data, type=Recording)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ToneError(f"no recording: {error}") from None
     at = 0
     for place, start, end in recording.heard:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from signalling.decoding import UNREADABLE
 from signalling.tones.tune import ToneError
 
 EF_TONES = 0x6F7B
@@ -52,7 +53,7 @@ def decode_file(data: bytes) -> ToneFile:
         raise ToneError(f"the file of tones has {len(data)} bytes, it says {2 + size}")
     try:
         return msgspec.msgpack.decode(data[2 : 2 + size], type=ToneFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ToneError(f"no file of tones: {error}") from None
 
 

@@ -14,6 +14,7 @@ from counting_samples import (
     add_installation,
     add_terminal,
     charges,
+    keep_version,
     tariff,
 )  # fmt: skip
 from sqlalchemy import update
@@ -23,8 +24,7 @@ from charging.tariffs.explain import explain
 from charging.tariffs.simulate import simulate
 from operator_server.counting.tariffs import TariffVersions
 from operator_server.store.accounting import Charge
-from operator_server.store.dealings import TariffVersionRow
-from operator_server.store.rows import add, table
+from operator_server.store.rows import table
 from operator_server.usage.history import UnknownUse, find_use, histories
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -45,13 +45,7 @@ def furnished(house: House) -> House:
         add_customer(connection)
         add_terminal(connection)
         add_installation(connection, version)
-        add(
-            connection,
-            TariffVersionRow(
-                id=version.version_id, tariff_id=version.tariff_id, content=version.content,
-                effective_from=version.effective_from, first_loaded_at=AGREED,
-            ),
-        )  # fmt: skip
+        keep_version(connection, version)
     return house
 
 

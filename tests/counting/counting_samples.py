@@ -22,7 +22,7 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.desk import Visitor
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge
-from operator_server.store.dealings import Agreement, Installation, OfferVersion, QuoteRow
+from operator_server.store.dealings import Agreement, Installation, OfferVersion, QuoteRow, TariffVersionRow
 from operator_server.store.engine import writing
 from operator_server.store.parties import Account, Subscriber, Terminal, TerminalKey
 from operator_server.store.rows import add, table
@@ -183,6 +183,17 @@ def add_terminal(connection: Connection, terminal: str = "T-1") -> None:
             id=f"key-{terminal}", terminal_id=terminal, public_key=public_bytes(TERMINAL_KEY), valid_from=AGREED
         ),
     )
+
+
+def keep_version(connection: Connection, version: TariffVersion) -> None:
+    """Let the books know a tariff version, as they do when it first charged something."""
+    add(
+        connection,
+        TariffVersionRow(
+            id=version.version_id, tariff_id=version.tariff_id, content=version.content,
+            effective_from=version.effective_from, first_loaded_at=AGREED,
+        ),
+    )  # fmt: skip
 
 
 def add_installation(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from document_reader import DOCS, ROOT, blocks, code, tables
+from document_reader import DOCS, code, tables
+from example_offers import offers_of
 
 from charging.modes import MODE_KINDS, PAYMENTS
-from charging.tariffs import TariffBook
-from offers.catalogue import Catalogue, load_catalogue
-from offers.modes import tariff_prices
+from offers.catalogue import Catalogue
 from operator_server.cli.agreement import app
 
 PAGE = DOCS / "modes.md"
@@ -18,15 +17,7 @@ PAGE = DOCS / "modes.md"
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
-    for number, block in enumerate(block for block in blocks(PAGE) if block.language == "toml"):
-        (tmp_path / f"example-{number}.toml").write_text(block.text, encoding="utf-8")
-    book, problems = TariffBook.load(ROOT / "configs/tariffs")
-    assert book is not None, problems
-    found, problems = load_catalogue(
-        tmp_path, tariffs=tariff_prices(book), tax_rates={"S": 1900, "R": 700, "Z": 0}, default_language="en"
-    )
-    assert not problems, [str(problem) for problem in problems]
-    return found
+    return offers_of(PAGE, tmp_path)
 
 
 def test_the_examples_are_offers_in_every_payment(catalogue: Catalogue) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from document_reader import DOCS, ROOT, blocks, code, tables
+from example_offers import offers_of
 from pydantic import BaseModel
 
 from charging.modes import MODE_KINDS
-from charging.tariffs import TariffBook
 from offers import document as form
-from offers.catalogue import Catalogue, load_catalogue
-from offers.modes import tariff_prices
+from offers.catalogue import Catalogue
 
 PAGE = DOCS / "offers.md"
 FORMS: dict[str, type[BaseModel]] = {
@@ -31,15 +30,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
     """The examples of the page, beside the offers of the small operator."""
     for path in (ROOT / "configs/offers").glob("*.toml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    for number, block in enumerate(block for block in blocks(PAGE) if block.language == "toml"):
-        (tmp_path / f"example-{number}.toml").write_text(block.text, encoding="utf-8")
-    book, problems = TariffBook.load(ROOT / "configs/tariffs")
-    assert book is not None, problems
-    found, problems = load_catalogue(
-        tmp_path, tariffs=tariff_prices(book), tax_rates={"S": 1900, "R": 700, "Z": 0}, default_language="en"
-    )
-    assert not problems, [str(problem) for problem in problems]
-    return found
+    return offers_of(PAGE, tmp_path)
 
 
 def test_the_examples_are_offers(catalogue: Catalogue) -> None:

@@ -1,26 +1,5 @@
-"""What the tests of link and interrogation share."""
+"""What the tests of the link begin with."""
 
-from __future__ import annotations
+from link_fixtures import house, make_house
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import pytest
-from link_harness import House
-
-
-@pytest.fixture
-def make_house(tmp_path: Path) -> Callable[..., House]:
-    """A link server in memory over a fresh database."""
-
-    def make(**options: Any) -> House:
-        return House(tmp_path, **options)
-
-    return make
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    """A link server with the usual settings."""
-    return House(tmp_path)
+__all__ = ["house", "make_house"]

@@ -15,6 +15,7 @@ from counting_samples import (
     add_customer,
     add_installation,
     add_terminal,
+    keep_version,
     tariff,
 )
 
@@ -35,8 +36,6 @@ from operator_server.receivables.credit_notes import CreditRequest, each_credit_
 from operator_server.receivables.payments import NewPayment, add_payment
 from operator_server.receivables.proof import verify_receivables
 from operator_server.receivables.rerating import Rerated, invoices_by_tariff, rerate_invoice
-from operator_server.store.dealings import TariffVersionRow
-from operator_server.store.rows import add
 from operator_server.usage.history import find_use
 from operator_server.usage.simulation import simulate_month
 from signalling.money import decimal_micros
@@ -59,14 +58,7 @@ def house() -> House:
         add_customer(connection)
         add_terminal(connection)
         add_installation(connection, house.version)
-        version = house.version
-        add(
-            connection,
-            TariffVersionRow(
-                id=version.version_id, tariff_id=version.tariff_id, content=version.content,
-                effective_from=version.effective_from, first_loaded_at=AGREED,
-            ),
-        )  # fmt: skip
+        keep_version(connection, house.version)
     counter = Meterer()
     for day, units in ((1, 14), (9, 16)):
         with house.writing() as connection:
