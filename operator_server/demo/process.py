@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
@@ -133,6 +135,13 @@ def _serve(roles: Sequence[str], config: Path, environment: Mapping[str, str], l
         os.dup2(told.fileno(), 1)
         os.dup2(told.fileno(), 2)
     os.environ.update(environment)
-    command = ["tollgate", "serve", "--single", "--child-of", str(os.getppid()), "--config", str(config)]
-    sys.argv = [*command, *(f"--role={role}" for role in roles)]
+    threading.Thread(target=_end_with_demo, daemon=True).start()
+    sys.argv = ["tollgate", "serve", "--single", "--config", str(config), *(f"--role={role}" for role in roles)]
     runpy.run_module("operator_server", run_name="__main__")
+
+
+def _end_with_demo() -> None:
+    demo = multiprocessing.parent_process()
+    assert demo is not None
+    demo.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -35,7 +35,7 @@ from operator_server.billing.invoices import each_invoice, export_invoices
 from operator_server.billing.proof import verify_billing
 from operator_server.demo import gateway, gateway_journal
 from operator_server.demo.audit import audit, shown_too_early
-from operator_server.demo.driver import Course, Driver
+from operator_server.demo.driver import Course, DemoFailed, Driver
 from operator_server.demo.gateway import Gateway
 from operator_server.demo.process import ServerProcess
 from operator_server.demo.reckoning import ReckoningError
@@ -166,11 +166,17 @@ def _walk(
     phones = SimPhones(world, fleet, loop)
     roamer = Roamer(world, visited, options.terminals + 1, options.seed, trust, loop)
     failures: list[Failure] = []
+    ended = False
     with Teller(console, fleet) as teller:
         driver = Driver(world, server, fleet, device, phones, roamer, options.seed, options.kills, loop, teller.tell)
 
+        def end(_: object) -> None:
+            nonlocal ended
+            ended = True
+            loop.stop()
+
         def start() -> None:
-            driver.run().addErrback(failures.append).addBoth(lambda _: loop.stop())
+            driver.run().addErrback(failures.append).addBoth(end)
 
         loop.callWhenRunning(start)
         try:
@@ -183,6 +189,8 @@ def _walk(
         while isinstance(cause.value, FirstError):
             cause = cause.value.subFailure
         cause.raiseException()
+    if not ended:
+        raise DemoFailed("the demo was interrupted; what it had made so far is left as it is")
     return fleet, phones, roamer, driver.course
 
 
