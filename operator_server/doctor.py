@@ -19,6 +19,7 @@ from tuf.api.exceptions import RepositoryError
 
 from charging.billing.tax import TaxError, load_taxes
 from operator_server.balances.mails import check_balance_templates
+from operator_server.billing.dispatch import check_invoice_templates
 from operator_server.delivery.expiry import role_expiries
 from operator_server.delivery.vault import KeyVault, VaultError
 from operator_server.devices.messages import check_templates
@@ -79,6 +80,7 @@ def _configuration(settings: Settings, now: datetime) -> Iterator[Finding]:
         check_templates(settings)
         check_reminder_templates(settings)
         check_balance_templates(settings)
+        check_invoice_templates(settings)
         load_taxes(settings.config_dir / "tax.toml")
     except (BrokenCatalogue, SettingsError, TaxError) as no:
         yield Finding("configuration", "bad", str(no), "correct the file; `tollgate check` looks again")

@@ -8,6 +8,7 @@ it. Reports of mail servers (:mod:`operator_server.billing.bounces`) name that i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +27,7 @@ from charging.price_text import locale_of
 from operator_server.billing.bounces import Report
 from operator_server.billing.details import with_use
 from operator_server.billing.invoices import UnknownInvoice, load_invoice
-from operator_server.mail import TemplateError, find_template, is_address, mail, one_line, parse_template
+from operator_server.mail import TemplateError, find_template, is_address, mail, one_line, parse_template, read_template
 from operator_server.outlets import NotSent, Outlet, outlet_of
 from operator_server.parties import ERASED, erased_text
 from operator_server.settings import Settings
@@ -241,8 +242,9 @@ def take_report(connection: Connection, report: Report, server_id: str, now: dat
 
 def compose_invoice(settings: Settings, row: Row[Any], invoice: Invoice, content: bytes) -> EmailMessage:
     """The e-mail with the invoice attached. Raises :class:`operator_server.mail.TemplateError`."""
+    kind = "credit-note" if invoice.kind == "credit_note" else "invoice"
     place, template = find_template(
-        settings, "operator_server.billing", row.language, lambda language: [f"invoice.{language}.txt"]
+        settings, "operator_server.billing", row.language, lambda language: [f"{kind}.{language}.txt"]
     )
     return mail(
         settings, parse_mail(place, template), _values(settings, row.language, invoice),
@@ -254,6 +256,15 @@ def compose_invoice(settings: Settings, row: Row[Any], invoice: Invoice, content
 def parse_mail(place: str, template: str) -> tuple[Template, Template]:
     """Subject and text of a template. Raises :class:`operator_server.mail.TemplateError`."""
     return parse_template(place, template, NAMES)
+
+
+def check_invoice_templates(settings: Settings) -> None:
+    """Raises :class:`operator_server.mail.TemplateError` for the operator's first template that cannot be used."""
+    for kind in ("invoice", "credit-note"):
+        for path in sorted((settings.config_dir / "templates").glob(f"{kind}*.txt")):
+            if not re.fullmatch(rf"{kind}\.[a-z]{{2}}\.txt", path.name):
+                raise TemplateError(f"{path}: is never used; name it {kind}.LANGUAGE.txt")
+            parse_mail(str(path), read_template(path))
 
 
 def _claim(connection: Connection, now: datetime) -> Row[Any] | None:

@@ -9,16 +9,17 @@ import typer
 
 from charging.billing.tax import TaxError, load_taxes
 from operator_server.balances.mails import check_balance_templates
+from operator_server.billing.dispatch import check_invoice_templates
 from operator_server.cli.common import CONFIG, JsonOption, fail, says_errors, told
 from operator_server.context import Operator
 from operator_server.delivery.publishing import open_though_paid
 from operator_server.devices.messages import check_templates
 from operator_server.offering.loading import BrokenCatalogue, Loaded, load
 from operator_server.receivables.letters import check_reminder_templates
-from operator_server.settings import Settings, load_settings
+from operator_server.settings import Settings, SettingsError, load_settings
 
 
-@says_errors(TaxError)
+@says_errors()
 def check(
     folder: Annotated[Path, typer.Argument(help="Configuration folder.")] = CONFIG, as_json: JsonOption = False
 ) -> None:
@@ -26,17 +27,25 @@ def check(
 
     Example: tollgate check configs/
     """
-    settings = load_settings(folder)
-    check_templates(settings)
-    check_reminder_templates(settings)
-    check_balance_templates(settings)
-    load_taxes(settings.config_dir / "tax.toml")
+    try:
+        settings = load_settings(folder)
+    except SettingsError as no:
+        raise fail(f"{no}\nTariffs, offers and templates are looked at when the settings can be read.") from None
+    faults: list[str] = []
+    checks = (check_templates, check_reminder_templates, check_balance_templates, check_invoice_templates, _check_taxes)
+    for look in checks:
+        try:
+            look(settings)
+        except (SettingsError, TaxError, OSError) as no:
+            faults.append(str(no))
     try:
         loaded = load(settings)
     except BrokenCatalogue as broken:
-        faults = [str(problem) for problem in broken.problems]
+        faults += map(str, broken.problems)
+    if faults:
+        faults = list(dict.fromkeys(faults))
         told({"folder": str(folder), "faults": faults}, as_json, *faults)
-        raise fail(f"{len(faults)} fault(s) in {folder}") from None
+        raise fail(f"{len(faults)} fault(s) in {folder}")
     readable = [
         f"{folder}: {product} {version} is published open, but an offer asks money for it: publish it again under "
         f"another version, which will be sealed, then `tollgate release revoke {product} {version}`"
@@ -50,6 +59,10 @@ def check(
         {"folder": str(folder), "offers": len(loaded.catalogue), "tariff_versions": versions, "faults": []}, as_json,
         f"{folder}: {len(loaded.catalogue)} offers, {versions} tariff versions, no fault.",
     )  # fmt: skip
+
+
+def _check_taxes(settings: Settings) -> None:
+    load_taxes(settings.config_dir / "tax.toml")
 
 
 def _readable(settings: Settings, loaded: Loaded) -> list[tuple[str, str]]:

@@ -26,22 +26,26 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "receivables"))
 
 from receivable_samples import Books
 
+from charging.invoices.mirror import as_credit_note
 from operator_server.billing.bounces import NotABounce, messages_in, read_reports
 from operator_server.billing.dispatch import (
     DispatchError,
     Round,
     ask,
     ask_period,
+    check_invoice_templates,
     checked_address,
+    compose_invoice,
     dispatches_of,
     find_dispatches,
     parse_mail,
     send_due_invoices,
     take_report,
 )
-from operator_server.billing.invoices import UnknownInvoice
+from operator_server.billing.invoices import UnknownInvoice, load_invoice
 from operator_server.mail import TemplateError
 from operator_server.settings import OutletSettings, Settings
+from operator_server.store.dispatch import InvoiceDispatch
 from operator_server.store.parties import Account, Event
 from operator_server.store.rows import table
 from operator_server.store.store import transact
@@ -314,11 +318,38 @@ def test_the_package_has_a_template_for_each_language_of_invoices() -> None:
     from charging.invoices.labels import languages
 
     folder = Path(parse_mail.__code__.co_filename).parent / "templates"
-    assert {path.name for path in folder.glob("*.txt")} == {f"invoice.{language}.txt" for language in languages()}
+    kinds = ("invoice", "credit-note")
+    assert {path.name for path in folder.glob("*.txt")} == {
+        f"{kind}.{language}.txt" for kind in kinds for language in languages()
+    }
     for path in folder.glob("*.txt"):
         subject, text = parse_mail(path.name, path.read_text(encoding="utf-8"))
         assert "number" in subject.get_identifiers()
-        assert {"number", "total", "due", "period"} <= set(text.get_identifiers())
+        named = {"number", "total", "period"} | ({"due"} if path.name.startswith("invoice") else set())
+        assert named == set(text.get_identifiers()) - {"customer", "contact", "operator"}
+
+
+def test_a_bill_that_gives_money_back_is_no_invoice_in_the_mail_either(post: Post) -> None:
+    number = post.books.invoice("10.00")
+    name = post.ask(number)
+    with post.books.engine.connect() as connection:
+        row = connection.execute(select(table(InvoiceDispatch)).where(table(InvoiceDispatch).c.id == name)).one()
+        note = as_credit_note(load_invoice(connection, number))
+    mail = compose_invoice(post.settings, row, note, b"%PDF")
+    assert mail["Subject"].startswith(f"Rechnungskorrektur {number} von ")
+    body = mail.get_body()
+    assert body
+    assert "fällig" not in body.get_content()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("invoice.de-AT.txt", "is never used"), ("credit-note.de.txt", "Subject")]
+)
+def test_templates_that_cannot_be_used_are_found_before_a_mail_goes_out(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / name).write_text("Hello")
+    with pytest.raises(TemplateError, match=f"{name}: .*{reason}"):
+        check_invoice_templates(Books().settings.model_copy(update={"config_dir": tmp_path}))
 
 
 # What comes back.
