@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from charging.tariffs import Problem
 from offers.document import WITHOUT_PACKAGE, OfferKind, OfferTable, TextTable
-from offers.faults import located, problem_of
+from offers.faults import faulty_place, follows, located, problem_of, without
 from offers.modes import Mode, TariffPrice, build_mode
 from offers.texts import in_language, with_default
 from offers.versions import Requirement
@@ -147,26 +147,33 @@ def load_catalogue(
         return Catalogue(), [Problem(str(directory), "", "", "no such directory")]
     problems: list[Problem] = []
     places = [place for path in sorted(directory.glob("*.toml")) for place in _places(path, problems)]
-    offers: list[tuple[Offer, _Place]] = []
+    offers: list[Offer] = []
+    tables: list[tuple[OfferTable, _Place]] = []
     files: dict[str, str] = {}
     for place in places:
-        found = _read(place, tariffs, tax_rates, default_language)
+        table, found = _read(place, tariffs, tax_rates, default_language)
+        if table is not None:
+            tables.append((table, place))
         if isinstance(found, list):
             problems += found
         elif found.id in files:
             problems.append(place.problem(["id"], f"{files[found.id]} has an offer of the same id"))
         else:
             files[found.id] = place.file
-            offers.append((found, place))
-    problems += _dependency_problems(offers, {str(place.raw.get("product")) for place in places})
-    return Catalogue([offer for offer, _ in offers]), problems
+            offers.append(found)
+    problems += _dependency_problems(tables, {str(place.raw.get("product")) for place in places})
+    return Catalogue(offers), problems
 
 
 def _places(path: Path, problems: list[Problem]) -> Iterator[_Place]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a mark of byte order.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         problems.append(Problem(str(path), "", "", f"cannot be read as TOML: {error}"))
+        return
+    except RecursionError:
+        problems.append(Problem(str(path), "", "", "cannot be read as TOML: its values are nested too deep"))
         return
     tables = raw.get("offer")
     if tables is None:
@@ -180,19 +187,28 @@ def _places(path: Path, problems: list[Problem]) -> Iterator[_Place]:
 
 def _read(
     place: _Place, tariffs: Mapping[str, TariffPrice], tax_rates: Mapping[str, int], default_language: str
-) -> Offer | list[Problem]:
+) -> tuple[OfferTable | None, Offer | list[Problem]]:
+    """The table of an offer as far as it can be read, and the offer or everything that is wrong with it."""
+    problems: list[Problem] = []
+    faulty: frozenset[tuple[int | str, ...]] = frozenset()
     try:
         table = OfferTable.model_validate(place.raw)
     except ValidationError as error:
-        return [_from_pydantic(place, detail) for detail in error.errors()]
-    problems = [place.problem(loc, reason) for loc, reason in _offer_faults(table, default_language)]
+        problems = [_from_pydantic(place, detail) for detail in error.errors()]
+        faulty = frozenset(faulty_place(detail["loc"]) for detail in error.errors())
+        try:
+            table = OfferTable.model_validate(without(place.raw, faulty, default_language))
+        except ValidationError:
+            return None, problems
+    faults = list(_offer_faults(table, default_language))
     modes: list[Mode] = []
     for number, entry in enumerate(table.mode):
-        mode, faults = build_mode(entry, tariffs, tax_rates)
-        problems += [place.problem(["mode", number, key], reason) for key, reason in faults]
+        mode, wrong = build_mode(entry, tariffs, tax_rates)
+        faults += [(["mode", number, key], reason) for key, reason in wrong]
         if mode is not None:
             modes.append(mode)
-    return problems or build_offer(table, modes, default_language)
+    problems += [place.problem(loc, reason) for loc, reason in faults if not follows(loc, faulty)]
+    return table, problems or build_offer(table, modes, default_language)
 
 
 def _from_pydantic(place: _Place, detail: ErrorDetails) -> Problem:
@@ -275,7 +291,7 @@ def _digest(content: object) -> str:
     return sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _dependency_problems(offers: Sequence[tuple[Offer, _Place]], products: set[str]) -> list[Problem]:
+def _dependency_problems(offers: Sequence[tuple[OfferTable, _Place]], products: set[str]) -> list[Problem]:
     problems = []
     graph: dict[str, set[str]] = {}
     for offer, place in offers:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from charging.subscriptions import Unit
 from offers.versions import Requirement, parse_specifier, parse_version
+from signalling.configuration import ConfigurationError, SectionName, encode_section
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
 OfferKind = Literal["software", "data", "update", "service", "tone"]
@@ -22,6 +23,8 @@ _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}\Z", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", re.ASCII)
 _DAYS = re.compile(r"([0-9]{1,5})d\Z", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LARGEST = 2**53 - 1
 
 
 def _identifier(value: str) -> str:
@@ -65,7 +68,10 @@ def _instant(value: object) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("a time needs its distance from UTC, such as 2026-12-24T18:00:00Z")
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("a time from year 1 to 9999 is needed, in UTC") from None
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     raise ValueError("a date (its midnight in UTC) or a time with its distance from UTC is needed, without quotes")
@@ -74,6 +80,34 @@ def _instant(value: object) -> datetime:
 def _texts(value: object) -> object:
     """A text by language; a bare string is in the operator's default language."""
     return {"": value} if isinstance(value, str) else value
+
+
+def _line(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("holds a control character")
+    return value
+
+
+def _lines(value: str) -> str:
+    _line(value.translate({ord(each): None for each in "\r\n\t"}))
+    return value
+
+
+def _reported(section: SectionName, key: str) -> str:
+    """``key`` if a terminal can report it in ``section``."""
+    try:
+        encode_section(section, {key: "0"})
+    except ConfigurationError as error:
+        raise ValueError(f"no terminal reports it: {error}") from None
+    return key
+
+
+def _package(value: str) -> str:
+    return _reported("base_software", value)
+
+
+def _fact(value: str) -> str:
+    return _reported("hardware", value)
 
 
 def _language(value: str) -> str:
@@ -130,7 +164,10 @@ Identifier = Annotated[str, AfterValidator(_identifier)]
 RequirementText = Annotated[Requirement, PlainValidator(_requirement), PlainSerializer(str)]
 Instant = Annotated[datetime, PlainValidator(_instant), PlainSerializer(datetime.isoformat)]
 Language = Annotated[str, AfterValidator(_language)]
-Texts = Annotated[dict[Language, Annotated[str, Field(min_length=1, max_length=4000)]], BeforeValidator(_texts)]
+Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_lines)]
+Texts = Annotated[dict[Language, Text], BeforeValidator(_texts)]
+Fact = Annotated[str, AfterValidator(_fact)]
+Package = Annotated[str, AfterValidator(_package)]
 Patterns = list[Annotated[str, Field(min_length=1)]]
 Currency = Annotated[str, AfterValidator(_currency)]
 Days = Annotated[int, PlainValidator(_day_count), PlainSerializer(_days_text)]
@@ -146,8 +183,8 @@ class Table(BaseModel):
 class TextTable(Table):
     """What the user reads of an offer, in one language."""
 
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    description: Annotated[str, Field(max_length=4000)] = ""
+    title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+    description: Annotated[str, Field(max_length=4000), AfterValidator(_lines)] = ""
 
 
 class ValidityTable(Table):
@@ -163,7 +200,7 @@ class TargetTable(Table):
     model: Patterns = []
     manufacturer: Patterns = []
     architecture: Patterns = []
-    minima: dict[str, Annotated[int, Field(ge=0)]] = {}
+    minima: dict[Fact, Annotated[int, Field(ge=0, le=_LARGEST)]] = {}
     firmware: list[RequirementText] = []
     base_software: list[RequirementText] = []
     requires: list[RequirementText] = []
@@ -223,8 +260,8 @@ class OfferTable(Table):
     product: Identifier
     kind: OfferKind
     release: Annotated[str, AfterValidator(_release)] = "latest"
-    package: str | None = None
-    priority: int = 0
+    package: Package | None = None
+    priority: Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)] = 0
     text: dict[Language, TextTable]
     valid: ValidityTable = ValidityTable()
     target: TargetTable = TargetTable()

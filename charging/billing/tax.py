@@ -131,12 +131,10 @@ class TaxTable:
 def load_taxes(path: Path) -> TaxTable:
     """The table of a TOML file; an empty one where there is no file. Raises :class:`TaxError`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        document = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), type=_Document)
     except FileNotFoundError:
         return TaxTable()
-    try:
-        document = msgspec.convert(tomllib.loads(text), type=_Document)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TaxError(f"{path}: not TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise TaxError(f"{path}: {error}") from None

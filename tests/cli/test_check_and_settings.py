@@ -59,6 +59,18 @@ def test_every_fault_of_offers_and_tariffs_is_told_at_once(tollgate: Tollgate) -
     assert "3 fault(s)" in output
 
 
+def test_faults_of_templates_and_taxes_do_not_hide_those_of_offers(tollgate: Tollgate) -> None:
+    (tollgate.config / "templates").mkdir()
+    (tollgate.config / "templates" / "reminder.toolong.txt").write_text("x")
+    (tollgate.config / "tax.toml").write_bytes(b"\xff\xfe")
+    (tollgate.config / "offers" / "shop.toml").write_text(OFFERS.replace('"6.99"', '"6.999"'))
+    output = tollgate("check", tollgate.config, code=1).output
+    assert "reminder.toolong.txt: is never used" in output
+    assert "tax.toml: " in output
+    assert "offer[0].mode[1].amount = '6.999'" in output
+    assert "3 fault(s)" in output
+
+
 def test_a_file_that_is_not_toml_is_named(tollgate: Tollgate) -> None:
     file = tollgate.config / "offers" / "broken.toml"
     file.write_text("= nothing")

@@ -116,14 +116,20 @@ FAULTS = [
     ("text.en =", "text.English =", "text.English", "", "language tag"),
     ("memory_mib = 256", 'memory_mib = "256"', "target.minima.memory_mib", "'256'", "whole number"),
     ("memory_mib = 256", "memory_mib = -1", "target.minima.memory_mib", "-1", "0 or more"),
+    ("memory_mib = 256", "memory_mib = 9007199254740992", "target.minima.memory_mib", "90071", "too large"),
+    ("memory_mib = 256", "imei = 1", "target.minima.imei", "1", "no terminal reports it"),
+    ('kind = "software"', 'kind = "software"\npackage = "a b"', "package", "'a b'", "no terminal reports it"),
+    ('kind = "software"', 'kind = "software"\npriority = 9007199254740992', "priority", "90071", "too large"),
+    ('"Chess"', '"Chess\\u0000"', "text.en.title", "'Chess", "control character"),
     ("minima =", "minimum =", "target.minimum", "", "did you mean 'minima'?"),
     ("deb/libc6>=2.30,<3", "deb/libc6>>2", "target.requires[0]", "'deb/libc6>>2'", "not a version specifier"),
     ("board>=1", "bord>=1", "depends_on[0]", "'bord>=1'", "no offer in the catalogue has this product"),
     ('until = "30d"', 'until = "soon"', "rejection.until", "'soon'", '"never"'),
     ('"new_price"]', '"new_moon"]', "rejection.reopen_on[0]", "'new_moon'", "'new_release' or 'new_price'"),
-    ("from = 2026-01-01", "from = 2026-01-01T00:00:00", "valid.from", "datetime", "distance from UTC"),
+    ("from = 2026-01-01", "from = 2026-01-01T00:00:00", "valid.from", "2026-01-01T00:00:00", "distance from UTC"),
     ("from = 2026-01-01", 'from = "2026-01-01"', "valid.from", "'2026-01-01'", "without quotes"),
-    ("from = 2026-01-01", "from = 2028-01-01", "valid.until", "datetime", "ends before it begins"),
+    ("from = 2026-01-01", "from = 2028-01-01", "valid.until", "2027-01-01T00:00:00+01:00", "ends before it begins"),
+    ("from = 2026-01-01", "from = 0001-01-01T00:00:00+01:00", "valid.from", "0001-01-01", "year 1 to 9999"),
     ('id = "buy"', 'id = "per-use"', "mode[1].id", "'per-use'", "the same id"),
     ('kind = "one_off"', 'kind = "lease"', "mode[1].kind", "'lease'", "free, one_off, per_use, subscription"),
     ('label = "Buy"', 'label = { de = "Kaufen" }', "mode[1].label", "", "no text in 'en'"),
@@ -182,6 +188,28 @@ def test_all_faults_come_at_once_and_the_other_offers_stay(tmp_path: Path) -> No
         "offer[1].kind",
     }
     assert [each.id for each in catalogue] == ["board"]
+
+
+def test_what_can_be_read_of_an_offer_is_checked_beside_what_cannot(tmp_path: Path) -> None:
+    chess = GOOD.replace('"4.99"', "4.99").replace("text.en", "text.de").replace("board>=1", "bord>=1")
+    chess = chess.replace('"S"', '"Q"').replace('tariff = "games"', 'tariff = "game"').replace("30d", "soon")
+    _, problems = load(tmp_path, chess.replace("from = 2026", "from = 2028").replace('kind = "software"\n', ""))
+    assert sorted(problem.key for problem in problems) == [
+        "depends_on[0]", "kind", "mode[0].tariff", "mode[1].amount", "mode[1].tax_category", "rejection.until", "text",
+        "valid.until",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [f"id = {'[' * 5000}{']' * 5000}", f"{'.'.join('a' * 3000)} = 1", "offer.mode = 1"])
+def test_no_file_is_too_odd_to_be_told_of(tmp_path: Path, text: str) -> None:
+    _, problems = load(tmp_path, text)
+    assert problems[0].file == str(tmp_path / "chess.toml")
+
+
+def test_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
+    catalogue, problems = load(tmp_path, f"\ufeff{GOOD}")
+    assert catalogue.get("chess")
+    assert problems == []
 
 
 def test_two_offers_cannot_have_one_id(tmp_path: Path) -> None:
