@@ -22,10 +22,10 @@ from operator_server.cli.common import (
     show_table,
     told,
 )
+from operator_server.nodes.locations import all_locations, update_location
 from operator_server.parties import PartyError
 from operator_server.store.store import transact
 from operator_server.tones import registry
-from operator_server.tones.locations import all_locations, update_location
 from operator_server.tones.reports import reports_of
 from operator_server.tones.shop import SAMPLE_NOTES, deliveries_of, send_again, set_wish, wish_of
 from signalling.money import MoneyError, checked_currency, decimal_micros

@@ -12,9 +12,9 @@ from twisted.logger import Logger
 
 from operator_server.cards.desk import CardDesk
 from operator_server.context import Operator
+from operator_server.nodes.home import HomeRegister
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.store.store import Store
-from operator_server.tones.home import HomeRegister
 
 log = Logger()
 

@@ -240,7 +240,7 @@ def test_a_call_that_breaks_off_stores_and_charges_nothing_and_can_be_made_again
 def test_who_does_without_pays_nothing(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is played is another tone: the card knows that it is not the one that was agreed on.
     other = played(parse_rtttl("Bach:d=4,o=5,b=112:c,d,e"))
-    monkeypatch.setattr("operator_server.tones.home.shop.to_play", lambda connection, number, code: other)
+    monkeypatch.setattr("operator_server.nodes.home.shop.to_play", lambda connection, number, code: other)
     network.house.change(lambda c: shop.set_wish(c, "SIM-1", form="audio"))
     bought(network)
     call(network)

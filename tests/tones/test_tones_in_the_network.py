@@ -21,13 +21,13 @@ from web_samples import Site, furnish_people
 
 from operator_server.cards import channel
 from operator_server.cli.main import app
+from operator_server.nodes.gateway import ATTEMPTS, TRY_AGAIN
+from operator_server.nodes.locations import location_of, set_busy, update_location
 from operator_server.store.accounting import Charge
 from operator_server.store.cards import CardPacketRow
 from operator_server.store.dealings import Agreement
 from operator_server.store.tones import DeliveryReport, ToneDelivery
 from operator_server.tones import shop
-from operator_server.tones.gateway import ATTEMPTS, TRY_AGAIN
-from operator_server.tones.locations import location_of, set_busy, update_location
 from signalling.card import sms, ussd
 from signalling.card.text import to_septets
 from signalling.tones import parse_rtttl

@@ -146,7 +146,7 @@ class Network:
         self.wait(lambda: self.located() == name)
 
     def located(self) -> str:
-        from operator_server.tones.locations import location_of
+        from operator_server.nodes.locations import location_of
 
         with self.house.engine.connect() as connection:
             row = location_of(connection, NUMBER)

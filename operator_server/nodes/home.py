@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -22,21 +22,19 @@ from operator_server.cards import channel
 from operator_server.cards.desk import CardDesk
 from operator_server.context import Operator
 from operator_server.link.tls import LinkTls
+from operator_server.nodes import gateway
+from operator_server.nodes.link import NodeLink
+from operator_server.nodes.locations import location_of, set_busy, update_location
 from operator_server.store.cards import card_row
 from operator_server.store.store import Store
-from operator_server.tones import gateway, shop
-from operator_server.tones.locations import location_of, set_busy, update_location
+from operator_server.tones import shop
 from operator_server.tones.text_menu import TextMenu
-from operator_server.tones.voice import Player
 from signalling.card import sms, ussd
 from signalling.card.tlv import CardError
-from signalling.framing import FrameError, FrameReader, frame
 from signalling.tones import nodes as n
 
 log = Logger()
 
-ATTACH_SECONDS = 10.0
-CARRY_SECONDS = 40.0
 TURN_SECONDS = 1.0
 MOST_CALLS = 200
 """Calls at a time, of one node."""
@@ -297,113 +295,3 @@ class HomeRegister:
 
 def _session(message: n.Ussd) -> str:
     return f"ussd-{message.session}"
-
-
-class NodeLink(Protocol):
-    """The connection of one node. ``name`` is empty until it is attached."""
-
-    transport: Any
-
-    def __init__(self, home: HomeRegister) -> None:
-        self.name = ""
-        self.calls: dict[int, Player] = {}
-        self._home = home
-        self._reader = FrameReader()
-        self._ref = 0
-        self._carried: dict[int, tuple[Deferred[n.Carried], Any]] = {}
-        self._late: Any = None
-
-    def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
-        self._home.opened(self)
-        self._late = self._home.reactor.callLater(ATTACH_SECONDS, self.transport.abortConnection)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._home.gone(self)
-        if self._late is not None and self._late.active():
-            self._late.cancel()
-        for player in list(self.calls.values()):
-            player.stop()
-        self.calls.clear()
-        waiting, self._carried = self._carried, {}
-        for done, late in waiting.values():
-            if late.active():
-                late.cancel()
-            done.callback(n.Carried(0, "failed", reason="the connection to the node broke"))
-
-    def dataReceived(self, data: bytes) -> None:
-        try:
-            for payload in self._reader.feed(data):
-                self._received(n.decode_from_node(payload))
-        except (FrameError, n.NodeError) as fault:
-            log.warn("node {node} is cut off: {why}", node=self.name or "unknown", why=str(fault))
-            self.transport.abortConnection()
-
-    def _received(self, message: n.FromNode) -> None:
-        if not self.name:
-            if not isinstance(message, n.Attach):
-                raise n.NodeError("a node says who it is before all else")
-            self._late.cancel()
-            self._home.attach(self, message)
-            return
-        done: Deferred[Any] | None = None
-        match message:
-            case n.Located():
-                done = self._home.located(self, message)
-            case n.Held():
-                done = self._home.held(message)
-            case n.FromPhone():
-                done = self._home.from_phone(self, message)
-            case n.Ussd():
-                done = self._home.ussd(self, message)
-            case n.Call():
-                done = self._home.call(self, message)
-            case n.Hangup(call=call):
-                player = self.calls.pop(call, None)
-                if player is not None:
-                    player.stop()
-            case n.Carried(ref=ref):
-                waiting = self._carried.pop(ref, None)
-                if waiting is not None:
-                    if waiting[1].active():
-                        waiting[1].cancel()
-                    waiting[0].callback(message)
-            case n.Attach():
-                raise n.NodeError("a node says once who it is")
-        if done is not None:
-            done.addErrback(lambda failure: log.failure("a node's message was not carried out", failure))
-
-    def send(self, message: n.NodeMessage) -> None:
-        """A message to the node."""
-        self.transport.write(frame(n.encode_node(message)))
-
-    def carry(self, message: n.Carry) -> Deferred[n.Carried]:
-        """Have the node bring something to a phone; fires with its report."""
-        self._ref += 1
-        ref = self._ref
-        done: Deferred[n.Carried] = Deferred()
-
-        def late() -> None:
-            waiting = self._carried.pop(ref, None)
-            if waiting is not None:
-                waiting[0].callback(n.Carried(ref, "failed", reason="the node does not answer"))
-
-        self._carried[ref] = done, self._home.reactor.callLater(CARRY_SECONDS, late)
-        self.send(n.Carry(ref, message.number, message.how, message.data, message.dcs))
-        return done
-
-    def play(self, call: int, sound: bytes) -> None:
-        """Answer a call and play into it; at the end it is hung up as it should be."""
-
-        def over() -> None:
-            if self.calls.pop(call, None) is not None:
-                self.send(n.Hangup(call))
-
-        self.send(n.Answered(call))
-        player = Player(
-            self._home.reactor, sound, self._home.settings.voice_frame_ms / 1000,
-            lambda place, part: self.send(n.Voice(call, place, part)), over,
-        )  # fmt: skip
-        self.calls[call] = player
-        player.start()

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select, update
 
 from operator_server.cards import channel
+from operator_server.nodes.locations import location_of
 from operator_server.store.cards import CardPacketRow, card_row, update_card
 from operator_server.store.feed import record
 from operator_server.store.rows import table
-from operator_server.tones.locations import location_of
 from operator_server.tones.reports import note_report
 from operator_server.tones.shop import wish_of
 from signalling.card import sms, ussd
