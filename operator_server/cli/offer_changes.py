@@ -187,7 +187,7 @@ def roll_back(
 
 
 def _read(file: Path) -> str:
-    return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
 
 
 def _checked(operator: Operator, source: str) -> Offer:

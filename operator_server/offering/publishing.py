@@ -181,7 +181,7 @@ def _id_of(source: str) -> str:
 
 def _files(settings: Settings) -> dict[str, str]:
     folder = settings.config_dir / "offers"
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
+    return {path.name: path.read_text(encoding="utf-8-sig") for path in sorted(folder.glob("*.toml"))}
 
 
 def _find(settings: Settings, offer: str) -> tuple[str, str] | None:
@@ -282,7 +282,7 @@ def _write(settings: Settings, offer: str, source: str | None, own: str) -> None
         if source is not None:
             write_atomically(folder / own, source.encode())
         if old is not None and (source is None or old[0] != own):
-            files = {old[0]: (folder / old[0]).read_text(encoding="utf-8")}
+            files = {old[0]: (folder / old[0]).read_text(encoding="utf-8-sig")}
             _take_out(files, offer)
             if old[0] in files:
                 write_atomically(folder / old[0], files[old[0]].encode())

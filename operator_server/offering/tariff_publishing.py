@@ -287,7 +287,7 @@ def _read(source: str) -> dict[str, Any]:
 
 def _files(settings: Settings) -> dict[str, str]:
     folder = settings.config_dir / "tariffs"
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
+    return {path.name: path.read_text(encoding="utf-8-sig") for path in sorted(folder.glob("*.toml"))}
 
 
 def _find(files: dict[str, str], tariff: str) -> tuple[str, str]:
