@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select, update
 from charging.invoices.totals import round_to_unit
 from charging.receivables.items import demanded
 from operator_server.receivables.books import ReceivablesError, decode, find_item, lock, take_in_invoices
+from operator_server.receivables.credited import credited_of
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
 from operator_server.store.feed import record
@@ -88,7 +89,7 @@ def held(connection: Connection, numbers: Collection[str]) -> dict[str, Held]:
         )
         for row in rows:
             before = found.get(row.number, Held())
-            lines = (*before.lines, row.amount) if row.line else before.lines
+            lines = (*before.lines, _of_line(connection, row.number, row.line)) if row.line else before.lines
             found[row.number] = Held(before.whole or not row.line, lines)
     return found
 
@@ -100,7 +101,7 @@ def find_holds(connection: Connection, *, active: bool = True) -> list[Row[Any]]
 
 
 def _of_line(connection: Connection, number: str, line: str) -> int:
-    """A line with its tax, as invoiced."""
+    """A line with its tax, as far as no credit note took it back."""
     invoices = table(InvoiceRow)
     document = connection.execute(select(invoices.c.document).where(invoices.c.number == number)).scalar()
     if document is None:
@@ -108,8 +109,8 @@ def _of_line(connection: Connection, number: str, line: str) -> int:
     invoice = decode(document)
     for each, net in zip(invoice.lines, invoice.totals.lines, strict=True):
         if each.line_id == line:
-            tax = round_to_unit(net.net_micros * each.tax_rate_bp, 10_000, minor_unit(invoice.currency))
-            return net.net_micros + tax
+            left = net.net_micros - credited_of(connection, number).nets.get(line, 0)
+            return left + round_to_unit(left * each.tax_rate_bp, 10_000, minor_unit(invoice.currency))
     raise ReceivablesError(
         f"invoice {number}: it has no line {line!r}; it has {', '.join(e.line_id for e in invoice.lines)}"
     )

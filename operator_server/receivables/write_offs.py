@@ -131,9 +131,9 @@ def reopen_written_off(
 ) -> tuple[str, ...]:
     """Take back of write-offs what a payment of ``amount`` micros pays after all, and owe its tax again.
 
-    Written-off debts that it names come first; others get what is left once everything open is paid, or nothing with
-    ``named_only``. Returns the numbers that the payment is for, a debt that was written off replaced by what is owed of
-    it again.
+    Written-off debts that it names come first, of these what is owed again already; others get what is left once
+    everything open is paid, or nothing with ``named_only``. Returns the numbers that the payment is for, a debt that
+    was written off replaced by what is owed of it again.
     """
     owed = connection.execute(
         select(func.sum(_item.c.open)).where(
@@ -150,7 +150,13 @@ def reopen_written_off(
         )
         .order_by(_write_off.c.decided_at, _write_off.c.id)
     ).all()
-    spare, numbers = amount, list(named)
+    again = connection.execute(
+        select(_item.c.number, _item.c.open)
+        .where(_item.c.account_id == account, _item.c.currency == currency, _item.c.kind == "recovery")
+        .where(_item.c.open > 0, _item.c.about.in_(named))
+        .order_by(_item.c.booked_at, _item.c.id)
+    ).all()
+    spare, numbers = amount - sum(row.open for row in again), [*named, *(row.number for row in again)]
     beyond = 0 if named_only else amount - int(owed or 0)
     for row in sorted(rows, key=lambda row: row.number not in named):
         is_named = row.number in named

@@ -251,6 +251,31 @@ def test_a_hold_covers_an_invoice_or_a_line_until_it_is_released(books: Books) -
         place(first, "9")
 
 
+def test_what_was_credited_of_a_disputed_line_is_not_held_beside_it() -> None:
+    books = Books()
+    number = books.invoice("10.00", "5.00")
+    books.do(place_hold, number, line="2", reason="never used", by="eve")
+    credit(books, number, {"2": 200 * CENT})
+    assert books.open() == {number: 1547}
+    assert books.read(lambda c: held(c, [number]))[number].demanded(1547 * CENT) == 1190 * CENT
+    credit(books, number, {"2": None})
+    assert books.read(lambda c: held(c, [number]))[number].demanded(1190 * CENT) == 1190 * CENT
+
+
+def test_what_a_return_owes_again_of_a_write_off_is_paid_by_its_invoices_number() -> None:
+    books = Books()
+    gone, current = books.invoice("10.00"), books.invoice("1.00")
+    approve(books, write_off(books, gone))
+    books.pay("4.00", gone, id="late")
+    books.do(return_payment, "late", reason="MD06")
+    books.pay("10.00", gone, id="later")
+    assert books.open() == {current: 119}
+    credit(books, gone)
+    assert books.open() == {"G-2026-000001": -881}
+    assert "bad_debt" not in books.ledger()
+    books.prove()
+
+
 def test_debts_are_found_by_the_numbers_in_a_text(books: Books) -> None:
     first, second = books.invoice("10.00"), books.invoice("10.00", account="acc-2")
     books.open()
