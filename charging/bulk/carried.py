@@ -109,7 +109,8 @@ class _Plan:
 
     def covers(self, uses: Uses) -> bool:
         """Whether the uses are within the bounds."""
-        return _together(self.uses, uses) == self.uses
+        both = _together(self.uses, uses)
+        return both == self.uses or (not self._query.counts and replace(both, carried=self.uses.carried) == self.uses)
 
     def rate(self, portion: Portion) -> list[tuple[Any, ...]]:
         """Row and :data:`charging.bulk.uses.LEFT` of each use, in order."""
@@ -185,7 +186,8 @@ def _roomy(uses: Uses) -> Uses:
     largest = _up(uses.largest)
     if uses.largest <= MAX_TIMED_SECONDS:
         largest = min(largest, MAX_TIMED_SECONDS)
-    used, due, line = map(_up, uses.carried or _NOTHING)
+    # What is carried grows from portion to portion.
+    used, due, line = (_up(brought) << 10 for brought in uses.carried or _NOTHING)
     first, last = uses.first, uses.last
     if first is not None and last is not None and last.year < MAXYEAR:
         first = datetime(first.year, first.month, 1, tzinfo=UTC)

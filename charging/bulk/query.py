@@ -66,7 +66,8 @@ class _Compiler:
         self._split = bool(self._names) and version.unit == "second"
         self._intervals = self._find_intervals()
         self._crossed = self._intervals.crossed(self._longest) if self._intervals and self._split else 1
-        self._used_before, self._due_before, self._line_before = uses.carried or (0, 0, 0)
+        carried = uses.carried if uses.carried and self._windows else (0, 0, 0)
+        self._used_before, self._due_before, self._line_before = carried
         self._check()
         self._integer = self._integer_type()
 

@@ -307,12 +307,13 @@ class Decision:
     }
 
     def _payer(self, owner: str, kind: str, currency: str, amount: int, checked: bool) -> AccountState | Declined:
-        if owner == OPERATOR or (owner, UNBILLED, currency) not in self.accounts:
+        unbilled = self.accounts.get((owner, UNBILLED, currency))
+        if owner == OPERATOR or unbilled is None:
             return _no_account(owner, currency)
-        trio = self._customer(owner, currency)
-        unbilled, _, prepaid = trio
-        payer = unbilled if kind == UNBILLED else prepaid
+        payer = unbilled if kind == UNBILLED else self.accounts[owner, PREPAID, currency]
         if checked:
+            trio = self._customer(owner, currency)
+            prepaid = trio[2]
             if owner in self.barred:
                 return Declined("barred", f"account {owner} is barred: {self.barred[owner]}")
             if payer is prepaid and -prepaid.balance - prepaid.reserved < amount:
@@ -379,7 +380,8 @@ class Decision:
         self.transfers.append(transfer)
         sealed: list[Leg] = []
         for number, (account, amount) in enumerate(legs):
-            account.add(amount)
+            account.balance += amount
+            account.added += amount
             currency = account.key[2]
             self.postings.append((transfer_id, number, account.id, currency, amount))
             sealed.append((account.id, currency, amount))

@@ -63,8 +63,12 @@ def open_missing(connection: Connection, keys: Iterable[AccountKey]) -> None:
 
 def _touched(operations: Sequence[Operation]) -> _Touched:
     touched = _Touched()
+    op_ids = touched.op_ids
     for operation in operations:
-        touched.op_ids.setdefault(operation.source, set()).add(operation.op_id)
+        named = op_ids.get(operation.source)
+        if named is None:
+            named = op_ids[operation.source] = set()
+        named.add(operation.op_id)
         match operation:
             case Charge():
                 touched.customers.add(operation.owner)

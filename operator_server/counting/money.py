@@ -131,16 +131,13 @@ def charge_operation(
     """
     if payment.pays is None:
         return None
-    common: dict[str, Any] = {
-        "source": source,
-        "op_id": op_id,
-        "effective_at": charge["effective_at"],
-        "agreement_id": charge["agreement_id"],
-    }
     amount = charge["net"] + (charge["paid_tax"] if payment.ahead else 0)
     if amount >= 0:
         return Charge(
-            **common,
+            source=source,
+            op_id=op_id,
+            effective_at=charge["effective_at"],
+            agreement_id=charge["agreement_id"],
             owner=charge["account_id"],
             amount=amount,
             currency=charge["currency"],
@@ -154,7 +151,10 @@ def charge_operation(
         Leg(charge["account_id"], own, charge["currency"], amount),
         Leg(OPERATOR, REVENUE, charge["currency"], -amount),
     )
-    return Post(**common, kind="use_credit", legs=legs)
+    return Post(
+        source=source, op_id=op_id, effective_at=charge["effective_at"], agreement_id=charge["agreement_id"],
+        kind="use_credit", legs=legs,
+    )  # fmt: skip
 
 
 def tax_operation(source: str, op_id: str, charge: Mapping[str, Any]) -> Operation | None:

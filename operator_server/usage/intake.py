@@ -7,25 +7,29 @@ of one standing agreement and period cost together what the tariff makes of the 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from charging.bulk import PortionRater
+from charging.modes import Payment
 from charging.tariffs import TariffBook, TariffError
 from operator_server.balances.once import lock
 from operator_server.billing.open_period import billed_until
 from operator_server.billing.taxpayers import PaidTaxes, inclusive_of
+from operator_server.counting.book import portions
 from operator_server.counting.units import Units
 from operator_server.settings import Settings
+from operator_server.store.dealings import Agreement
 from operator_server.store.feed import record as record_event
+from operator_server.store.rows import table
 from operator_server.store.store import transact
 from operator_server.usage.placing import AHEAD, Places, Stretch
 from operator_server.usage.posting import Posting
@@ -33,7 +37,7 @@ from operator_server.usage.rating import Placed, Rated, Rating, Refused
 from operator_server.usage.reading import Line, open_source
 from operator_server.usage.records import BadRecord, Record, read_record
 from operator_server.usage.rejects import Rejects
-from operator_server.usage.standing import keep_agreements, payments
+from operator_server.usage.standing import Wanted, keep_agreements, payments
 from operator_server.usage.statements import statements
 from signalling.clock import Clock, to_micros
 
@@ -52,6 +56,10 @@ class Report:
     late: int = 0
     refused: int = 0
     rejects: Path | None = None
+
+
+Read = tuple[Line, Record | str]
+"""A line with its record, or with why it is none."""
 
 
 @dataclass(slots=True)
@@ -100,18 +108,32 @@ class Importer:
         :class:`operator_server.usage.reading.UnreadableFile`; the batches before stay taken.
         """
         report = Report(path)
-        with open_source(path) as source, _seldom_collected():
+        # The next portion is read while the one before waits for the disk.
+        with open_source(path) as source, ThreadPoolExecutor(1, "usage-reader") as reader, _seldom_collected():
             rejects = Rejects(path, source.form, source.columns)
+
+            def read() -> tuple[Sequence[Read], float]:
+                return self._read(islice(source.lines, batch)), source.progress()
+
+            coming = reader.submit(read)
+
+            def take(connection: Connection) -> Outcome:
+                nonlocal coming
+                outcome = self._take(connection, lines, path.name)
+                coming = reader.submit(read)
+                return outcome
+
             try:
-                while lines := list(islice(source.lines, batch)):
-                    outcome = transact(engine, partial(self.take, lines=lines, reference=path.name))
+                while (portion := coming.result())[0]:
+                    lines, done = portion
+                    outcome = transact(engine, take)
                     report.taken += outcome.taken
                     report.known += outcome.known
                     report.late += outcome.late
                     for line, reason in sorted(outcome.refused, key=lambda refused: refused[0].number):
                         rejects.add(line, reason)
                     if progress is not None:
-                        progress(source.progress())
+                        progress(done)
                 report.refused, report.rejects = rejects.count, rejects.close()
             finally:
                 if report.rejects is None:
@@ -123,6 +145,21 @@ class Importer:
 
         Raises :class:`operator_server.counting.metering.NotCharged`; then the caller must roll back.
         """
+        return self._take(connection, self._read(lines), reference)
+
+    def _read(self, lines: Iterable[Line]) -> list[Read]:
+        """Each line with its record, or with why it is none."""
+        read: list[Read] = []
+        for line in lines:
+            try:
+                if line.fault:
+                    raise BadRecord(line.fault)
+                read.append((line, read_record(line.fields, self._default_source)))
+            except BadRecord as bad:
+                read.append((line, str(bad)))
+        return read
+
+    def _take(self, connection: Connection, lines: Sequence[Read], reference: str) -> Outcome:
         now = self._clock.now()
         outcome = Outcome()
         fresh = self._fresh(connection, lines, outcome)
@@ -131,11 +168,8 @@ class Importer:
         stretches = {each.stretch.agreement: each.stretch for each in placed}
         units = self._units(connection, stretches.values(), now)
         wanted = {name: (each.customer, each.tariff, each.version) for name, each in stretches.items()}
-        keep_agreements(
-            connection, wanted, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now,
-            inclusive=inclusive_of(self._settings),
-        )  # fmt: skip
-        until, paying = billed_until(connection), payments(connection, wanted)
+        paying = self._agree(connection, wanted, now)
+        until = billed_until(connection)
         rating = Rating(connection, placed, paying, units, rater=self._rater, fewest=self._fewest)
         rated: list[tuple[Placed, Rated]] = []
         for each, done in zip(placed, rating.rate(), strict=True):
@@ -156,6 +190,24 @@ class Importer:
             )  # fmt: skip
         return outcome
 
+    def _agree(self, connection: Connection, wanted: Mapping[str, Wanted], now: datetime) -> dict[str, Payment]:
+        """Make the agreements that are not there yet; how each is paid for. Nobody else rates use of them meanwhile."""
+        paying = payments(connection, wanted)
+        missing = {name: wanted[name] for name in wanted.keys() - paying.keys()}
+        if missing:
+            keep_agreements(
+                connection, missing, server=self._server, key=self._key, tax_rates=self._tax_rates, now=now,
+                inclusive=inclusive_of(self._settings),
+            )  # fmt: skip
+        if connection.dialect.name == "postgresql":
+            agreement = table(Agreement)
+            for ids in portions(sorted(wanted)):
+                connection.execute(
+                    select(agreement.c.id).where(agreement.c.id.in_(ids)).order_by(agreement.c.id).with_for_update()
+                )
+            return payments(connection, wanted)
+        return paying | payments(connection, missing)
+
     def close(self) -> None:
         """Let the database go in which columns are rated."""
         self._rater.close()
@@ -169,19 +221,14 @@ class Importer:
         lock(connection, [user[1] for user in users if units.has(user)])
         return units
 
-    def _fresh(self, connection: Connection, lines: Sequence[Line], outcome: Outcome) -> list[tuple[Line, Record]]:
+    def _fresh(self, connection: Connection, lines: Sequence[Read], outcome: Outcome) -> list[tuple[Line, Record]]:
         """The records that can be read and are not known yet, each name once."""
-        read: list[tuple[Line, Record]] = []
-        for line in lines:
-            try:
-                if line.fault:
-                    raise BadRecord(line.fault)
-                read.append((line, read_record(line.fields, self._default_source)))
-            except BadRecord as bad:
-                outcome.refused.append((line, str(bad)))
-        known = _known(connection, [record for _, record in read])
+        known = _known(connection, [record for _, record in lines if not isinstance(record, str)])
         fresh = []
-        for line, record in read:
+        for line, record in lines:
+            if isinstance(record, str):
+                outcome.refused.append((line, record))
+                continue
             before = known.setdefault((record.source, record.id), b"")
             if not before:
                 known[record.source, record.id] = record.digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -18,8 +17,8 @@ from operator_server.billing.taxpayers import PaidTaxes
 from operator_server.counting.metering import post_charges
 from operator_server.counting.money import charge_operation
 from operator_server.counting.units import COVERED
+from operator_server.usage.placing import Stretch
 from operator_server.usage.rating import Placed, Rated
-from operator_server.usage.records import Record
 from operator_server.usage.statements import CHARGE, statements
 from signalling.clock import from_micros, to_micros
 
@@ -28,7 +27,7 @@ SOURCE = "usage-record"
 
 Fields = dict[str, Any]
 
-_values = itemgetter(*CHARGE)
+_values = itemgetter(*("effect" if name == "effective_at" else name for name in CHARGE))
 
 
 class Posting:
@@ -51,6 +50,7 @@ class Posting:
         self._open_from = None if billed_until is None else to_micros(billed_until)
         self._now = now
         self._prices: dict[str, int] = {}
+        self._alike: dict[Stretch, Fields] = {}
 
     def write(self, rated: Sequence[tuple[Placed, Rated]]) -> list[Fields]:
         """Post and store; the charges, whose ``late`` says whether a later period bills them.
@@ -67,9 +67,8 @@ class Posting:
         records, rows = [], []
         for charge, (each, done) in zip(charges, rated, strict=True):
             record = each.record
-            charge["effective_at"] = effective = to_micros(charge["effective_at"])
             charge["recorded_at"] = micros
-            charge["late"] = charge["pays"] == UNBILLED and effective != record.micros
+            charge["late"] = charge["effect"] != record.micros and charge["pays"] == UNBILLED
             rows.append(_values(charge))
             records.append(
                 (
@@ -82,35 +81,41 @@ class Posting:
         return charges
 
     def _charge(self, name: str, each: Placed, rated: Rated) -> Fields:
-        record, stretch = each.record, each.stretch
-        version, customer, payment = stretch.version, stretch.customer, self._payments[stretch.agreement]
-        net, paid_tax, tax_rate = rated.net, 0, self._tax_rates[version.tax_category]
-        covered = rated.covered
-        if payment.ahead and not covered:
-            self._prices[name] = net
-            at = from_micros(record.micros)
-            paid = self._taxes.owed(customer.taxpayer, version.tax_category, at, net)
-            net, paid_tax = paid.net, paid.tax
-            tax_rate, _ = self._taxes.rates(customer.taxpayer, version.tax_category, at)
-        effective = record.micros if self._open_from is None else max(record.micros, self._open_from)
+        micros, stretch = each.record.micros, each.stretch
+        effect = micros if self._open_from is None else max(micros, self._open_from)
+        alike = self._alike.get(stretch)
+        if alike is None:
+            alike = self._alike[stretch] = self._of(stretch)
+        charge = {
+            **alike, "id": name, "quantity": rated.quantity, "included": rated.included, "net": rated.net,
+            "effect": effect, "effective_at": from_micros(effect),
+        }  # fmt: skip
+        if rated.covered:
+            charge |= {"kind": COVERED, "pays": "none"}
+        elif self._payments[stretch.agreement].ahead:
+            self._prices[name] = rated.net
+            at, category, taxpayer = from_micros(micros), charge["tax_category"], stretch.customer.taxpayer
+            paid = self._taxes.owed(taxpayer, category, at, rated.net)
+            rate, _ = self._taxes.rates(taxpayer, category, at)
+            charge |= {"net": paid.net, "paid_tax": paid.tax, "tax_rate": rate}
+        return charge
+
+    def _of(self, stretch: Stretch) -> Fields:
+        """What charges of a stretch have in common, if nothing covers them and they are not paid ahead."""
+        version, customer = stretch.version, stretch.customer
         return {
-            "id": name,
-            "kind": COVERED if covered else "use",
+            "kind": "use",
             "agreement_id": stretch.agreement,
             "account_id": customer.account,
-            "subscriber_id": record.subscriber,
-            "quantity": rated.quantity,
-            "included": rated.included,
+            "subscriber_id": customer.subscriber,
             "period": stretch.month,
-            "effective_at": from_micros(effective),
-            "net": net,
             "currency": version.currency,
             "tax_category": version.tax_category,
-            "tax_rate": tax_rate,
+            "tax_rate": self._tax_rates[version.tax_category],
             "tariff_version": version.version_id,
             "transfer_id": "",
-            "pays": "none" if covered else payment.settled,
-            "paid_tax": paid_tax,
+            "pays": self._payments[stretch.agreement].settled,
+            "paid_tax": 0,
         }
 
     def _operation(self, charge: Fields, each: Placed) -> Operation | None:
@@ -118,11 +123,5 @@ class Posting:
             return None
         payment = self._payments[each.stretch.agreement]
         return charge_operation(
-            SOURCE, _operation_id(each.record), charge, payment, checked=payment.ahead and payment.secured
+            SOURCE, each.record.operation, charge, payment, checked=payment.ahead and payment.secured
         )
-
-
-def _operation_id(record: Record) -> str:
-    """The ledger's name of a record's use; it begins with the time, so that those of one day lie together."""
-    named = hashlib.sha256(f"{record.source}\n{record.id}".encode()).hexdigest()
-    return f"{max(0, record.micros):016x}{named[:40]}"

@@ -7,12 +7,11 @@ what :mod:`charging.bulk` does not take.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from charging.balances.drawing import Drawn
 from charging.bulk import NotByColumns, Portion, PortionRater
@@ -20,16 +19,14 @@ from charging.modes import Payment
 from charging.rating import RatingError, RatingState
 from charging.tariffs import TariffVersion, rate_usage
 from charging.tariffs.explain import carry
-from operator_server.counting.book import portions
 from operator_server.counting.units import Units, units_of
-from operator_server.store.dealings import Agreement
-from operator_server.store.rows import table
-from operator_server.store.usage import UsageState
 from operator_server.usage.placing import Stretch
 from operator_server.usage.reading import Line
 from operator_server.usage.records import Record
 from operator_server.usage.statements import statements
 from signalling.clock import from_micros
+
+_decode = msgspec.json.Decoder(RatingState).decode
 
 
 class Placed(NamedTuple):
@@ -184,27 +181,21 @@ class Rating:
         return Rated(rated.cost_micros, included, quantity, course.uses, drawn or None)
 
     def _read_states(self) -> None:
-        state, agreement = table(UsageState), table(Agreement)
-        periods = sorted({period for _, period in self._courses})
-        for ids in portions(sorted({name for name, _ in self._courses})):
-            if self._connection.dialect.name == "postgresql":
-                # Who rates use of these agreements meanwhile waits here.
-                self._connection.execute(
-                    select(agreement.c.id).where(agreement.c.id.in_(ids)).order_by(agreement.c.id).with_for_update()
-                )
-            rows = select(state).where(state.c.agreement_id.in_(ids), state.c.period.in_(periods))
-            for row in self._connection.execute(rows):
-                course = self._courses.get((row.agreement_id, row.period))
-                if course is not None:
-                    course.state = msgspec.convert(row.state, RatingState)
-                    course.version, course.uses, course.stored = row.tariff_version, row.uses, True
+        agreements, periods = ({key[part] for key in self._courses} for part in (0, 1))
+        rows = statements(self._connection).states(self._connection, agreements, periods)
+        for agreement, period, version, uses, state in rows:
+            course = self._courses.get((agreement, period))
+            if course is not None:
+                course.version, course.uses, course.stored = version, uses, True
+                # SQLite gives JSON as text, PostgreSQL what it says.
+                course.state = _decode(state) if isinstance(state, str) else msgspec.convert(state, RatingState)
 
     def write_states(self) -> None:
         """Store the states that the records left."""
         fresh, changed = [], []
         for (agreement, period), course in self._courses.items():
             if course.changed:
-                values = (course.version, course.uses, json.dumps(msgspec.to_builtins(course.state)))
+                values = (course.version, course.uses, msgspec.json.encode(course.state).decode())
                 if course.stored:
                     changed.append((*values, agreement, period))
                 else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """``quantity`` units of what ``tariff`` counts, used by ``subscriber`` at ``micros`` since 1970.
 
     ``(source, id)`` names it once and for all. ``destination``: a called number, or empty. ``digest``: SHA-256 of the
-    content; the same record in another form has the same.
+    content; the same record in another form has the same. ``operation``: the ledger's name of the use.
     """
 
     source: str
@@ -42,6 +42,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     micros: int
     destination: str
     digest: bytes
+    operation: str
 
 
 def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
@@ -52,15 +53,21 @@ def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
     if "specversion" in fields:
         fields = _cloud_event(fields)
     content = (
-        _text(fields, "source", default_source),
-        _text(fields, "id"),
+        source := _text(fields, "source", default_source),
+        id := _text(fields, "id"),
         _text(fields, "subscriber" if fields.get("subscriber") not in (None, "") else "account"),
         _text(fields, "tariff"),
         _quantity(fields.get("quantity")),
-        to_micros(_instant(fields.get("at"))),
+        micros := to_micros(_instant(fields.get("at"))),
         _destination(fields.get("destination")),
     )
-    return Record(*content, hashlib.sha256(_encode(content)).digest())
+    return Record(*content, sha256(_encode(content)).digest(), _operation(source, id, micros))
+
+
+def _operation(source: str, id: str, micros: int) -> str:
+    """It begins with the time, so that those of one day lie together."""
+    named = sha256(f"{source}\n{id}".encode()).hexdigest()
+    return f"{max(0, micros):016x}{named[:40]}"
 
 
 def _cloud_event(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,19 +10,20 @@ from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from charging.billing.tax import Taxpayer
 from charging.modes import Payment, payment_of
 from charging.tariffs import Tariff, TariffBook, TariffVersion
-from charging.tariffs.headline import headline
+from charging.tariffs.headline import Headline, headline
 from operator_server.counting.book import portions
 from operator_server.settings import OperatorSettings
 from operator_server.store.dealings import Agreement, QuoteRow
 from operator_server.store.feed import record
 from operator_server.store.parties import Account, Subscriber
-from operator_server.store.rows import add, table
+from operator_server.store.rows import table
+from operator_server.usage.statements import statements
 from signalling.clock import to_micros
 from signalling.documents import Quote, decode_document, document_digest
 from signalling.messages import ModeTerms, Signed
@@ -53,6 +54,9 @@ class Customer:
     taxpayer: Taxpayer
 
 
+Wanted = tuple[Customer, Tariff, TariffVersion]
+"""Who is to have a standing agreement on which tariff, and the version that holds."""
+
 _subscribers, _accounts = table(Subscriber), table(Account)
 CUSTOMER = (
     _subscribers.c.id, _accounts.c.id, _accounts.c.currency, _accounts.c.language, _accounts.c.country,
@@ -69,7 +73,7 @@ def agreement_id(subscriber: str, tariff: str) -> str:
 
 def keep_agreements(
     connection: Connection,
-    wanted: Mapping[str, tuple[Customer, Tariff, TariffVersion]],
+    wanted: Mapping[str, Wanted],
     *,
     server: str,
     key: Ed25519PrivateKey,
@@ -87,29 +91,34 @@ def keep_agreements(
     missing = set(wanted) - _known(connection, wanted)
     agreed = {} if payment or not missing else _agreed_payments(connection, [wanted[each][0] for each in missing])
     quotes, agreements = [], []
+    prices: dict[str, Headline] = {}
     for agreement in sorted(missing):
         customer, tariff, version = wanted[agreement]
+        price = prices.get(version.version_id)
+        if price is None:
+            price = prices[version.version_id] = headline(version)
         pays = payment or agreed.get((customer.subscriber, tariff.tariff_id), "postpaid")
         tax_rate = tax_rates[version.tax_category]
         included = tax_rate if version.tax_category in inclusive else 0
-        quote = _quote(agreement, customer, tariff, version, server, tax_rate, included, now, pays)
+        quote = _quote(agreement, customer, tariff, version, price, server, tax_rate, included, now, pays)
         signed = sign(key, Quote.PURPOSE, quote.encode())
         quotes.append(_row(quote, signed, now))
         agreements.append(
-            Agreement(
-                id=agreement, quote_id=quote.quote, subscriber_id=customer.subscriber, account_id=customer.account,
-                terminal_id=NOTHING, offer_id=tariff.tariff_id, offer_version=tariff.tariff_id, product=PRODUCT,
-                release=NOTHING, mode=MODE, mode_kind=quote.mode.kind, currency=version.currency, amount=0,
-                tax_category=version.tax_category, tax_rate=tax_rate, tax_included=included,
-                tariff_version=version.version_id, evidence_kind=EVIDENCE, confirmation=signed.document,
-                proof=signed.signature, digest=document_digest(signed.document), agreed_at=now, state=STATE,
-            )
+            {
+                "id": agreement, "quote_id": quote.quote, "subscriber_id": customer.subscriber,
+                "account_id": customer.account, "terminal_id": NOTHING, "offer_id": tariff.tariff_id,
+                "offer_version": tariff.tariff_id, "product": PRODUCT, "release": NOTHING, "mode": MODE,
+                "mode_kind": quote.mode.kind, "currency": version.currency, "amount": 0,
+                "tax_category": version.tax_category, "tax_rate": tax_rate, "tax_included": included,
+                "tariff_version": version.version_id, "evidence_kind": EVIDENCE, "confirmation": signed.document,
+                "proof": signed.signature, "digest": document_digest(signed.document), "agreed_at": now,
+                "state": STATE,
+            }
         )  # fmt: skip
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for model, rows in ((QuoteRow, quotes), (Agreement, agreements)):
         if rows:
-            values = [row.model_dump() for row in rows]
-            connection.execute(dialect.insert(table(model)).on_conflict_do_nothing(), values)
+            connection.execute(dialect.insert(table(model)).on_conflict_do_nothing(), rows)
 
 
 def set_payment(
@@ -150,10 +159,13 @@ def set_payment(
     number = connection.execute(count).scalar_one() + 2
     tax_rate = rates[version.tax_category]
     included = row.tax_included
-    quote = _quote(f"{name}.{number}", customer, tariff, version, operator.server_id, tax_rate, included, now, payment)
+    quote = _quote(
+        f"{name}.{number}", customer, tariff, version, headline(version), operator.server_id, tax_rate, included, now,
+        payment,
+    )  # fmt: skip
     signed = sign(key, Quote.PURPOSE, quote.encode())
     connection.execute(update(quotes).where(quotes.c.id == row.quote_id).values(state="superseded"))
-    add(connection, _row(quote, signed, now))
+    connection.execute(insert(quotes), _row(quote, signed, now))
     connection.execute(
         update(agreement)
         .where(agreement.c.id == name)
@@ -190,13 +202,13 @@ def customer_from(row: Sequence[Any]) -> Customer:
 
 def payments(connection: Connection, ids: Collection[str]) -> dict[str, Payment]:
     """How the use of these standing agreements is paid for, by id; what their quotes say."""
-    agreement, quote = table(Agreement), table(QuoteRow)
-    statement = select(agreement.c.id, quote.c.document).join(quote, quote.c.id == agreement.c.quote_id)
-    return {
-        row.id: payment_of(decode_document(Quote, row.document).mode.payment)
-        for some in portions(ids)
-        for row in connection.execute(statement.where(agreement.c.id.in_(some)))
-    }
+    return {id: _payment(document) for id, document in statements(connection).quotes(connection, ids)}
+
+
+@lru_cache(maxsize=10_000)
+def _payment(document: bytes) -> Payment:
+    """How a quote says that use is paid for."""
+    return payment_of(decode_document(Quote, document).mode.payment)
 
 
 def _agreed_payments(connection: Connection, customers: Sequence[Customer]) -> dict[tuple[str, str], str]:
@@ -229,12 +241,12 @@ def _known(connection: Connection, ids: Collection[str]) -> set[str]:
     }
 
 
-def _row(quote: Quote, signed: Signed, now: datetime) -> QuoteRow:
-    return QuoteRow(
-        id=quote.quote, subscriber_id=quote.subscriber, terminal_id=NOTHING, offer_id=quote.offer,
-        offer_version=quote.offer_version, mode=MODE, document=signed.document, signature=signed.signature,
-        issued_at=now, expires_at=now, state="agreed",
-    )  # fmt: skip
+def _row(quote: Quote, signed: Signed, now: datetime) -> dict[str, Any]:
+    return {
+        "id": quote.quote, "subscriber_id": quote.subscriber, "terminal_id": NOTHING, "offer_id": quote.offer,
+        "offer_version": quote.offer_version, "mode": MODE, "document": signed.document, "signature": signed.signature,
+        "issued_at": now, "expires_at": now, "state": "agreed",
+    }  # fmt: skip
 
 
 def _quote(
@@ -242,13 +254,14 @@ def _quote(
     customer: Customer,
     tariff: Tariff,
     version: TariffVersion,
+    price: Headline,
     server: str,
     tax_rate: int,
     tax_included: int,
     now: datetime,
     payment: str,
 ) -> Quote:
-    price, names = headline(version), tariff.names
+    names = tariff.names
     label = names.get(customer.language) or names.get("en") or next(iter(names.values()), tariff.tariff_id)
     terms = ModeTerms(
         mode=MODE, kind="per_use", label=label, price_text="", currency=version.currency, amount=price.amount,

@@ -6,12 +6,24 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, String, any_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    any_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
 
 from charging.ledger.statements import Prepared
 from operator_server.store.accounting import Charge
+from operator_server.store.dealings import Agreement, QuoteRow
 from operator_server.store.rows import table
 from operator_server.store.usage import UsageRecord, UsageState
 
@@ -41,31 +53,45 @@ class Statements:
         self.add_charge = self._insert(Charge, CHARGE, constant)
         self.add_record = self._insert(UsageRecord, RECORD, {})
         self.add_state = self._insert(UsageState, STATE, {})
-        record, ids = table(UsageRecord), bindparam("ids", type_=String if self._sqlite else ARRAY(String))
-        among = (
-            record.c.id.in_(select(func.json_each(ids).table_valued("value").c.value))
-            if self._sqlite
-            else record.c.id == any_(ids)
-        )
-        self._known = Prepared(
-            select(record.c.id, record.c.digest).where(record.c.source == bindparam("by"), among),
-            self._dialect,
-            ("by", "ids"),
-        )
-        state = table(UsageState)
+        record, state, agreement, quote = (table(each) for each in (UsageRecord, UsageState, Agreement, QuoteRow))
+        known = select(record.c.id, record.c.digest).where(record.c.source == bindparam("by"))
+        self._known = self._prepare(known.where(self._among(record.c.id, "ids")), "by", "ids")
+        quotes = select(agreement.c.id, quote.c.document).join(quote, quote.c.id == agreement.c.quote_id)
+        self._quotes = self._prepare(quotes.where(self._among(agreement.c.id, "ids")), "ids")
+        among = self._among(state.c.agreement_id, "ids"), self._among(state.c.period, "periods")
+        self._states = self._prepare(select(*state.c).where(*among), "ids", "periods")
         values: dict[str, Any] = {name: bindparam(name) for name in STATE[2:]}
         key = (state.c.agreement_id == bindparam("of")) & (state.c.period == bindparam("within"))
-        self.change_state = Prepared(
-            update(state).where(key).values(values), self._dialect, (*STATE[2:], "of", "within")
-        )
+        self.change_state = self._prepare(update(state).where(key).values(values), *STATE[2:], "of", "within")
 
     def known(self, connection: Connection, source: str, ids: Collection[str]) -> Sequence[Any]:
         """Ids and digests of a source's records among these."""
-        return self._known.rows(connection, source, json.dumps(ids) if self._sqlite else ids)
+        return self._known.rows(connection, source, self._names(ids))
+
+    def quotes(self, connection: Connection, agreements: Collection[str]) -> Sequence[Any]:
+        """Those of the agreements that there are, each with the document of its quote."""
+        return self._quotes.rows(connection, self._names(agreements))
+
+    def states(self, connection: Connection, agreements: Collection[str], periods: Collection[str]) -> Sequence[Any]:
+        """What these agreements carry in these periods, in the order of :data:`STATE`; the state as JSON."""
+        return self._states.rows(connection, self._names(agreements), self._names(periods))
+
+    def _names(self, names: Collection[str]) -> str | list[str]:
+        """Names as the one parameter that the statements take them in."""
+        return json.dumps(sorted(names)) if self._sqlite else sorted(names)
+
+    def _among(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        if self._sqlite:
+            names = func.json_each(bindparam(name, type_=String)).table_valued("value")
+            return column.in_(select(names.c.value))
+        return column == any_(bindparam(name, type_=ARRAY(String)))
+
+    def _prepare(self, statement: Any, *names: str) -> Prepared:
+        return Prepared(statement, self._dialect, names)
 
     def _insert(self, model: Any, names: tuple[str, ...], constant: dict[str, Any]) -> Prepared:
         bound: dict[str, Any] = {name: bindparam(name) for name in names}
-        return Prepared(insert(table(model)).values(bound | constant), self._dialect, names)
+        return self._prepare(insert(table(model)).values(bound | constant), *names)
 
 
 _prepared: dict[str, Statements] = {}
