@@ -131,6 +131,8 @@ class Driver:
         self._steps = timeline(world.operator.settings.operator.zone, seed)
         self._products = load(world.operator.settings).catalogue.products
         self._staying: list[SimulatedTerminal] = []
+        self._asked_before: dict[int, int] = {}
+        self._ordered: list[SimulatedTerminal] = []
         self._days: set[Any] = set()
         loaded = [number for number, step in enumerate(self._steps) if step.work == "sessions"]
         rounds, rest = divmod(kills, len(loaded))
@@ -145,6 +147,7 @@ class Driver:
         for number, step in enumerate(self._steps):
             self._tell(step, number + 1, len(self._steps))
             passed = self._plan_passes(step)
+            self._asked_before = {id(each): each.counts.interrogations.total() for each in self._staying}
             self._world.clock.set(step.at)
             self._sign_repository(step)
             if passed:
@@ -277,23 +280,24 @@ class Driver:
         yield self._connect_again()
         for terminal in self._staying:
             terminal.live(self._world.clock.micros())
-        before = {id(each): each.counts.interrogations.total() for each in self._staying}
+        due = [each for each in self._staying if each not in self._ordered]
+        self._ordered = []
 
         def asked() -> int:
-            return sum(each.counts.interrogations.total() > before[id(each)] for each in self._staying)
+            return sum(each.counts.interrogations.total() > self._asked_before[id(each)] for each in due)
 
-        yield self._until(lambda: asked() == len(self._staying), asked)
+        yield self._until(lambda: asked() == len(due), asked)
 
     @inlineCallbacks
     def _order(self, number: int, step: Step) -> Steps:
         """A person asks some that are connected and one that is not."""
         yield self._connect_again()
-        connected = [terminal.terminal for terminal in self._staying][:ORDERED]
+        self._ordered = self._staying[:ORDERED]
         absent = [each.terminal for each in self._fleet if each not in self._staying][:1]
         engine, now = self._world.operator.engine, self._world.clock.now()
 
         def order(connection: Connection) -> None:
-            for terminal in (*connected, *absent):
+            for terminal in (*(each.terminal for each in self._ordered), *absent):
                 add(
                     connection,
                     InterrogationOrder(id=new_id(to_micros(now)), terminal_id=terminal, ordered_at=now),

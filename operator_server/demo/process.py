@@ -37,6 +37,13 @@ _IMPORTED = [
     "operator_server.web.server",
 ]
 """None of them installs a reactor, starts a thread or opens anything."""
+_STARTER = multiprocessing.get_context("forkserver")
+
+
+def import_server() -> None:
+    """Have a process import the server, from which the server's are forked; meanwhile there is other work."""
+    _STARTER.set_forkserver_preload(_IMPORTED)
+    forkserver.ensure_running()
 
 
 class ServerProcess:
@@ -51,9 +58,7 @@ class ServerProcess:
     ) -> None:
         self._config, self._environment = config, dict(environment)
         self._ports, self._log, self._reactor = ports, log, reactor
-        self._starter = multiprocessing.get_context("forkserver")
-        self._starter.set_forkserver_preload(_IMPORTED)
-        forkserver.ensure_running()
+        import_server()
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._ready = False
         self._waiting: list[Deferred[None]] = []
@@ -63,8 +68,7 @@ class ServerProcess:
     def start(self) -> Generator[Deferred[Any], Any, None]:
         """Start it and wait until it accepts connections. Raises :class:`ServerFailed`."""
         self._processes = [
-            self._starter.Process(target=_serve, args=(roles, self._config, self._environment, self._log))
-            for roles in ROLES
+            _STARTER.Process(target=_serve, args=(roles, self._config, self._environment, self._log)) for roles in ROLES
         ]
         for process in self._processes:
             process.start()

@@ -37,7 +37,7 @@ from operator_server.demo import gateway, gateway_journal
 from operator_server.demo.audit import audit, shown_too_early
 from operator_server.demo.driver import Course, DemoFailed, Driver
 from operator_server.demo.gateway import Gateway
-from operator_server.demo.process import ServerProcess
+from operator_server.demo.process import ServerProcess, import_server
 from operator_server.demo.reckoning import ReckoningError
 from operator_server.demo.reckoning.bills import differences, read_invoice
 from operator_server.demo.reckoning.journals import lost_uses, reckon
@@ -98,6 +98,7 @@ def run_demo(options: Options, console: Console) -> tuple[dict[str, Any], Verdic
     Takes the default reactor, so it runs once in a process. Raises what keeps the demo from its end.
     """
     began = time.monotonic()
+    import_server()
     world = World(options.config, options.folder, START)
     _log_to(world.folder / "fleet.log")
     visited = VisitedNetwork(world)
