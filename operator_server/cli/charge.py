@@ -9,6 +9,7 @@ import typer
 from sqlalchemy import select
 
 from charging.ledger.operations import Pays
+from operator_server.balances.expiry import expire_balances
 from operator_server.balances.once import BalanceError
 from operator_server.balances.refunds import refund as refund_charge
 from operator_server.balances.usage import UsageDesk, Use
@@ -47,8 +48,10 @@ ReservationArgument = Annotated[str, typer.Argument(help="The --id by which it w
 
 
 def _desk(operator: Operator, now: datetime) -> UsageDesk:
+    """Takes use by the tariffs as they are now. What is over is ended first, also where no worker runs."""
     loaded = load(operator.settings)
     transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
+    transact(operator.engine, lambda connection: expire_balances(connection, now))
     return UsageDesk(lambda: loaded.tariffs, operator.settings, operator.keys.signing)
 
 

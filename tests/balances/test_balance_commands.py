@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,20 @@ def tollgate(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
         return json.loads(result.stdout) if "--json" in arguments else result.output
 
     return run
+
+
+def test_a_reservation_and_credit_that_are_over_end_where_no_worker_runs(
+    tollgate: Callable[..., Any], house: House
+) -> None:
+    tollgate("account", "limit", "A-1", "0")
+    tollgate("account", "top-up", "A-1", "1.00", "--id", "v-1")
+    tollgate("account", "top-up", "A-1", "1.00", "--id", "v-2", "--valid-until", "2099-01-01T00:00:00+00:00")
+    wanted = ("A-1", "second", "7200", "--tariff", "calls", "--pays", "prepaid")
+    tollgate("charge", "reserve", *wanted, "--id", "r-1", "--for", "60")
+    SharedClock(house.folder / "clock").set(datetime(2099, 1, 1, tzinfo=UTC))
+    assert "It can be had" in tollgate("charge", "enquire", *wanted)
+    assert tollgate("account", "balance", "A-1", "--json")["money"][0]["available"] == "1.00"
+    assert "expired" in tollgate("charge", "release", "r-1", code=1)
 
 
 def test_money_is_topped_up_adjusted_paid_out_and_shown(tollgate: Callable[..., Any]) -> None:
