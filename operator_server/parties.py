@@ -22,6 +22,7 @@ from signalling.money import MoneyError, checked_currency, decimal_micros
 _ID = re.compile(r"[A-Za-z0-9._:@-]{1,64}\Z")
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
 _LANGUAGE = re.compile(r"[a-z]{2}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 ERASED = "erased"
@@ -54,6 +55,14 @@ def checked_id(value: str, what: str) -> str:
     return value
 
 
+def _check_plain(where: str, **texts: str | list[str]) -> None:
+    """What stands on invoices and letters is of one line."""
+    for key, value in texts.items():
+        for text in [value] if isinstance(value, str) else value:
+            if _CONTROL.search(text):
+                raise PartyError(f"{where}: {key}: {text!r} holds a control character")
+
+
 def create_account(connection: Connection, new: NewAccount, operator: OperatorSettings, now: datetime) -> Account:
     """Open an account with its ledger side and one subscriber of the same id."""
     checked_id(new.id, "account")
@@ -64,6 +73,7 @@ def create_account(connection: Connection, new: NewAccount, operator: OperatorSe
         raise PartyError(f"account {new.id}: country: {country!r} is not two capital letters (ISO 3166)")
     if not _LANGUAGE.match(language):
         raise PartyError(f"account {new.id}: language: {language!r} is not two small letters (ISO 639)")
+    _check_plain(f"account {new.id}", name=new.name, address=new.address, vat_id=new.vat_id, email=new.email)
     if exists(connection, Account, new.id):
         raise PartyError(f"account {new.id}: exists already")
     if exists(connection, Subscriber, new.id):
@@ -120,6 +130,7 @@ def change_account(connection: Connection, account: str, change: AccountChange, 
         raise PartyError(f"account {account}: country: {change.country!r} is not two capital letters (ISO 3166)")
     if not _LANGUAGE.match(values.get("language", "en")):
         raise PartyError(f"account {account}: language: {change.language!r} is not two small letters (ISO 639)")
+    _check_plain(f"account {account}", **values)
     if values:
         keep_taxpayer(connection, account, values, now)
         connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
@@ -158,6 +169,7 @@ def create_subscriber(
     if not exists(connection, Account, account):
         raise PartyError(f"account {account}: there is none; make it with `tollgate account create`")
     require_open(connection, account)
+    _check_plain(f"subscriber {subscriber}", name=name, groups=groups or [])
     if exists(connection, Subscriber, subscriber):
         raise PartyError(f"subscriber {subscriber}: exists already")
     add(connection, Subscriber(id=subscriber, account_id=account, name=name, groups=groups or [], created_at=now))
@@ -215,6 +227,7 @@ def enroll_terminal(
     """Make a terminal known by its Ed25519 public key and bind it to a subscriber."""
     checked_id(terminal, "terminal")
     _check_key(terminal, public_key)
+    _check_plain(f"terminal {terminal}", label=label)
     require_user(connection, subscriber, f"terminal {terminal}: ")
     if exists(connection, Terminal, terminal):
         raise PartyError(

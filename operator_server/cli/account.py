@@ -38,6 +38,9 @@ from operator_server.validation.desk import charges
 from signalling.money import format_micros
 
 app = typer.Typer(no_args_is_help=True, help="Accounts: who pays, who uses on whose account, and from which balances.")
+
+_COLUMNS = ("country", "vat_id", "email", "language", "currency", "credit_limit")
+"""Columns of an import beside id, name and address."""
 for _name, _command in (
     ("top-up", balance.top_up),
     ("adjust", balance.adjust),
@@ -192,13 +195,12 @@ def import_(
             )  # fmt: skip
             return True
 
-        import_rows(operator.engine, file, ("id", "name"), take, "opened", as_json)
+        import_rows(operator.engine, file, ("id", "name"), take, "opened", as_json, ("address", *_COLUMNS))
 
 
 def _new(row: Row) -> NewAccount:
     address = [line.strip() for line in row.get("address", "").split("|") if line.strip()]
-    names = ("country", "vat_id", "email", "language", "currency", "credit_limit")
-    return NewAccount(row["id"], row["name"], address, **{name: row.get(name, "") for name in names})
+    return NewAccount(row["id"], row["name"], address, **{name: row.get(name, "") for name in _COLUMNS})
 
 
 @app.command()

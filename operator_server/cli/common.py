@@ -77,6 +77,8 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
                 return command(*args, **kwargs)
             except told as error:
                 raise fail(str(error)) from None
+            except UnicodeEncodeError as error:
+                raise fail(f"{error.object[:60]!r} is not UTF-8; look at the locale of this shell") from None
             except DatabaseError as error:
                 if type(error) not in (OperationalError, DatabaseError):
                     raise

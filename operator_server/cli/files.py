@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,19 +22,37 @@ _AT_ONCE = 100
 Row = dict[str, str]
 
 
-def csv_rows(file: Path, needed: tuple[str, ...]) -> list[tuple[int, Row]]:
-    """Line number and columns of each row. Raises :class:`CommandError` for a file that is no such CSV."""
+def csv_rows(file: Path, needed: tuple[str, ...], other: tuple[str, ...] = ()) -> list[tuple[int, Row]]:
+    """Line number and columns of each row. Raises :class:`CommandError` for a file that is no such CSV.
+
+    A row that has more fields than the header has them under ``""``.
+    """
+    line = 1
     try:
         with file.open(newline="", encoding="utf-8-sig") as source:
-            reader = csv.DictReader(source)
-            missing = [name for name in needed if name not in (reader.fieldnames or ())]
-            if missing:
-                raise CommandError(f"{file}: line 1: the header lacks {', '.join(missing)}")
-            return [
-                (reader.line_num, {key: value or "" for key, value in row.items() if key is not None}) for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reader = csv.DictReader(source, restkey="", restval="", strict=True)
+            _check_header(file, reader.fieldnames or (), needed, other)
+            line = reader.line_num + 1
+            rows = []
+            for row in reader:
+                rows.append((reader.line_num, row))
+                line = reader.line_num + 1
+            return rows
+    except csv.Error as error:
+        raise CommandError(f"{file}: the row from line {line} on cannot be read: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file}: cannot be read: {error}") from None
+
+
+def _check_header(file: Path, header: Sequence[str], needed: tuple[str, ...], other: tuple[str, ...]) -> None:
+    """A column that nobody reads would be left out without a word."""
+    if missing := [name for name in needed if name not in header]:
+        raise CommandError(f"{file}: line 1: the header lacks {', '.join(missing)}")
+    if twice := [name for name, times in Counter(header).items() if times > 1]:
+        raise CommandError(f"{file}: line 1: the header has {', '.join(twice)} twice")
+    if unknown := [name for name in header if name not in (*needed, *other)]:
+        known = ", ".join((*needed, *other))
+        raise CommandError(f"{file}: line 1: unknown column {unknown[0]!r}; there are: {known}")
 
 
 def import_rows(
@@ -43,20 +62,23 @@ def import_rows(
     take: Callable[[Connection, Row], bool],
     done: str,
     as_json: bool = False,
+    other: tuple[str, ...] = (),
 ) -> None:
-    """Take each row of a CSV file; ``take`` says whether the row was new.
+    """Take each row of a CSV file of the columns ``needed`` and ``other``; ``take`` says whether the row was new.
 
     Bad rows are told with their line; then the command ends with exit code 1. ``take`` must refuse a row by
     :class:`PartyError` or :class:`CommandError` before it writes anything. Rows are committed by the hundred, so that
     a server that is running waits for none of it; an import that was broken off is repeated.
     """
-    rows = csv_rows(file, needed)
+    rows = csv_rows(file, needed, other)
     new, same, faults = 0, 0, []
 
     def take_some(connection: Connection, portion: Sequence[tuple[int, Row]]) -> None:
         nonlocal new, same
         for number, row in portion:
             try:
+                if "" in row:
+                    raise CommandError("has more fields than the header; put what holds a comma into quotes")
                 if take(connection, row):
                     new += 1
                 else:

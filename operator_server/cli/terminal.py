@@ -31,6 +31,9 @@ from operator_server.trail import told_change
 
 app = typer.Typer(no_args_is_help=True, help="Terminals and their keys.")
 
+_COLUMNS = ("terminal", "public_key", "subscriber")
+"""Columns that an import needs."""
+
 
 def _key(text: str, where: str) -> bytes:
     try:
@@ -109,7 +112,7 @@ def import_(
             )  # fmt: skip
             return True
 
-        import_rows(operator.engine, file, ("terminal", "public_key", "subscriber"), take, "enrolled", as_json)
+        import_rows(operator.engine, file, _COLUMNS, take, "enrolled", as_json, ("label",))
 
 
 def _is_enrolled(connection: Connection, terminal: str, key: bytes) -> bool:

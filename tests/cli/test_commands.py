@@ -96,6 +96,33 @@ def test_a_file_that_is_no_such_list_is_told(tollgate: Tollgate, house: House) -
     assert "cannot be read" in tollgate("account", "import", house.folder / "none.csv", code=1).output
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["id,name,credit-limit", "B-1,First,5"],
+            "line 1: unknown column 'credit-limit'; there are: id, name, address",
+        ),
+        (["id,id,name", "B-1,B-2,First"], "line 1: the header has id twice"),
+        (["id,name", "B-1,First", 'B-2,"Second', "B-3,Third"], "the row from line 3 on cannot be read"),
+        (["id,name", "B-1,Boot, Haus GmbH"], "line 2: has more fields than the header"),
+        (["id,name", 'B-1,"Boot\nHaus"'], "account B-1: name: 'Boot\\nHaus' holds a control character"),
+        (["id,name", "B-1,Boot\0Haus"], "account B-1: name: 'Boot\\x00Haus' holds a control character"),
+        (["id,name,address", "B-1,Boot,Weg 1|Kiel\u009b"], "account B-1: address: "),
+    ],
+)
+def test_nothing_of_a_list_is_left_out_without_a_word(
+    tollgate: Tollgate, house: House, lines: list[str], told: str
+) -> None:
+    assert told in tollgate("account", "import", csv(house.folder, *lines), code=1).output
+    assert {row.id for row in house.rows(Account)} == {"A-1", "A-2"}
+
+
+def test_what_is_typed_in_another_encoding_is_told(tollgate: Tollgate) -> None:
+    output = tollgate("account", "create", "B-1", "--name", "M\udcfcller", code=1).output
+    assert "'M\\udcfcller' is not UTF-8" in output
+
+
 def test_many_bad_lines_are_counted_and_not_all_shown(tollgate: Tollgate, house: House) -> None:
     file = csv(house.folder, "id,name", *(f"bad id {number},x" for number in range(60)))
     output = tollgate("account", "import", file, code=1).output
