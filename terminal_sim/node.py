@@ -12,27 +12,23 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from signalling.framing import FrameError, FrameReader, frame
 from signalling.tones import nodes as n
+from terminal_sim.home_line import AGAIN_SECONDS, HomeLine
 
 ANSWER_SECONDS = 10.0
 HOLD_SECONDS = 1.5
 """How long a connection stands that was set up for a delivery, after the last."""
 
-AGAIN_SECONDS = 1.0
 MOST_KEPT = 1000
 SMS, CALLS = "SDCCH", "TCH"
 
 
 class Node:
-    """A node of this name. ``log`` is told what it does, a line each; ``connect`` builds the line to the home register.
+    """A node of this name, with a line to its ``home`` register. ``log`` is told what it does, a line each.
 
     Messages of phones that the home register has not acknowledged are kept, and go again when it is there.
     """
@@ -42,18 +38,13 @@ class Node:
     ) -> None:
         self.name, self.reactor, self.log = name, reactor, log
         self.phones: dict[str, Air] = {}
-        self.refusal = ""
-        self._secret = secret
-        self._home: HomeSide | None = None
+        self.home = HomeLine(reactor, n.Attach(name, secret), log, self._home_is_there, self._home_is_gone, self._heard)
         self._kept: dict[int, n.FromPhone] = {}
         self._refs = 0
         self._calls: dict[int, tuple[Air, int]] = {}
         self._port: Any = None
-        self._closed = False
-        self._trouble = ""
-        self._connect: Callable[[], Deferred[Any]] | None = None
 
-    # The lines.
+    # The port.
 
     def listen(self, port: int = 0) -> int:
         """Open the port for phones on the loopback; its number."""
@@ -61,86 +52,33 @@ class Node:
         self._port = self.reactor.listenTCP(port, factory, interface="127.0.0.1")
         return int(self._port.getHost().port)
 
-    def attach(self, address: str, ca_pem: str = "") -> None:
-        """Keep a line to the home register at ``host:port``; over TLS where its authority is given."""
-        host, _, port = address.rpartition(":")
-        endpoint: Any = HostnameEndpoint(self.reactor, host, int(port))
-        if ca_pem:
-            pems = [part + _END for part in ca_pem.split(_END) if "BEGIN" in part]
-            trusted: Any = trustRootFromCertificates  # of Twisted, without types
-            trust = trusted([Certificate.loadPEM(pem.strip().encode()) for pem in pems])
-            endpoint = wrapClientTLS(optionsForClientTLS(host, trust), endpoint)
-        factory = Factory.forProtocol(lambda: HomeSide(self))
-        self._connect = lambda: cast("Deferred[Any]", endpoint.connect(factory))
-        self._try()
-
-    def _try(self) -> None:
-        if self._connect is not None and not self._closed:
-            self._connect().addErrback(self._no_home)
-
-    def _no_home(self, failure: Failure) -> None:
-        self._tell(failure.getErrorMessage())
-        self._again()
-
-    def _tell(self, why: str) -> None:
-        """Say why there is no home register: once, however often it is tried."""
-        if why != self._trouble:
-            self.log(f"no home register: {why}")
-        self._trouble = why
-
-    def _again(self) -> None:
-        if not self._closed and not self.refusal:
-            self.reactor.callLater(AGAIN_SECONDS, self._try)
-
     def close(self) -> list[Any]:
         """Close all lines; what to wait for."""
-        self._closed = True
         for phone in list(self.phones.values()):
             phone.transport.abortConnection()
-        if self._home is not None:
-            self._home.transport.abortConnection()
+        self.home.close()
         return [self._port.stopListening()] if self._port is not None else []
-
-    @property
-    def attached(self) -> bool:
-        """Whether the home register knows this node."""
-        return self._home is not None
 
     def say(self, message: n.NodeMessage) -> bool:
         """A message to the home register; false where there is no line to it."""
-        if self._home is None:
-            return False
-        self._home.send(message)
-        return True
+        return self.home.say(message)
 
     # The home register.
 
-    def home_is_there(self, side: HomeSide) -> None:
-        """It let this node in."""
-        self._home, self._trouble = side, ""
-        self.log("attached to the home register")
+    def _home_is_there(self) -> None:
         for number in self.phones:
             self.say(n.Located(number))
         for message in list(self._kept.values()):
             self.say(message)
 
-    def home_is_gone(self, side: HomeSide, why: str) -> None:
-        """The line broke; calls break with it."""
-        if self._home is side:
-            self._home = None
-        self._tell(why)
+    def _home_is_gone(self) -> None:
+        """Calls break with the line."""
         for call in list(self._calls):
             self._hang_up(call, n.TEMPORARY)
         for phone in self.phones.values():
             phone.end_session()
-        self._again()
 
-    def greeting(self) -> n.Attach:
-        """How this node says who it is."""
-        return n.Attach(self.name, self._secret)
-
-    def from_home(self, message: n.FromHome) -> None:
-        """What the home register says."""
+    def _heard(self, message: n.FromHome) -> None:
         match message:
             case n.Carry():
                 self._carry(message)
@@ -227,49 +165,6 @@ class Node:
         found = self._calls.pop(call, None)
         if found is not None:
             found[0].released(found[1], cause)
-
-
-_END = "-----END CERTIFICATE-----"
-
-
-class HomeSide(Protocol):
-    """The line to the home register."""
-
-    transport: Any
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._reader = FrameReader()
-        self._in = False
-
-    def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)
-        self.send(self._node.greeting())
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._node.home_is_gone(self, reason.getErrorMessage())
-
-    def dataReceived(self, data: bytes) -> None:
-        try:
-            for payload in self._reader.feed(data):
-                self._received(n.decode_from_home(payload))
-        except (FrameError, n.NodeError) as fault:
-            self._node.log(f"the home register says nonsense: {fault}")
-            self.transport.abortConnection()
-
-    def _received(self, message: n.FromHome) -> None:
-        if isinstance(message, n.Refused):
-            self._node.refusal = message.reason
-            self._node.log(f"the home register refuses: {message.reason}")
-        elif isinstance(message, n.Attached) and not self._in:
-            self._in = True
-            self._node.home_is_there(self)
-        elif self._in:
-            self._node.from_home(message)
-
-    def send(self, message: n.NodeMessage) -> None:
-        """A message to the home register."""
-        self.transport.write(frame(n.encode_node(message)))
 
 
 class Air(LineOnlyReceiver):

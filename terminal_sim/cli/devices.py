@@ -104,7 +104,7 @@ def node(
         raise ProfileError(f"--home {home!r}: write host:port")
     loop: Any = reactor
     played = Node(name, loop, secret, say)
-    played.attach(home, ca_pem)
+    played.home.attach(home, ca_pem)
     say(f"{name}: phones on 127.0.0.1:{played.listen(radio_port)}")
     loop.run()
 

@@ -216,7 +216,7 @@ def test_a_call_that_breaks_off_stores_and_charges_nothing_and_can_be_made_again
     elif how == "the radio is lost":
         network.run(lambda: network.air.radio.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
     elif how == "the node loses home":
-        network.run(lambda: north._home.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
+        network.run(lambda: north.home._side.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
     else:
         [link] = [each for each in network.role.home.nodes.values() if each.calls]
         network.run(lambda: next(iter(link.calls.values()))._over())
@@ -226,7 +226,7 @@ def test_a_call_that_breaks_off_stores_and_charges_nothing_and_can_be_made_again
     assert delivery(network).state == "sent"
     if how == "the radio is lost":
         network.move("south")
-    network.wait(lambda: all(node.attached for node in network.nodes.values()))
+    network.wait(lambda: all(node.home.attached for node in network.nodes.values()))
     network.role.home.settings.voice_frame_ms = 0
     network.choose("Call again")
     network.see("Call to record Bach?")

@@ -301,22 +301,21 @@ def test_a_node_without_the_secret_is_not_let_in(make_network: MakeNetwork) -> N
     network = make_network()
     network.operator.settings.nodes.secret = type(network.operator.settings.nodes.secret)("of our nodes")
     stranger = network.open("west", "another")
-    assert "secret" in stranger.refusal
-    assert network.open("east", "of our nodes").attached
+    assert "secret" in stranger.home.refusal
+    assert network.open("east", "of our nodes").home.attached
 
 
 def test_nodes_attach_by_tls_and_to_no_other_than_the_operator(make_network: MakeNetwork) -> None:
     network = make_network(tls=True)
     assert network.dial("*100#").startswith("Tones")
     plain = Node("plain", network.reactor)
-    network.run(lambda: plain.attach(f"127.0.0.1:{network.port}"))
-    stranger, heard = Node("stranger", network.reactor), list[str]()
-    stranger.log = heard.append
-    other = certificate_of_another()
-    network.run(lambda: stranger.attach(f"localhost:{network.port}", other))
+    network.run(lambda: plain.home.attach(f"127.0.0.1:{network.port}"))
+    heard, other = list[str](), certificate_of_another()
+    stranger = Node("stranger", network.reactor, log=heard.append)
+    network.run(lambda: stranger.home.attach(f"localhost:{network.port}", other))
     network.wait(lambda: any("certificate" in line for line in heard))
-    assert not stranger.attached
-    assert not plain.attached
+    assert not stranger.home.attached
+    assert not plain.home.attached
     network.run(lambda: [*stranger.close(), *plain.close()] and None)
 
 
@@ -338,8 +337,8 @@ def certificate_of_another() -> str:
 
 
 def test_messages_that_the_home_register_did_not_hear_come_when_it_is_back(network: Network) -> None:
-    network.run(lambda: network.nodes["north"]._home.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
-    network.wait(lambda: not network.nodes["north"].attached)
+    network.run(lambda: network.nodes["north"].home._side.transport.abortConnection())  # type: ignore[union-attr]  # it is connected
+    network.wait(lambda: not network.nodes["north"].home.attached)
     assert network.write("TONES").startswith("Tones")
 
 

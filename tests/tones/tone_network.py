@@ -103,8 +103,8 @@ class Network:
         self.radios[name] = self.run(node.listen)
         tls = self.operator.settings.nodes.tls
         ca_pem = json.loads(self.operator.bundle())["ca_pem"] if tls else ""
-        self.run(lambda: node.attach(f"{'localhost' if tls else '127.0.0.1'}:{self.port}", ca_pem))
-        assert self.until(lambda: node.attached or node.refusal)
+        self.run(lambda: node.home.attach(f"{'localhost' if tls else '127.0.0.1'}:{self.port}", ca_pem))
+        assert self.until(lambda: node.home.attached or node.home.refusal)
         return node
 
     def run(self, work: Callable[[], T]) -> T:
