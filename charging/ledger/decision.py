@@ -49,11 +49,6 @@ class AccountState:
         self.added = 0
         self.reserved_more = 0
 
-    def add(self, amount: int) -> None:
-        """Debit (positive) or credit (negative)."""
-        self.balance += amount
-        self.added += amount
-
     def reserve(self, amount: int) -> None:
         """Set aside (positive) or give back (negative)."""
         self.reserved += amount

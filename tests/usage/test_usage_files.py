@@ -223,7 +223,7 @@ import usage_samples
 from operator_server.usage.intake import Importer
 from charging.tariffs import TariffBook
 importer = Importer(TariffBook([usage_samples.CALLS, usage_samples.GIGABYTES]), usage_samples.SETTINGS,
-                    usage_samples.SIGNING, usage_samples.SettableClock(usage_samples.NOW))
+                    usage_samples.SIGNING, usage_samples.SettableClock(usage_samples.NOW), fewest=10)
 print("ready", flush=True)
 importer.import_file(shop.engine, Path(sys.argv[2]), batch=25)
 """
