@@ -33,7 +33,8 @@ def apply(
 ) -> list[Outcome]:
     """Apply operations in order, as one sealed group of ``writer``; the outcome of each.
 
-    Several processes on PostgreSQL each take a writer name of their own. A balance that would leave the 64 bits of an
+    Transactions of one writer that are open at once, on PostgreSQL, seal chains of their own: ``writer~1`` and so on.
+    A balance that would leave the 64 bits of an
     amount raises ``OverflowError``; then the caller must roll back.
 
     Whose money crosses a threshold is told, in the same transaction, to the connection's execution option
@@ -181,10 +182,11 @@ def _write(connection: Connection, sql: Statements, decision: Decision, writer: 
         connection, [(held.remaining, held.state, id) for id, held in decision.reservations.items() if held.changed]
     )
     sql.change_balance.each(connection, decision.balance_changes())
-    last = sql.last(connection, writer)
+    chain = sql.chain(connection, writer)
+    last = sql.last(connection, chain)
     sequence, previous = last[0] if last else (0, FIRST_ROOT)
     group = (
-        writer,
+        chain,
         sequence + 1,
         decision.transfers[0][0],
         decision.transfers[-1][0],

@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -43,6 +44,9 @@ transfers = table_of(Transfer)
 postings = table_of(Posting)
 reservations = table_of(Reservation)
 groups = table_of(LedgerGroup)
+
+_LANES = 256
+"""Chains of groups of one writer that may grow at once."""
 
 
 class Prepared:
@@ -145,6 +149,14 @@ class Statements:
             "same_writer",
             "writer",
         )
+        if not self._sqlite:
+            self.free_lane = self._prepare(
+                text(
+                    f"SELECT lane FROM generate_series(0, {_LANES - 1}) AS lane WHERE"
+                    " pg_try_advisory_xact_lock(hashtextextended(concat(CAST(:writer AS text), '~', lane), 11)) LIMIT 1"
+                ),
+                "writer",
+            )
 
     def _prepare_reading_of_accounts(self) -> None:
         self.reservations = self._prepare(
@@ -216,6 +228,18 @@ class Statements:
             return self.customers.rows(connection, self.among({*customers, OPERATOR} if operator else customers))
         own = self.operator.rows(connection, OPERATOR) if operator else []
         return [*self.customers.rows(connection, self.among(customers)), *own]
+
+    def chain(self, connection: Connection, writer: str) -> str:
+        """The name of a chain of ``writer`` that no other transaction adds to before this one has ended.
+
+        It waits for nobody: a transaction that waited here, with accounts locked, could wait for itself.
+        """
+        if self._sqlite:
+            return writer
+        free = self.free_lane.rows(connection, writer)
+        if not free:
+            raise RuntimeError(f"{_LANES} transactions of writer {writer} are open at once")
+        return f"{writer}~{free[0][0]}" if free[0][0] else writer
 
     def last(self, connection: Connection, writer: str) -> Sequence[Any]:
         """Sequence and root of a writer's last group, if there is one."""

@@ -134,3 +134,19 @@ def test_one_id_for_two_uses_at_once_is_an_error_for_one(on_postgres: Purse) -> 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(consume, (60, 90))) == ["conflict", "done"]
     _holds(on_postgres)
+
+
+@pytest.mark.peer
+def test_who_shares_nothing_waits_for_nobody_on_postgresql(postgres_url: str) -> None:
+    engine = open_engine(postgres_url)
+    metadata.create_all(engine)
+    purse = Purse(engine)
+    for account in ("acc-1", "acc-2"):
+        purse.top_up(EURO, f"t-{account}", account)
+    with purse.writing() as one, purse.writing() as other:
+        other.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+        for connection, account in ((one, "acc-1"), (other, "acc-2")):
+            for number in range(2):
+                purse.desk.reserve_usage(connection, f"{account}-{number}", use(subscriber=account), DAY, NOW)
+    assert purse.findings() == []
+    engine.dispose()
