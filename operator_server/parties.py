@@ -25,6 +25,13 @@ _LANGUAGE = re.compile(r"[a-z]{2}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+_PRIME = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_WEAK_KEYS = frozenset({0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1})
+"""The points of small order, without the sign: Ed25519 accepts signatures for them that anybody can make (RFC 8032,
+section 8.9, leaves them to the protocol). Zeros in place of a key are one of them."""
+
+
 ERASED = "erased"
 """The status of an account, and of its subscribers, whose person's data was overwritten."""
 
@@ -247,6 +254,8 @@ def _check_key(terminal: str, public_key: bytes) -> None:
         raise PartyError(
             f"terminal {terminal}: a public key has 32 bytes (64 hexadecimal digits), not {len(public_key)}"
         )
+    if int.from_bytes(public_key, "little") & ~(1 << 255) in _WEAK_KEYS:
+        raise PartyError(f"terminal {terminal}: anybody can sign for this public key, there is no private one to it")
 
 
 def _key(terminal: str, public_key: bytes, now: datetime) -> TerminalKey:

@@ -79,7 +79,10 @@ def until_instant(text: str, zone: tzinfo) -> datetime:
         if instant.time() != time():
             raise BillRunError(f"until {text!r}: a time needs its distance from UTC, such as 2026-10-15T12:00+02:00")
         instant = instant.replace(tzinfo=zone)
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise BillRunError(f"until {text!r}: a time from year 1 to 9999 is needed, in UTC") from None
 
 
 def run_bills(

@@ -158,6 +158,8 @@ def test_a_terminal_is_enrolled_bound_revoked_and_given_a_new_key(tollgate: Toll
     [
         (["enroll", "T-1", "--public-key", KEY, "--subscriber", "A-1"], "`tollgate terminal replace-key`"),
         (["enroll", "T-9", "--public-key", "abcd", "--subscriber", "A-1"], "32 bytes (64 hexadecimal digits), not 2"),
+        (["enroll", "T-9", "--public-key", "00" * 32, "--subscriber", "A-1"], "anybody can sign for this public key"),
+        (["enroll", "T-9", "--public-key", "ee" + "ff" * 31, "--subscriber", "A-1"], "anybody can sign for this"),
         (["enroll", "T-9", "--public-key", "wxyz", "--subscriber", "A-1"], "is not hexadecimal"),
         (["enroll", "T-9", "--public-key", KEY, "--subscriber", "A-9"], "subscriber A-9: there is none"),
         (["bind", "T-9", "A-1"], "terminal T-9: is not enrolled"),

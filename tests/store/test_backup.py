@@ -36,7 +36,7 @@ def furnish(engine: Engine, *accounts: str) -> None:
     with writing(engine).begin() as connection:
         for account in accounts:
             parties.create_account(connection, NewAccount(account, "Erika"), settings, now)
-            parties.enroll_terminal(connection, f"T-{account}", bytes(32), account, now)
+            parties.enroll_terminal(connection, f"T-{account}", bytes([9] * 32), account, now)
             audited(connection, "system", "account.create", f"account/{account}", None, {"name": "Erika"}, now)
 
 
