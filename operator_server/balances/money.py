@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from charging.balances.credits import Credit, settle
 from charging.balances.tables import OPEN, PrepaidCredit
-from charging.ledger.book import open_account
+from charging.ledger.book import available, open_account
 from charging.ledger.operations import Leg, Post
 from charging.ledger.tables import CASH, OPERATOR, PREPAID, LedgerAccount
 from operator_server.balances.once import SOURCE, BalanceError, lock, once, open_account_row, positive, post
@@ -109,7 +109,8 @@ def set_limit(connection: Connection, account: str, limit: int, now: datetime) -
 def expire_credits(connection: Connection, now: datetime, most: int = 1000) -> list[str]:
     """Take what is left of at most ``most`` accounts' credits whose time is over; the ids of the credits that ended.
 
-    What is reserved stays until it is captured or released.
+    What is reserved stays until it is captured or released, what covers a debt beyond the credit limit until that is
+    paid.
     """
     due = connection.execute(
         select(_credits.c.owner, _credits.c.currency)
@@ -122,7 +123,8 @@ def expire_credits(connection: Connection, now: datetime, most: int = 1000) -> l
     ended = []
     for owner, currency in due:
         balance, reserved = _prepaid(connection, owner, currency)
-        free = balance - reserved
+        spare = available(connection, owner, currency)
+        free = balance - reserved if spare is None else min(balance - reserved, spare)
         for credit in _settled(connection, owner, currency, balance, now):
             if credit.valid_until is None or credit.valid_until > now:
                 continue

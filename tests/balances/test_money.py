@@ -61,6 +61,18 @@ def test_reserved_credit_expires_only_when_it_is_given_back(purse: Purse) -> Non
     assert purse.prepaid() == 0
 
 
+def test_credit_that_covers_a_debt_expires_only_when_that_is_paid(purse: Purse) -> None:
+    purse.top_up(20_000, valid_until=NOW + DAY)
+    purse.top_up(30_000, "other", "acc-2", valid_until=NOW + DAY)
+    purse.do(purse.desk.consume, "u", use(75, pays="unbilled"))
+    purse.now = NOW + DAY
+    purse.expire()
+    assert (purse.prepaid(), purse.available(), purse.prepaid("acc-2")) == (7800, 0, 0)
+    purse.do(set_limit, "acc-1", EURO)
+    assert purse.expire()["credits"] == 1
+    assert purse.prepaid() == 0
+
+
 def test_a_top_up_after_an_overdraft_makes_up_for_it_first(purse: Purse) -> None:
     purse.do(purse.desk.consume, "u", use(75, pays="pseudo_prepaid"))
     purse.top_up(10_000, valid_until=NOW + DAY)
