@@ -315,7 +315,7 @@ class TerminalConsole:
         if not isinstance(status, Status):
             self._say(f"The operator refuses: {status.reason} ({status.code}).")
             return
-        for text in status_lines(status):
+        for text in _status_lines(status):
             self._say(text)
 
     def _messages(self, arguments: list[str]) -> None:
@@ -338,7 +338,7 @@ class TerminalConsole:
         raise Quit
 
 
-def status_lines(status: Status) -> list[str]:
+def _status_lines(status: Status) -> list[str]:
     """Validity, authorization, counters and charges in words (claim 25)."""
     text = []
     for item in status.installations:

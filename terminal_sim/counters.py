@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from signalling.clock import from_micros
 from signalling.documents import CounterReport, UsageGrant
 from signalling.messages import CounterNoted, Signed
-from signalling.proof import ProofError, sign
+from signalling.proof import sign
 from terminal_sim import journal as lines
 from terminal_sim.state import Counter, State
 
@@ -166,7 +166,10 @@ def reset(state: State, installation: str, now: int) -> None:
 
 
 def acknowledged(state: State, noted: CounterNoted, now: int, server_time: int) -> None:
-    """Take in what became of reports, and the usage grants that came with it. Raises :class:`ProofError`."""
+    """Take in what became of reports, and the usage grants that came with it.
+
+    Raises :class:`signalling.proof.ProofError` for a grant that the server did not sign.
+    """
     entries: list[lines.AnyEntry] = []
     for outcome in noted.outcomes:
         counter = state.counters.get((outcome.installation, outcome.counter))
@@ -190,7 +193,7 @@ def acknowledged(state: State, noted: CounterNoted, now: int, server_time: int) 
 
 
 def checked_usage(state: State, grants: Iterable[Signed], now: int) -> list[lines.UsageGranted]:
-    """Usage grants as journal lines. Raises :class:`ProofError` for one the server did not sign."""
+    """Usage grants as journal lines. Raises :class:`signalling.proof.ProofError` for one the server did not sign."""
     entries = []
     for signed in grants:
         grant = state.trust.document(UsageGrant, signed)
@@ -208,6 +211,3 @@ def checked_usage(state: State, grants: Iterable[Signed], now: int) -> list[line
             )
         )
     return entries
-
-
-__all__ = ["ProofError", "UseRefused", "acknowledged", "announce", "checked_usage", "report", "reset", "use"]

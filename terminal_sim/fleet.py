@@ -52,7 +52,7 @@ def make_fleet(
     ``hosts``: configurations that the first terminals have in place of a drawn one. ``honest``: without faults.
     """
     return [
-        make_terminal(
+        _make_terminal(
             number,
             profiles,
             seed,
@@ -68,7 +68,7 @@ def make_fleet(
     ]
 
 
-def make_terminal(
+def _make_terminal(
     number: int,
     profiles: Sequence[Profile],
     seed: int,

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
+
 from signalling.clock import Clock
 from terminal_sim.client import Client, LinkLost, StepRefused
 from terminal_sim.delivery import DeliveryPaused, SoftwareReceiver
@@ -55,14 +57,14 @@ class LinkKeeper:
         )
         connecting.addCallbacks(self._connected, self._failed)
 
-    def stop(self) -> Any:
-        """Leave; returns a Deferred that fires when the link is down, or None."""
+    def stop(self) -> Deferred[Any]:
+        """Leave; fires when no link stands any more."""
         self._stopped = True
         if self._later is not None:
             self._later.cancel()
             self._later = None
         client, self.client = self.client, None
-        return client.close("the user quits") if client is not None else None
+        return client.close("the user quits") if client is not None else succeed(None)
 
     def _connected(self, client: Client) -> None:
         self.attempts += 1

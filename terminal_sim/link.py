@@ -87,7 +87,7 @@ def connect(
         languages=languages,
         withhold_reports=withhold_reports,
     )
-    endpoint = make_endpoint(state.trust, reactor)
+    endpoint = _make_endpoint(state.trust, reactor)
     attempt = endpoint.connect(Factory.forProtocol(lambda: LinkProtocol(client, state.trust.tls)))
     attempt.addErrback(lambda failure: client.not_reached(failure.getErrorMessage()))
     client.ready.addTimeout(CONNECT_TIMEOUT + ANSWER_TIMEOUT, reactor)
@@ -99,7 +99,7 @@ def connect(
     return client.ready.addErrback(give_up)
 
 
-def make_endpoint(trust: Trust, reactor: Any) -> Any:
+def _make_endpoint(trust: Trust, reactor: Any) -> Any:
     """Where the server is; with TLS 1.3 and only the pinned certificates trusted."""
     plain: Any = HostnameEndpoint(reactor, trust.host, trust.port, timeout=CONNECT_TIMEOUT)
     if not trust.tls:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 
 from signalling.card import sms
@@ -21,7 +22,6 @@ from terminal_sim.air import AirPhone, attach_at, for_card
 from terminal_sim.card import Card, CardFileError, load_card, save_card
 from terminal_sim.card_files import CardFault
 from terminal_sim.carrier import LinkCarrier, Radio, attach
-from terminal_sim.events import Event
 from terminal_sim.handset import MODERN, Handset, Services, without
 from terminal_sim.phone_console import PhoneConsole, Tracer
 
@@ -165,22 +165,19 @@ class _Phone:
     def _over_radio(self, address: str, number: str) -> Any:
         phone = Radio(number, self._arrived, self._trouble)
         self._send = phone.send
-
-        def connect() -> None:
-            attached = attach(self._reactor, address, phone)
-            attached.addCallbacks(lambda _: self._ready.set(), lambda failure: self._trouble(failure.getErrorMessage()))
-
-        self._reactor.callWhenRunning(connect)
-        return self._reactor.stop
+        return self._attach(lambda: attach(self._reactor, address, phone))
 
     def _over_node(self, air: AirPhone, address: str) -> Any:
         self._send = air.send
+        return self._attach(lambda: attach_at(self._reactor, address, air))
 
-        def connect() -> None:
-            attached = attach_at(self._reactor, address, air)
-            attached.addCallbacks(lambda _: self._ready.set(), lambda failure: self._trouble(failure.getErrorMessage()))
+    def _attach(self, connect: Callable[[], Deferred[Any]]) -> Any:
+        def begin() -> None:
+            connect().addCallbacks(
+                lambda _: self._ready.set(), lambda failure: self._trouble(failure.getErrorMessage())
+            )
 
-        self._reactor.callWhenRunning(connect)
+        self._reactor.callWhenRunning(begin)
         return self._reactor.stop
 
     def _over_link(self) -> Any:
@@ -192,10 +189,7 @@ class _Phone:
         assert carrier is not None
         self._send = carrier.send
 
-        def happened(event: Event) -> None:
-            carrier.happened(event)
-
-        keeper.on_event, keeper.on_trouble = happened, self._trouble
+        keeper.on_event, keeper.on_trouble = carrier.happened, self._trouble
 
         def look() -> None:
             if keeper.attempts:
@@ -205,11 +199,7 @@ class _Phone:
                 self._reactor.callLater(0.05, look)
 
         def leave() -> None:
-            down = keeper.stop()
-            if down is None:
-                self._reactor.stop()
-            else:
-                down.addBoth(lambda _: self._reactor.stop())
+            keeper.stop().addBoth(lambda _: self._reactor.stop())
 
         self._reactor.callWhenRunning(keeper.start)
         self._reactor.callWhenRunning(look)

@@ -47,7 +47,7 @@ WORDS = {
 }  # fmt: skip
 
 
-def drawn(screen: Screen, notice: str = "") -> Panel:
+def _drawn(screen: Screen, notice: str = "") -> Panel:
     """The phone as it looks now."""
     body = Text(no_wrap=False)
     if screen.kind == "idle":
@@ -67,7 +67,7 @@ def drawn(screen: Screen, notice: str = "") -> Panel:
     return Panel(body, width=WIDTH, title="phone", subtitle="Ctrl-X red key", padding=(0, 1))
 
 
-def as_line(screen: Screen, notice: str = "") -> str:
+def _as_line(screen: Screen, notice: str = "") -> str:
     """The screen in one line, for scripts."""
     if screen.kind == "idle":
         return f"[idle] {notice}".rstrip()
@@ -212,7 +212,7 @@ class PhoneConsole:
         last, quiet, begun = "", 0, time.monotonic()
         while quiet < 6 and time.monotonic() < begun + (LONGEST_CALL if self._handset.waits else LONGEST_WAIT):
             time.sleep(0.05)
-            now = as_line(self._handset.screen) + self.text
+            now = _as_line(self._handset.screen) + self.text
             busy = self._handset.waits or (self._handset.screen.kind == "text" and not self._handset.asked)
             quiet = quiet + 1 if now == last and not busy else 0
             last = now
@@ -221,12 +221,12 @@ class PhoneConsole:
         if self.text:
             shown, self.text = " | ".join(self.text.splitlines()), ""
             self._console.print(f"[message] {shown}", markup=False, highlight=False, soft_wrap=True)
-        self._console.print(as_line(self._handset.screen, self.notice), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_as_line(self._handset.screen, self.notice), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         self._console.clear()
         notice = "\n".join(each for each in (self.text, self._dialled, self.notice) if each)
-        self._console.print(Group(Align.left(drawn(self._handset.screen, notice))))
+        self._console.print(Group(Align.left(_drawn(self._handset.screen, notice))))
 
 
 @contextmanager
@@ -248,6 +248,3 @@ def _keys(source: IO[str]) -> Iterator[str]:
         elif data[0] >= 0xC0:
             data += os.read(number, 1 if data[0] < 0xE0 else 2 if data[0] < 0xF0 else 3)
         yield data.decode("utf-8", "replace")
-
-
-__all__ = ["PhoneConsole", "Tracer", "as_line", "drawn"]

@@ -133,7 +133,7 @@ class State:
         """Trust so from now on, also after a restart."""
         self.trust = trust
         if (self.folder / "trust.json").exists():
-            write_trust(self.folder, trust)
+            _write_trust(self.folder, trust)
 
     @property
     def items_folder(self) -> Path:
@@ -294,7 +294,7 @@ def create(folder: Path, identity: Identity, trust: Trust, configuration: Config
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if (folder / "identity.json").exists():
         raise FileExistsError(f"{folder} already holds a terminal; take another folder or delete this one")
-    write_trust(folder, trust)
+    _write_trust(folder, trust)
     journal = FileJournal(folder / "journal.jsonl")
     state = State(identity, trust, journal, folder)
     state.record(lines.Configured(at=now, configuration=configuration))
@@ -302,7 +302,7 @@ def create(folder: Path, identity: Identity, trust: Trust, configuration: Config
     return state
 
 
-def write_trust(folder: Path, trust: Trust) -> None:
+def _write_trust(folder: Path, trust: Trust) -> None:
     """Put whom a terminal trusts into its folder."""
     write_private(folder / "trust.json", msgspec.json.format(msgspec.json.encode(trust), indent=2))
 

@@ -23,7 +23,7 @@ class Credit:
     made_at: datetime
 
 
-def spending_order(credit: Credit) -> tuple[bool, datetime, datetime, str]:
+def _spending_order(credit: Credit) -> tuple[bool, datetime, datetime, str]:
     """First what expires first, then the oldest."""
     never = credit.valid_until is None
     return (never, credit.valid_until or credit.made_at, credit.made_at, credit.id)
@@ -34,7 +34,7 @@ def settle(credits: Iterable[Credit], balance: int) -> tuple[list[Credit], int]:
 
     ``balance``: the micros paid ahead that are there now; below zero counts as zero.
     """
-    ordered = sorted(credits, key=spending_order)
+    ordered = sorted(credits, key=_spending_order)
     spent = sum(credit.remaining for credit in ordered) - max(0, balance)
     if spent <= 0:
         return ordered, -spent

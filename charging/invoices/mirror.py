@@ -13,12 +13,12 @@ def as_credit_note(invoice: Invoice) -> Invoice:
         invoice,
         kind="credit_note",
         lines=tuple(_line(line) for line in invoice.lines),
-        totals=mirrored(invoice.totals),
+        totals=_mirrored(invoice.totals),
         carried_forward_micros=-invoice.carried_forward_micros,
     )
 
 
-def mirrored(totals: Totals) -> Totals:
+def _mirrored(totals: Totals) -> Totals:
     """The sums with the opposite sign."""
     return Totals(
         net_micros=-totals.net_micros,
@@ -42,7 +42,7 @@ def mirrored(totals: Totals) -> Totals:
 
 def booked(invoice: Invoice) -> Totals:
     """The sums as the books have them: below zero where the document is a credit note."""
-    return mirrored(invoice.totals) if invoice.kind == "credit_note" else invoice.totals
+    return _mirrored(invoice.totals) if invoice.kind == "credit_note" else invoice.totals
 
 
 def _line(line: InvoiceLine) -> InvoiceLine:

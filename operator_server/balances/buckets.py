@@ -72,14 +72,14 @@ def adjust_bucket(
     connection: Connection, bucket: str, quantity: int, *, id: str, reason: str, now: datetime
 ) -> dict[str, Any]:
     """Put units into a bucket or take some out that are there and free, for a reason that is kept."""
-    owner = bucket_row(connection, bucket).owner
+    owner = _bucket_row(connection, bucket).owner
     lock(connection, [owner])
     if not quantity or not reason.strip():
         raise BalanceError("bad_amount", f"bucket {bucket}: an adjustment needs units other than zero and a reason")
     content = {"bucket": bucket, "quantity": quantity, "reason": reason}
 
     def do() -> dict[str, Any]:
-        row = bucket_row(connection, bucket, locked=True)
+        row = _bucket_row(connection, bucket, locked=True)
         if row.state != OPEN or row.remaining - row.reserved + quantity < 0:
             raise BalanceError(
                 "limit", f"bucket {bucket}: is {row.state}, {row.remaining - row.reserved} {row.unit} are free"
@@ -144,7 +144,7 @@ def share(
     content = {"account": account, "user": user, "bucket": bucket, "most": most}
 
     def do() -> dict[str, Any]:
-        if bucket is not None and bucket_row(connection, bucket).owner != account:
+        if bucket is not None and _bucket_row(connection, bucket).owner != account:
             raise BalanceError("unknown_bucket", f"bucket {bucket}: account {account} has none of that id")
         currency = row.currency if bucket is None else None
         add(
@@ -169,7 +169,7 @@ def end_share(connection: Connection, id: str, now: datetime) -> None:
     record(connection, now, "balance_share_ended", account=row.owner, reference=id)
 
 
-def bucket_row(connection: Connection, bucket: str, *, locked: bool = False) -> Row[Any]:
+def _bucket_row(connection: Connection, bucket: str, *, locked: bool = False) -> Row[Any]:
     """The bucket of that id. Raises :class:`BalanceError`."""
     statement = select(_buckets).where(_buckets.c.id == bucket)
     row = connection.execute(statement.with_for_update() if locked else statement).first()

@@ -42,7 +42,7 @@ def send_balance_mails(
     for row in due:
         assert way is not None, "an outlet is made where something is due"
         try:
-            way.send(row.id, compose_balance_mail(settings, row))
+            way.send(row.id, _compose_balance_mail(settings, row))
         except (NotSent, TemplateError) as error:
             final = isinstance(error, NotSent) and error.final
             state = "refused" if final else "failed" if row.attempts + 1 >= settings.outlet.attempts else "waiting"
@@ -56,7 +56,7 @@ def send_balance_mails(
     return faults
 
 
-def compose_balance_mail(settings: Settings, row: Row[Any]) -> EmailMessage:
+def _compose_balance_mail(settings: Settings, row: Row[Any]) -> EmailMessage:
     """The mail of a row with the customer's ``name``. Raises :class:`operator_server.mail.TemplateError`."""
     place, template = find_template(
         settings, "operator_server.balances", row.language, lambda language: [f"threshold.{language}.txt"]

@@ -67,7 +67,7 @@ class Crossed:
     bucket: str = ""
 
 
-def crossing_text(crossed: Crossed, language: str) -> str:
+def _crossing_text(crossed: Crossed, language: str) -> str:
     """What is told: ``Your balance: €4.20 left, less than 20%.``"""
     primary = language.partition("-")[0].lower()
     language = language if primary in _TEXTS else FALLBACK
@@ -94,7 +94,7 @@ def tell_customer(connection: Connection, row: Row[Any], left: int, unit: str, n
     bucket = ""
     if row.bucket_id is not None:
         bucket = connection.execute(select(_buckets.c.name).where(_buckets.c.id == row.bucket_id)).scalar() or ""
-    text = crossing_text(Crossed(row, left, unit, bucket), account.language)
+    text = _crossing_text(Crossed(row, left, unit, bucket), account.language)
     binding, subscriber = table(Binding), table(Subscriber)
     users = connection.execute(
         select(binding.c.terminal_id, binding.c.subscriber_id)

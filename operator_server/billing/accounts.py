@@ -37,7 +37,7 @@ class Billing:
 
 def set_billing(connection: Connection, account: str, change: Billing, actor: str, now: datetime) -> Row[Any]:
     """Change how an account is billed from its next bill on; how it is billed then. Raises :class:`PartyError`."""
-    before = billing_of(connection, account)
+    before = _billing_of(connection, account)
     values = _values(account, change)
     if values:
         require_open(connection, account)
@@ -49,10 +49,10 @@ def set_billing(connection: Connection, account: str, change: Billing, actor: st
         connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
         changed = {key: getattr(before, key) for key in values}
         audited(connection, actor, "account.billing", f"account/{account}", changed, values, now)
-    return billing_of(connection, account)
+    return _billing_of(connection, account)
 
 
-def billing_of(connection: Connection, account: str) -> Row[Any]:
+def _billing_of(connection: Connection, account: str) -> Row[Any]:
     """How an account is billed. Raises :class:`PartyError`."""
     accounts = table(Account)
     columns = ("id", "cycle_day", "time_zone", "tax_country", "tax_status", "tax_reason", "minimum_amount", "status")

@@ -24,7 +24,7 @@ def taxpayer_of(account: Row[Any]) -> Taxpayer:
     return Taxpayer(account.tax_country or account.country, account.vat_id, account.tax_status)
 
 
-def tax_of(
+def _tax_of(
     connection: Connection, settings: Settings, account: str, category: str, own_rate: int, now: datetime
 ) -> Tax:
     """The tax that the account bears now on the operator's ``category``, whose own rate is in basis points."""
@@ -51,15 +51,15 @@ def taxed(
 ) -> ModeTerms:
     """The terms of a mode with the rate that the account bears, and the price in words that says so."""
     exact = terms.price_text != price_text(terms, language, exact=False)
-    tax = tax_of(connection, settings, account, terms.tax_category, terms.tax_rate, now)
-    contained = contained_rate(settings, tax, terms.tax_category, terms.tax_rate, now)
+    tax = _tax_of(connection, settings, account, terms.tax_category, terms.tax_rate, now)
+    contained = _contained_rate(settings, tax, terms.tax_category, terms.tax_rate, now)
     if (tax.rate_bp, contained) == (terms.tax_rate, terms.tax_included):
         return terms
     made = msgspec.structs.replace(terms, tax_rate=tax.rate_bp, tax_included=contained)
     return msgspec.structs.replace(made, price_text=price_text(made, language, exact=exact))
 
 
-def contained_rate(settings: Settings, tax: Tax, category: str, own_rate: int, now: datetime) -> int:
+def _contained_rate(settings: Settings, tax: Tax, category: str, own_rate: int, now: datetime) -> int:
     """The basis points that a price of the operator's category contains for who bears ``tax``; 0: tax comes on top."""
     taxes, operator = _taxes(settings.config_dir / "tax.toml"), settings.operator
     if category not in taxes.inclusive:
@@ -88,7 +88,7 @@ class PaidTaxes:
         if found is None:
             own = self._own[category]
             tax = tax_for(self._settings, taxpayer, category, own, at)
-            found = tax.rate_bp, contained_rate(self._settings, tax, category, own, at)
+            found = tax.rate_bp, _contained_rate(self._settings, tax, category, own, at)
             self._known[case] = found
         return found
 

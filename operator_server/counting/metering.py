@@ -216,7 +216,7 @@ class Meter:
         return charges
 
     def _operation(self, charge: Mapping[str, Any]) -> Operation | None:
-        op_id = operation_id(
+        op_id = _operation_id(
             charge["installation_id"], charge["counter"], charge["epoch"], charge["counter_from"], charge["counter_to"]
         )
         payment = self._payments[charge["id"]]
@@ -306,7 +306,7 @@ def _read(row: Row[Any]) -> _Carried:
     return _Carried(msgspec.convert(state, RatingState), row.spent, stored=True, version=version)
 
 
-def operation_id(installation: str, counter: str, epoch: int, start: int, end: int) -> str:
+def _operation_id(installation: str, counter: str, epoch: int, start: int, end: int) -> str:
     """The ledger's name of a stretch of use; it begins with the installation, so that keys of one lie together."""
     whole = f"{installation}\n{counter}\n{epoch}\n{start}-{end}"
     return f"{installation[:36]}:{hashlib.sha256(whole.encode()).hexdigest()[:24]}"

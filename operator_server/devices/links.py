@@ -45,7 +45,7 @@ def text_of(secret: bytes) -> str:
     return base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
 
 
-def digest_of(text: str) -> bytes | None:
+def _digest_of(text: str) -> bytes | None:
     """SHA-256 of the secret that this text stands for; ``None`` where it can be none."""
     try:
         secret = base64.urlsafe_b64decode(text.encode("ascii") + b"=")
@@ -78,7 +78,7 @@ def make_link(
 
 def find_link(connection: Connection, text: str) -> Row[Any] | None:
     """The link with this token, whatever became of it."""
-    digest, tokens = digest_of(text), table(WebToken)
+    digest, tokens = _digest_of(text), table(WebToken)
     if digest is None:
         return None
     return connection.execute(
@@ -121,7 +121,7 @@ def open_session(connection: Connection, link: Row[Any], now: datetime, validity
 
 def find_session(connection: Connection, text: str, now: datetime) -> Session | None:
     """The session of this cookie while it is open."""
-    digest, sessions, tokens = digest_of(text), table(WebSession), table(WebToken)
+    digest, sessions, tokens = _digest_of(text), table(WebSession), table(WebToken)
     if digest is None:
         return None
     row = connection.execute(

@@ -77,7 +77,7 @@ def set_role(connection: Connection, name: str, role: str, now: datetime, *, act
     if row.role == "administrator" != role:
         _keep_one_administrator(connection, row)
     _change(connection, row, role=role)
-    end_sessions(connection, row.id, now)
+    _end_sessions(connection, row.id, now)
     audited(connection, actor, "person.role", f"person/{name}", {"role": row.role}, {"role": role}, now)
 
 
@@ -88,7 +88,7 @@ def set_status(connection: Connection, name: str, status: str, now: datetime, *,
         raise PersonError(f"user {name}: status {status!r} is neither active nor disabled")
     if status == "disabled":
         _keep_one_administrator(connection, row)
-        end_sessions(connection, row.id, now)
+        _end_sessions(connection, row.id, now)
     _change(connection, row, status=status)
     audited(connection, actor, "person.status", f"person/{name}", {"status": row.status}, {"status": status}, now)
 
@@ -97,7 +97,7 @@ def reset_password(connection: Connection, name: str, password: OneTimePassword,
     """Give a person a one-time password; all of its sessions end."""
     row = _require(connection, name)
     _change(connection, row, password_hash=password.kept, must_change=True, password_at=now)
-    end_sessions(connection, row.id, now)
+    _end_sessions(connection, row.id, now)
     audited(connection, actor, "person.password_reset", f"person/{name}", *_chosen(row, now, must_change=True), now)
 
 
@@ -119,7 +119,7 @@ def change_password(engine: Engine, name: str, old: str, new: str, now: datetime
         if _require(connection, name).password_hash != row.password_hash:
             raise PersonError("the password was changed meanwhile")
         _change(connection, row, password_hash=kept, must_change=False, password_at=now)
-        end_sessions(connection, row.id, now)
+        _end_sessions(connection, row.id, now)
         told = _chosen(row, now, must_change=False)
         audited(connection, f"person:{name}", "person.password_change", f"person/{name}", *told, now)
 
@@ -132,7 +132,7 @@ def _chosen(row: Row[Any], now: datetime, *, must_change: bool) -> tuple[dict[st
     return before, {"since": now, "must_change": must_change}
 
 
-def end_sessions(connection: Connection, person: str, now: datetime) -> None:
+def _end_sessions(connection: Connection, person: str, now: datetime) -> None:
     """End every session of a person."""
     session = table(PersonSession)
     connection.execute(

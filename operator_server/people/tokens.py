@@ -15,7 +15,7 @@ from operator_server.audit import audited
 from operator_server.people.persons import PersonError, UnknownPerson, person_row
 from operator_server.people.roles import checked_scopes
 from operator_server.store.people import ApiToken, Person
-from operator_server.store.rows import add, table
+from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -79,7 +79,7 @@ def tokens(connection: Connection, person: str = "") -> list[Row[Any]]:
         .join(people, people.c.id == token.c.person_id)
         .order_by(token.c.id.desc())
     )
-    return list(connection.execute(query.where(people.c.name == person) if person else query))
+    return list(connection.execute(matching(query, (people.c.name, person))))
 
 
 def revoke_token(connection: Connection, token_id: str, now: datetime, *, actor: str) -> None:

@@ -78,7 +78,7 @@ def add_mandate(connection: Connection, settings: Settings, new: NewMandate, now
     account = find_account(connection, new.account)
     if account.status == ERASED:
         raise ReceivablesError(erased_text(f"account {new.account}"))
-    iban, bic = checked_iban(new.iban), checked_bic(new.bic)
+    iban, bic = _checked_iban(new.iban), _checked_bic(new.bic)
     if new.signed_on > now.astimezone(settings.operator.zone).date():
         raise ReceivablesError(f"mandate {new.id}: it is signed on {new.signed_on}, which has not come yet")
     known = connection.execute(select(_mandate).where(_mandate.c.id == new.id)).first()
@@ -163,18 +163,14 @@ def collect(connection: Connection, settings: Settings, on: date, now: datetime)
     return Collected(id, total, tuple(row.number for row, _ in wanted), document)
 
 
-def load_collection(connection: Connection, id: str) -> bytes:
-    """A direct-debit file as it was written. Raises :class:`ReceivablesError`."""
-    document = connection.execute(select(_collection.c.document).where(_collection.c.id == id)).scalar()
-    if document is None:
-        raise ReceivablesError(f"collection {id}: there is none; `tollgate payment collections` lists them")
-    return bytes(document)
-
-
 def cancel_collection(connection: Connection, settings: Settings, id: str, now: datetime) -> int:
-    """A file that was never handed to the bank: its debts can be collected again. How many."""
+    """A file that was never handed to the bank: its debts can be collected again. How many.
+
+    Raises :class:`ReceivablesError` where there is no such file.
+    """
     lock(connection)
-    load_collection(connection, id)
+    if connection.execute(select(_collection.c.id).where(_collection.c.id == id)).first() is None:
+        raise ReceivablesError(f"collection {id}: there is none; `tollgate payment collections` lists them")
     count = connection.execute(
         update(_collected)
         .where(_collected.c.collection_id == id, _collected.c.state == "sent")
@@ -190,7 +186,7 @@ def find_collections(connection: Connection) -> list[Row[Any]]:
     return list(connection.execute(select(*columns).order_by(_collection.c.created_at.desc())))
 
 
-def checked_iban(iban: str) -> str:
+def _checked_iban(iban: str) -> str:
     """An IBAN without spaces whose check digits hold (ISO 13616, mod 97). Raises :class:`ReceivablesError`."""
     try:
         return str(iban_rules.validate(iban))
@@ -198,7 +194,7 @@ def checked_iban(iban: str) -> str:
         raise ReceivablesError(f"IBAN {iban!r}: {error}") from None
 
 
-def checked_bic(bic: str) -> str:
+def _checked_bic(bic: str) -> str:
     """A BIC of 8 or 11 characters, or none. Raises :class:`ReceivablesError`."""
     try:
         return str(bic_rules.validate(bic)) if bic else ""
@@ -216,7 +212,7 @@ def _check_creditor(settings: Settings) -> None:
         at_02.validate(creditor)
     except NumberError as error:
         raise ReceivablesError(f"receivables.creditor_id {creditor!r}: {error}") from None
-    checked_iban(operator.iban)
+    _checked_iban(operator.iban)
 
 
 def _revoke(connection: Connection, which: Any, now: datetime) -> bool:
@@ -249,7 +245,7 @@ def _document(
     operator = settings.operator
     file = SepaDD(
         {
-            "name": operator.name, "IBAN": checked_iban(operator.iban), "BIC": operator.bic, "batch": True,
+            "name": operator.name, "IBAN": _checked_iban(operator.iban), "BIC": operator.bic, "batch": True,
             "creditor_id": settings.receivables.creditor_id, "currency": CURRENCY, "instrument": "CORE",
         },
         schema=SCHEMA,

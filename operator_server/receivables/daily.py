@@ -24,7 +24,7 @@ AGAIN = timedelta(minutes=15)
 _work = table(DailyWork)
 
 
-def reminders_due(settings: Settings, now: datetime) -> bool:
+def _reminders_due(settings: Settings, now: datetime) -> bool:
     """Whether the settings ask for reminders at this time of this day, as the operator's clock on the wall shows it."""
     wanted, local = settings.receivables.reminders_at, now.astimezone(settings.operator.zone)
     if not wanted or DAYS[local.weekday()] not in settings.receivables.reminder_days:
@@ -47,7 +47,7 @@ class DailyDesk:
         if not self._is_done(BOOKS, today):
             done += self._books(now)
             self._note(BOOKS, today)
-        if reminders_due(self._settings, now):
+        if _reminders_due(self._settings, now):
             done += self._remind(today, now)
         return done
 

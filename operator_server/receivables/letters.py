@@ -70,12 +70,12 @@ def compose_reminder(settings: Settings, letter: ReminderLetter) -> EmailMessage
         lambda language: [f"reminder-{letter.level}.{language}.txt", f"reminder.{language}.txt"],
     )
     return mail(
-        settings, parse_reminder(place, template), _values(settings, letter),
+        settings, _parse_reminder(place, template), _values(settings, letter),
         id=letter.id, recipient=letter.recipient, language=letter.language, written=letter.written,
     )  # fmt: skip
 
 
-def parse_reminder(place: str, template: str) -> tuple[Template, Template]:
+def _parse_reminder(place: str, template: str) -> tuple[Template, Template]:
     """Subject and text of a template. Raises :class:`operator_server.mail.TemplateError`."""
     subject, text = parse_template(place, template, NAMES)
     if "items" not in text.get_identifiers():
@@ -88,7 +88,7 @@ def check_reminder_templates(settings: Settings) -> None:
     for path in sorted((settings.config_dir / "templates").glob("reminder*.txt")):
         if not _NAME.match(path.name):
             raise TemplateError(f"{path}: is never used; name it reminder.LANGUAGE.txt or reminder-LEVEL.LANGUAGE.txt")
-        parse_reminder(str(path), read_template(path))
+        _parse_reminder(str(path), read_template(path))
 
 
 def _values(settings: Settings, letter: ReminderLetter) -> dict[str, Any]:

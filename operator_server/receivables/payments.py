@@ -154,7 +154,7 @@ def assign_payment(
 ) -> Taken:
     """Give a payment that stands in suspense to an account. A second time for the same account changes nothing."""
     lock(connection)
-    row = find_payment(connection, payment)
+    row = _find_payment(connection, payment)
     if row.state == "assigned" and row.account_id == account:
         return Taken(payment, False, *_settled(connection, payment))
     if row.state != "suspense":
@@ -200,7 +200,7 @@ def return_payment(
     nothing. A direct debit that comes back costs the return fee.
     """
     lock(connection)
-    row = find_payment(connection, payment)
+    row = _find_payment(connection, payment)
     if row.state == "returned":
         return []
     if row.account_id is None or row.amount <= 0:
@@ -278,7 +278,7 @@ def refund_credit(
     return id
 
 
-def find_payment(connection: Connection, payment: str) -> Row[Any]:
+def _find_payment(connection: Connection, payment: str) -> Row[Any]:
     """The row of a payment. Raises :class:`ReceivablesError`."""
     row = connection.execute(select(_payment).where(_payment.c.id == payment)).first()
     if row is None:

@@ -144,7 +144,7 @@ def clean_value(value: str) -> str:
     return plain.encode("utf-8", "ignore")[:MAX_VALUE_BYTES].decode("utf-8", "ignore").strip()
 
 
-def without_addresses(description: str) -> str:
+def _without_addresses(description: str) -> str:
     """A description without the addresses of one device."""
     return _ADDRESS.sub("", _HARDWARE_ADDRESS.sub("", description[:1024]))
 
@@ -168,7 +168,7 @@ def _system(answers: Answers, hardware: _Section, firmware: _Section) -> None:
         firmware.put("system", f"{uname['system']} {uname['release']}")
         hardware.put("architecture", uname["machine"])
     elif described:
-        firmware.put("system", without_addresses(described))
+        firmware.put("system", _without_addresses(described))
     if text(answers.model):
         hardware.put("model", text(answers.model))
     memory = _number(answers.memory_kib, 1, 2**40)
@@ -193,7 +193,7 @@ def _devices(rows: Rows, hardware: _Section) -> None:
     if processors:
         hardware.put("processors", str(len(processors)))
         if clean_value(processors[0]):
-            hardware.put("processor", without_addresses(processors[0]))
+            hardware.put("processor", _without_addresses(processors[0]))
     if networks:
         hardware.put("network_interfaces", str(networks))
     if displays:

@@ -165,7 +165,7 @@ def change_device(connection: Connection, terminal: str, change: Change, now: da
     if change.subscriber is not None:
         bind_terminal(connection, terminal, change.subscriber, now)
     elsewhere = (new.host, new.port) != (row.host, row.port) and not change.same_device
-    forget_readings(connection, terminal, keep=() if elsewhere else [each.oid for each in counters])
+    _forget_readings(connection, terminal, keep=() if elsewhere else [each.oid for each in counters])
     paused = row.state == "paused"
     device = table(Device)
     connection.execute(
@@ -189,7 +189,7 @@ def change_device(connection: Connection, terminal: str, change: Change, now: da
     record(connection, now, "device_changed", terminal=terminal, changed=sorted(asked))
 
 
-def forget_readings(connection: Connection, terminal: str, keep: Sequence[str]) -> None:
+def _forget_readings(connection: Connection, terminal: str, keep: Sequence[str]) -> None:
     """Let counting begin anew for all objects but these."""
     reading = table(DeviceCounterReading)
     connection.execute(delete(reading).where(reading.c.terminal_id == terminal, reading.c.oid.not_in(keep)))

@@ -199,7 +199,7 @@ def language_of(connection: Connection, account: str) -> str:
     return str(connection.execute(select(accounts.c.language).where(accounts.c.id == account)).scalar() or "en")
 
 
-def amount_at(connection: Connection, agreement: str, terms: ModeTerms, at: datetime) -> int:
+def _amount_at(connection: Connection, agreement: str, terms: ModeTerms, at: datetime) -> int:
     """Micros net that a whole period costs which begins at an instant: as agreed, or as announced since."""
     price = table(AgreementPrice)
     announced = (
@@ -276,7 +276,7 @@ class _Run:
             if due > self.now or (term.ends_at is not None and start >= term.ends_at):
                 return
             at = due if self.terms.charged != "arrears" else stop - timedelta(microseconds=1)
-            whole = amount_at(self.connection, self.agreement.id, self.terms, start)
+            whole = _amount_at(self.connection, self.agreement.id, self.terms, start)
             net = period_price(whole, days, self.agreement.currency)
             if not self._settle(f"{term.periods}", net, max(at, term.started_at), (start, stop)):
                 return

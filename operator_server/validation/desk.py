@@ -58,7 +58,7 @@ def status(connection: Connection, visitor: Visitor, now: datetime) -> Status:
         .order_by(installation.c.id)
     ).all()
     counters = _counters(connection, [row.id for row in rows])
-    validity = release_validity(connection, [row.product for row in rows])
+    validity = _release_validity(connection, [row.product for row in rows])
     installations = []
     for row in rows:
         known = validity.get((row.product, row.release))
@@ -98,7 +98,7 @@ def charges(connection: Connection, account: str) -> list[ChargeStatus]:
     return result
 
 
-def release_validity(connection: Connection, products: Sequence[str]) -> dict[tuple[str, str], ReleaseValidity]:
+def _release_validity(connection: Connection, products: Sequence[str]) -> dict[tuple[str, str], ReleaseValidity]:
     """Status of every release of these products."""
     release = table(Release)
     rows = connection.execute(select(release).where(release.c.product.in_(products)))

@@ -33,7 +33,7 @@ _TEXTS: dict[str, dict[str, str]] = {
 }
 
 
-def finding_text(finding: Finding, language: str) -> str:
+def _finding_text(finding: Finding, language: str) -> str:
     """What a finding says to the user."""
     texts = _TEXTS.get(language, _TEXTS["en"])
     text = texts[finding.state].format(product=finding.product, release=finding.release)
@@ -53,7 +53,7 @@ def write_findings(
             kind="authorization" if finding.state == "not_authorized" else "validity",
             subject=f"{finding.product} {finding.release}",
             state=finding.state,
-            text=finding_text(finding, language),
+            text=_finding_text(finding, language),
             dedup=f"{terminal}/{subscriber}/{finding.product}/{finding.release}/{finding.state}",
         )
 

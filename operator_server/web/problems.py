@@ -87,7 +87,7 @@ async def _told(
         or "text/html" not in request.headers.get("accept", "")
         or path.startswith(("/api/", "/repository"))
     ):
-        return response_of(status, detail, headers, errors)
+        return _response_of(status, detail, headers, errors)
     answer: Response = await page(request, status, detail, headers, errors)
     return answer
 
@@ -100,7 +100,7 @@ def the_row(connection: Connection, query: Select[Any], what: str) -> Row[Any]:
     return row
 
 
-def response_of(
+def _response_of(
     status: int, detail: str, headers: Mapping[str, str] | None = None, errors: Sequence[Fault] | None = None
 ) -> Response:
     """The answer for a problem."""

@@ -70,7 +70,7 @@ class Response:
         if self.location is not None:
             objects.append(Tlv(Tag.LOCATION, self.location.encode()))
         if self.imei is not None:
-            objects.append(Tlv(Tag.IMEI, encode_imei(self.imei)))
+            objects.append(Tlv(Tag.IMEI, _encode_imei(self.imei)))
         if self.language is not None:
             objects.append(Tlv(Tag.LANGUAGE, self.language.encode("ascii")))
         return encode(objects)
@@ -94,7 +94,7 @@ def decode_response(data: bytes) -> Response:
     )  # fmt: skip
 
 
-def encode_imei(imei: str) -> bytes:
+def _encode_imei(imei: str) -> bytes:
     """15 digits as a mobile identity: first digit and type, then pairs (3GPP TS 24.008, 10.5.1.4)."""
     if len(imei) != 15 or not imei.isascii() or not imei.isdigit():
         raise CommandError(f"IMEI {imei!r} has not 15 digits")

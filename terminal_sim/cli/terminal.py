@@ -119,11 +119,7 @@ def _run_menu(state: Path, time: Clock, languages: tuple[str, ...]) -> None:
             loop.callFromThread(leave)
 
     def leave() -> None:
-        down = keeper.stop()
-        if down is None:
-            loop.stop()
-        else:
-            down.addBoth(lambda _: loop.stop())
+        keeper.stop().addBoth(lambda _: loop.stop())
 
     loop.callWhenRunning(keeper.start)
     # The thread may stand in a read of the keyboard for ever, so it must not hold up the end of the program.

@@ -271,11 +271,11 @@ def list_interrogations(call: Call, terminal: Identifier, paging: PageOf) -> Pag
     asked = table(Interrogation)
     query = select(asked).where(asked.c.terminal_id == terminal)
     return page(
-        call, InterrogationView, query, [asked.c.at, asked.c.id], paging, interrogation_view, newest_first=True
+        call, InterrogationView, query, [asked.c.at, asked.c.id], paging, _interrogation_view, newest_first=True
     )  # fmt: skip
 
 
-def interrogation_view(row: Any) -> InterrogationView:
+def _interrogation_view(row: Any) -> InterrogationView:
     """A row as it is told."""
     return InterrogationView(
         id=row.id, terminal=row.terminal_id, trigger=row.trigger, at=row.at, outcome=row.outcome,
@@ -321,7 +321,7 @@ def show_order(call: Call, order: Identifier) -> OrderView:
         found = call.connection.execute(select(asked).where(asked.c.id == row.interrogation_id)).first()
     return OrderView(
         id=row.id, terminal=row.terminal_id, ordered_at=row.ordered_at, state=row.state,
-        interrogation=interrogation_view(found) if found is not None else None,
+        interrogation=_interrogation_view(found) if found is not None else None,
     )  # fmt: skip
 
 
