@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 
 from charging.modes import mode_kind
 from offers.catalogue import Offer
+from offers.versions import parse_version
 from operator_server.delivery.repository import NewTarget, NoSuchTarget, Repository, target_path
 from operator_server.delivery.vault import KeyVault
 from operator_server.store.dealings import Release
@@ -107,6 +108,11 @@ def _prepare(package: Package, staged: Path, vault: KeyVault, now: datetime) -> 
         valid_until=package.valid_until,
         published_at=now,
     )
+    if parse_version(package.version) is None:
+        raise PublishError(
+            f"{package.product} {package.version}: no offer could bring it, since it is neither older nor newer than "
+            "another; a version begins with a number, such as 1.4.0"
+        )
     return row, served
 
 

@@ -100,6 +100,11 @@ def test_a_file_that_is_missing_is_named(house: House) -> None:
     assert not house.rows(Release, product="tool")
 
 
+def test_a_version_that_no_offer_could_bring_is_refused(house: House) -> None:
+    with pytest.raises(PublishError, match=r"tool winter: no offer could bring it, .* begins with a number"):
+        put(house, Package(file_of(house), "tool", "winter", sealed=False))
+
+
 def test_a_version_that_no_path_can_hold_is_refused_before_anything_happens(house: House) -> None:
     with pytest.raises(RepositoryError, match="product/version/name is needed"):
         put(house, Package(file_of(house), "tool", "1/0", sealed=False))
