@@ -22,6 +22,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -144,7 +145,7 @@ def list_(
     if name:
         query = query.where(accounts.c.name.icontains(name, autoescape=True))
     query = matching(query, (accounts.c.status, status))
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = connection.execute(query).all()
     found = [
         {"account": r.id, "name": r.name, "address": r.address, "country": r.country, "email": r.email,
@@ -214,7 +215,7 @@ def show(
 
     Example: tollgate account show A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         accounts = table(Account)
         row = connection.execute(select(accounts).where(accounts.c.id == account)).first()
         if row is None:

@@ -18,6 +18,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -48,7 +49,7 @@ def list_(
 
     Example: tollgate agreement list --account A-1001 --running
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = views.agreements(connection, account=account, subscriber=subscriber, running=running_only, most=100_000)
     if as_json:
         show_json(rows)
@@ -74,7 +75,7 @@ def show(agreement: AgreementArgument, as_json: JsonOption = False, config: Conf
 
     Example: tollgate agreement show 0199a3c0-...
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         found = views.agreement(connection, agreement)
     if as_json:
         show_json(found)

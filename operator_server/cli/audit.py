@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     fail,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     working,
@@ -38,7 +39,7 @@ def list_(
 
     Example: tollgate audit list --about account/A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = list(entries(connection, actor=actor, reference=about, most=limit))
     if as_json:
         show_json([dict(row._mapping) for row in rows])

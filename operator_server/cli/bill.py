@@ -28,6 +28,7 @@ from operator_server.cli.common import (
     opened,
     out,
     progress_bar,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -308,7 +309,7 @@ def list_(
     """
     runs = table(BillRun)
     query = matching(select(runs).order_by(runs.c.id.desc()).limit(limit), (runs.c.period, period))
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         names = ("id", "period", "until_at", "state", "invoices", "scope", "approved_by", "started_at", "finished_at")
         rows = [{name: getattr(row, name) for name in names} for row in connection.execute(query)]
     if as_json:

@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -110,7 +111,7 @@ def list_commitments(
 
     Example: tollgate bill commitments --account A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = commitments(connection, account or None)
     if as_json:
         show_json([dict(row._mapping) for row in rows])

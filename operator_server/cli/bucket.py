@@ -24,6 +24,7 @@ from operator_server.cli.common import (
     JsonOption,
     changed,
     opened,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -98,7 +99,7 @@ def bucket_list(account: AccountArgument, as_json: JsonOption = False, config: C
 
     Example: tollgate account bucket list A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         account_row(connection, account)
         found = [bucket_facts(row) for row in buckets.buckets_of(connection, account)]
     if as_json:
@@ -143,7 +144,7 @@ def share_list(account: AccountArgument, as_json: JsonOption = False, config: Co
 
     Example: tollgate account share list A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         account_row(connection, account)
         rows = buckets.shares_of(connection, account)
     names = ("id", "user_id", "bucket_id", "currency", "most", "used", "reserved", "ended_at")

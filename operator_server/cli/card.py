@@ -19,6 +19,7 @@ from operator_server.cli.common import (
     JsonOption,
     changed,
     opened,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -75,7 +76,7 @@ def list_(
     """
     card = table(Card)
     query = select(card).where(card.c.terminal_id > after).order_by(card.c.terminal_id).limit(limit)
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [_plain(row) for row in connection.execute(query)]
     if as_json:
         show_json(rows)
@@ -116,7 +117,7 @@ def show(
 
     Example: tollgate card show SIM-1
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         shown = _plain(require_card(connection, terminal)) | user_and_code(connection, terminal)
         shown["packets"] = [
             {

@@ -23,6 +23,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -294,7 +295,7 @@ def list_(
     )
     if invoice:
         query = query.where(charge.c.invoice_id.in_(select(bills.c.id).where(bills.c.number == invoice)))
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [_facts(row) for row in connection.execute(query)]
     if as_json:
         show_json(rows)
@@ -323,7 +324,7 @@ def show(
     Example: tollgate charge show 0199f3c2-7a10-7c41-a3b5-5d2f3c1e9a77
     """
     rows = table(Charge)
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         row = connection.execute(select(rows).where(rows.c.id == charge)).first()
     if row is None:
         raise CommandError(f"charge {charge}: there is none; `tollgate charge list` shows all")

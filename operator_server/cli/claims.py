@@ -15,6 +15,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_rows,
     told,
@@ -99,7 +100,7 @@ def list_mandates(
 
     Example: tollgate mandate list --account A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {"mandate": row.id, "account": row.account_id, "holder": row.holder, "iban": row.iban, "bic": row.bic,
              "signed": row.signed_on, "state": row.state, "first used": row.first_used_on}
@@ -162,7 +163,7 @@ def list_disputes(
 
     Example: tollgate dispute list --all
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {"number": row.number, "line": row.line, "reason": row.reason, "by": row.by, "since": row.placed_at,
              "released": row.released_at}
@@ -238,7 +239,7 @@ def list_write_offs(
 
     Example: tollgate write-off list --state asked
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {"id": row.id, "number": row.number, "account": row.account_id,
              "amount": f"{format_micros(row.amount, row.currency)} {row.currency}",
@@ -270,7 +271,7 @@ def taxes(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
     Example: tollgate write-off taxes --json
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {"write-off": row.write_off_id, "invoice": row.number, "country": row.country, "category": row.category,
              "rate": f"{row.rate_bp / 100:g} %", "base": format_micros(row.base, row.currency),

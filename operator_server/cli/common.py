@@ -82,14 +82,14 @@ def says_errors(*kinds: type[Exception]) -> Callable[[F], F]:
             except DatabaseError as error:
                 if type(error) not in (OperationalError, DatabaseError):
                     raise
-                raise fail(f"the database cannot be used: {database_said(error)}; see `tollgate doctor`") from None
+                raise fail(f"the database cannot be used: {_database_said(error)}; see `tollgate doctor`") from None
 
         return wrapper  # type: ignore[return-value]  # wraps() keeps the signature
 
     return decorate
 
 
-def database_said(error: SQLAlchemyError) -> str:
+def _database_said(error: SQLAlchemyError) -> str:
     """What the database's own error says, in one line."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
@@ -104,6 +104,13 @@ def opened(config: Path) -> Iterator[Operator]:
         engine = operator.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+@contextmanager
+def reading(config: Path) -> Iterator[Connection]:
+    """A connection to look at what the operator of a configuration folder has stored."""
+    with opened(config) as operator, operator.engine.connect() as connection:
+        yield connection
 
 
 def changed(

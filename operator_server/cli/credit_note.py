@@ -18,6 +18,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -85,7 +86,7 @@ def list_(
 
     Example: tollgate credit-note list --account A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_credit_notes(connection, account=account, invoice=invoice, most=limit)
     if as_json:
         show_json(
@@ -126,7 +127,7 @@ def show(
 
     Example: tollgate credit-note show G-2026-000001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         show_json(to_data(load_credit_note(connection, number)))
 
 
@@ -144,7 +145,7 @@ def export(
 
     Example: tollgate credit-note export notes/ --account A-1
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         if number:
             notes = [load_credit_note(connection, each) for each in number]
         else:

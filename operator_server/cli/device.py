@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -115,7 +116,7 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = CONFIG)
     Example: tollgate device credential list
     """
     credential, device = table(DeviceCredential), table(Device)
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         used = connection.execute(select(device.c.credential)).scalars().all()
         rows = [
             {"name": row.name, "version": row.version, "devices": used.count(row.name), "created_at": row.created_at}
@@ -264,7 +265,7 @@ def list_(
     query = select(device).where(device.c.terminal_id > after).order_by(device.c.terminal_id).limit(limit)
     if failing:
         query = query.where(device.c.state == "failing")
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [_plain(row) for row in connection.execute(query)]
     if as_json:
         show_json(rows)
@@ -310,7 +311,7 @@ def show(
 
     Example: tollgate device show gw-17
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         shown = _plain(require_device(connection, terminal)) | user_and_code(connection, terminal)
         shown["readings"] = [
             {

@@ -22,7 +22,7 @@ _AT_ONCE = 100
 Row = dict[str, str]
 
 
-def csv_rows(file: Path, needed: tuple[str, ...], other: tuple[str, ...] = ()) -> list[tuple[int, Row]]:
+def _csv_rows(file: Path, needed: tuple[str, ...], other: tuple[str, ...] = ()) -> list[tuple[int, Row]]:
     """Line number and columns of each row. Raises :class:`CommandError` for a file that is no such CSV.
 
     A row that has more fields than the header has them under ``""``.
@@ -70,7 +70,7 @@ def import_rows(
     :class:`PartyError` or :class:`CommandError` before it writes anything. Rows are committed by the hundred, so that
     a server that is running waits for none of it; an import that was broken off is repeated.
     """
-    rows = csv_rows(file, needed, other)
+    rows = _csv_rows(file, needed, other)
     new, same, faults = 0, 0, []
 
     def take_some(connection: Connection, portion: Sequence[tuple[int, Row]]) -> None:

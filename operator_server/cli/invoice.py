@@ -34,6 +34,7 @@ from operator_server.cli.common import (
     fail,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -74,7 +75,7 @@ def list_(
 
     Example: tollgate invoice list --period 2026-10
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_invoices(connection, account=account, period=period, most=limit)
     if as_json:
         show_json(
@@ -113,7 +114,7 @@ def show(
 
     Example: tollgate invoice show R-2026-000001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         invoice = load_invoice(connection, number)
     if as_json:
         show_json(to_data(invoice))
@@ -157,7 +158,7 @@ def export(
     Example: tollgate invoice export invoices/ --period 2026-10 --format facturx --itemised
     """
     written, refused = 0, []
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         numbers = number or [row.number for row in find_invoices(connection, account=account, period=period)]
         for each in track(numbers, description="Writing", console=err, transient=True, disable=not err.is_terminal):
             invoice = load_invoice(connection, each)
@@ -240,7 +241,7 @@ def dispatches(
 
     Example: tollgate invoice dispatches --state bounced
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_dispatches(connection, state=state, account=account, period=period, most=limit)
     if as_json:
         show_json([dict(row._mapping) for row in rows])

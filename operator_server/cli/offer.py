@@ -15,6 +15,7 @@ from operator_server.cli.common import (
     ConfigOption,
     JsonOption,
     opened,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -120,7 +121,7 @@ def list_rejections(
 
     Example: tollgate rejection list --subscriber A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rejection = table(Rejection)
         query = matching(
             select(rejection).order_by(rejection.c.id.desc()).limit(limit), (rejection.c.subscriber_id, subscriber)

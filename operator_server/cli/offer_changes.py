@@ -21,6 +21,7 @@ from operator_server.cli.common import (
     JsonOption,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -146,7 +147,7 @@ def history_(offer: OfferArgument, as_json: JsonOption = False, config: ConfigOp
 
     Example: tollgate offer history chess
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         versions, changes = history.versions(connection, offer), history.changes(connection, offer)
     if as_json:
         show_json({

@@ -19,6 +19,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_rows,
@@ -205,7 +206,7 @@ def list_(
 
     Example: tollgate payment list --state suspense
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_payments(connection, account=account, state=state, most=limit)
     found = [
         {
@@ -330,7 +331,7 @@ def collections(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> N
 
     Example: tollgate payment collections
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_collections(connection)
     found = [
         {"id": row.id, "on": row.collect_on, "debts": row.count, "total": format_micros(row.total, row.currency),

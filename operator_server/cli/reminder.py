@@ -14,6 +14,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_rows,
@@ -64,7 +65,7 @@ def list_(
 
     Example: tollgate reminder list --account A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = find_reminders(connection, account=account, most=limit)
     found = [
         {

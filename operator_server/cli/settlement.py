@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -136,7 +137,7 @@ def disputes(
 
     Example: tollgate visited disputes north.example
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = reconciling.open_disputes(connection, network)
     if as_json:
         show_json([dict(row._mapping) for row in rows])

@@ -23,6 +23,7 @@ from operator_server.cli.common import (
     fail,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -128,7 +129,7 @@ def explain_(
 
     Example: tollgate tariff explain 0199f3c2-7a10-7c41-a3b5-5d2f3c1e9a77
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         found = find_use(connection, _kept(), usage)
     explained = explain(found.uses)
     agrees = found.agrees(explained)

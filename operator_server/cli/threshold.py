@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     JsonOption,
     changed,
     opened,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -75,7 +76,7 @@ def threshold_list(account: AccountArgument, as_json: JsonOption = False, config
 
     Example: tollgate account threshold list A-1001
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         account_row(connection, account)
         rows = thresholds.thresholds_of(connection, account)
     names = ("id", "bucket_id", "currency", "sense", "value", "percent", "level", "crossed")

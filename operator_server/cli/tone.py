@@ -17,6 +17,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -90,7 +91,7 @@ def list_(
 
     Example: tollgate tone list --kind classical
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = registry.all_tones(connection)
     if letter:
         rows = registry.narrowed(rows, "letter", letter.upper())
@@ -131,7 +132,7 @@ def sample(
 
     Example: tollgate tone sample tone-bach --out bach.wav
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         tune = registry.tune_of(registry.require_tone(connection, tone))
     path = to or Path(f"{tone}.wav")
     path.write_bytes(render(tune if whole else tune.sample(SAMPLE_NOTES), "sine" if sine else "square"))
@@ -151,7 +152,7 @@ def export(
 
     Example: tollgate tone export tone-bach --form sms
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         row = registry.require_tone(connection, tone)
     tune = registry.tune_of(row)
     if form == "rtttl":

@@ -14,6 +14,7 @@ from operator_server.cli.common import (
     JsonOption,
     changed,
     opened,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -37,7 +38,7 @@ def deliveries(
 
     Example: tollgate tone deliveries --terminal SIM-1
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {
                 "agreement": row.agreement_id,
@@ -137,7 +138,7 @@ def reports(
 
     Example: tollgate tone reports --terminal SIM-1
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = [
             {
                 "at": row.at,

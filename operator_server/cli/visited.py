@@ -20,6 +20,7 @@ from operator_server.cli.common import (
     changed,
     opened,
     out,
+    reading,
     says_errors,
     show_json,
     show_table,
@@ -178,7 +179,7 @@ def partners_(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> Non
 
     Example: tollgate visited partners
     """
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         rows = partners(connection)
     shown = [
         {
@@ -250,7 +251,7 @@ def list_(
     Example: tollgate visited list
     """
     rows = table(VisitorRow)
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         found = connection.execute(select(rows).order_by(rows.c.registered_at.desc()).limit(limit)).all()
     shown = [
         {
@@ -283,7 +284,7 @@ def roamers(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
     Example: tollgate visited roamers
     """
     rows = table(Roamer)
-    with opened(config) as operator, operator.engine.connect() as connection:
+    with reading(config) as connection:
         found = connection.execute(
             select(rows.c.terminal_id, rows.c.network, rows.c.registered_at).order_by(rows.c.terminal_id)
         ).all()
