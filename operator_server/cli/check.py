@@ -30,7 +30,7 @@ def check(
     try:
         settings = load_settings(folder)
     except SettingsError as no:
-        raise fail(f"{no}\nTariffs, offers and templates are looked at when the settings can be read.") from None
+        raise fail(f"{no}; tariffs, offers and templates are looked at when the settings can be read") from None
     faults: list[str] = []
     checks = (check_templates, check_reminder_templates, check_balance_templates, check_invoice_templates, _check_taxes)
     for look in checks:
