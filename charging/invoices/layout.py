@@ -16,6 +16,8 @@ from reportlab.lib.colors import Color
 from reportlab.pdfbase.pdfmetrics import getFont, stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
+from charging.invoices.scripts import drawn
+
 _SMALLEST = 5.5
 _CONTROLS = {code: " " for code in range(32) if chr(code) != "\n"}
 
@@ -164,11 +166,11 @@ def paginate(blocks: Iterable[Block], head: Strip, height: float) -> list[list[S
 
 
 def _shown(text: str, font: str) -> str:
-    """``text`` with U+FFFD for what the font lacks; PDF/A has no place for a glyph that is not defined."""
+    """A line as it is drawn, with U+FFFD for what the font lacks: PDF/A has no place for a glyph that is not there."""
     if text.isascii():
         return text
     glyphs = getFont(font).face.charToGlyph
-    return "".join(char if ord(char) in glyphs else "\ufffd" for char in text)
+    return "".join(char if ord(char) in glyphs else "\ufffd" for char in drawn(text, glyphs))
 
 
 def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
@@ -196,9 +198,10 @@ def draw(canvas: Canvas, strips: Iterable[Strip], top: float) -> None:
         style = run.style
         if style.color is not pen.color:
             code.append(pen.use(style.color))
-        x = run.x - width_of(run.text, style) if run.right else run.x
+        text = _shown(run.text, style.font)
+        x = run.x - width_of(text, style) if run.right else run.x
         code.append(f"1 0 0 1 {x:.2f} {y:.2f} Tm")
-        code += pen.write(_shown(run.text, style.font), style)
+        code += pen.write(text, style)
     code.append("ET")
     canvas.addLiteral("\n".join(code))
 
