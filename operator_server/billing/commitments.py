@@ -30,7 +30,7 @@ from operator_server.store.billing import Commitment
 from operator_server.store.engine import writing
 from operator_server.store.parties import Account
 from operator_server.store.receivables import Rerating
-from operator_server.store.rows import add, add_many, table
+from operator_server.store.rows import add, add_many, matching, table
 from operator_server.usage.history import RERATED, as_rated_last
 from signalling.clock import from_micros, to_micros
 from signalling.ids import new_id
@@ -109,11 +109,10 @@ def end_commitment(connection: Connection, commitment: str, ends_at: datetime) -
     connection.execute(update(rows).where(rows.c.id == commitment).values(ends_at=ends_at))
 
 
-def commitments(connection: Connection, account: str | None = None) -> Sequence[Row[Any]]:
+def commitments(connection: Connection, account: str = "") -> Sequence[Row[Any]]:
     """All commitments, or an account's, in the order they were made."""
     rows = table(Commitment)
-    statement = select(rows).order_by(rows.c.id)
-    return connection.execute(statement if account is None else statement.where(rows.c.account_id == account)).all()
+    return connection.execute(matching(select(rows).order_by(rows.c.id), (rows.c.account_id, account))).all()
 
 
 def true_up_commitments(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:

@@ -112,7 +112,7 @@ def list_commitments(
     Example: tollgate bill commitments --account A-1001
     """
     with reading(config) as connection:
-        rows = commitments(connection, account or None)
+        rows = commitments(connection, account)
     if as_json:
         show_json([dict(row._mapping) for row in rows])
         return

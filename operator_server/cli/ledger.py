@@ -12,8 +12,8 @@ from operator_server.cli.common import (
     ConfigOption,
     JsonOption,
     fail,
-    opened,
     out,
+    reading,
     says_errors,
     show_json,
     working,
@@ -31,7 +31,7 @@ def verify(as_json: JsonOption = False, config: ConfigOption = CONFIG) -> None:
 
     Example: tollgate ledger verify
     """
-    with opened(config) as operator, operator.engine.connect() as connection, working("Proving"):
+    with reading(config) as connection, working("Proving"):
         findings = [
             *verify_ledger(connection),
             *verify_billing(connection),

@@ -177,13 +177,10 @@ def to_play(connection: Connection, number: str, code: str) -> bytes | None:
 
 def kept(connection: Connection, deliveries: Deliveries, visitor: Visitor, message: d.ToneKept, now: datetime) -> None:
     """The card has the tone in a slot: deliver and charge it, once. Raises :class:`Refused`."""
-    row = _own(connection, visitor, message.delivery)
-    if row.state == "kept":
+    found = _sent(connection, visitor, message.delivery, "kept")
+    if found is None:
         return
-    if row.state != "sent":
-        raise Refused("receipt_conflict", f"the delivery of agreement {row.agreement_id} is {row.state}")
-    agreement = book.agreement_row(connection, row.agreement_id)
-    assert agreement is not None
+    row, agreement = found
     deliveries.activate(connection, visitor, Agreed(agreement.id, agreement.digest), now)
     if message.replaced and message.replaced != row.tone_id:
         installations = table(Installation)
@@ -201,13 +198,10 @@ def kept(connection: Connection, deliveries: Deliveries, visitor: Visitor, messa
 
 def not_kept(connection: Connection, visitor: Visitor, message: d.ToneNotKept, now: datetime) -> None:
     """The card did not keep it: the agreement ends, and what was reserved is free again. Raises :class:`Refused`."""
-    row = _own(connection, visitor, message.delivery)
-    if row.state == "not_kept":
+    found = _sent(connection, visitor, message.delivery, "not_kept")
+    if found is None:
         return
-    if row.state != "sent":
-        raise Refused("receipt_conflict", f"the delivery of agreement {row.agreement_id} is {row.state}")
-    agreement = book.agreement_row(connection, row.agreement_id)
-    assert agreement is not None
+    row, agreement = found
     if agreement.state == "agreed":
         book.set_agreement_state(connection, agreement.id, "failed")
         if agreement.reservation_id is not None:
@@ -234,11 +228,16 @@ def _delivery(connection: Connection, agreement: str) -> Any:
     return connection.execute(select(delivery).where(delivery.c.agreement_id == agreement)).first()
 
 
-def _own(connection: Connection, visitor: Visitor, agreement: str) -> Any:
-    row = _delivery(connection, agreement)
+def _sent(connection: Connection, visitor: Visitor, delivery: str, told: str) -> tuple[Any, Any] | None:
+    """The delivery that the card tells of, and its agreement; ``None`` where it told the same before."""
+    row = _delivery(connection, delivery)
     if row is None or row.terminal_id != visitor.terminal:
-        raise Refused("unknown_delivery", f"no tone was sent to this card for agreement {agreement}")
-    return row
+        raise Refused("unknown_delivery", f"no tone was sent to this card for agreement {delivery}")
+    if row.state == told:
+        return None
+    if row.state != "sent":
+        raise Refused("receipt_conflict", f"the delivery of agreement {row.agreement_id} is {row.state}")
+    return row, book.agreement_row(connection, row.agreement_id)
 
 
 def _close(connection: Connection, row: Any, state: str, reason: str, now: datetime) -> None:
