@@ -30,7 +30,7 @@ from operator_server.store.accounting import Charge
 from operator_server.store.rows import matching, table
 from operator_server.store.store import transact
 from operator_server.store.usage import UsageRecord
-from operator_server.usage.intake import Importer, Report
+from operator_server.usage.intake import BATCH, Importer, Report
 from operator_server.usage.reading import UnreadableFile
 from signalling.money import format_micros
 
@@ -44,7 +44,7 @@ def import_(
         list[Path], typer.Argument(help="CSV, JSON lines, CloudEvents or Parquet; .gz, .bz2, .xz, .zst too.")
     ],
     source: Annotated[str, typer.Option(help="Who counted, for records that do not say.")] = "",
-    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records in a transaction.")] = 2000,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records in a transaction.")] = BATCH,
     as_json: JsonOption = False,
     config: ConfigOption = CONFIG,
 ) -> None:
@@ -72,6 +72,7 @@ def import_(
                 operator, "usage.import", f"usage/{file.name}", lambda c: None, {"source": source, "batch": batch}
             )  # fmt: skip
             reports.append(importer.import_file(operator.engine, file, batch=batch, progress=read))
+        importer.close()
     if as_json:
         show_json(
             [

@@ -15,7 +15,7 @@ from operator_server.store.parties import Account, Subscriber
 from operator_server.store.rows import table
 from operator_server.usage.records import BadRecord, Record
 from operator_server.usage.standing import CUSTOMER, Customer, agreement_id, customer_from
-from signalling.clock import from_micros, to_micros
+from signalling.clock import to_micros
 
 AHEAD = timedelta(minutes=5)
 """How far another system's clock may be ahead."""
@@ -78,7 +78,7 @@ class Places:
         return self._look(record, latest)
 
     def _look(self, record: Record, latest: int) -> Stretch:
-        customer, at = self._customers.get(record.subscriber), from_micros(record.micros)
+        customer, at = self._customers.get(record.subscriber), record.at
         if customer is None:
             raise BadRecord(f"subscriber: there is no {record.subscriber!r}; `tollgate account create` makes one")
         if record.micros > latest:

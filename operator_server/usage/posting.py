@@ -20,7 +20,7 @@ from operator_server.counting.units import COVERED
 from operator_server.usage.placing import Stretch
 from operator_server.usage.rating import Placed, Rated
 from operator_server.usage.statements import CHARGE, statements
-from signalling.clock import from_micros, to_micros
+from signalling.clock import to_micros
 
 SOURCE = "usage-record"
 """The ledger's name of this client."""
@@ -31,7 +31,7 @@ _values = itemgetter(*("effect" if name == "effective_at" else name for name in 
 
 
 class Posting:
-    """Writes the rated records of one transaction."""
+    """Writes the rated records of one transaction. ``late``: how many of them a later period bills."""
 
     def __init__(
         self,
@@ -46,29 +46,28 @@ class Posting:
         self._payments = payments
         self._tax_rates = tax_rates
         self._taxes = taxes
-        # What was used in a time that is billed already takes effect in the open period.
-        self._open_from = None if billed_until is None else to_micros(billed_until)
+        self._billed_until = billed_until
         self._now = now
         self._prices: dict[str, int] = {}
         self._alike: dict[Stretch, Fields] = {}
+        self.late = 0
 
-    def write(self, rated: Sequence[tuple[Placed, Rated]]) -> list[Fields]:
-        """Post and store; the charges, whose ``late`` says whether a later period bills them.
+    def write(self, rated: Sequence[tuple[Placed, Rated]]) -> list[str]:
+        """Post and store; the ids of the charges, in order.
 
         Raises :class:`operator_server.counting.metering.NotCharged`; then the caller must roll back.
         """
         micros = to_micros(self._now)
-        charges = [self._charge(name, each, done) for name, (each, done) in zip(group_ids(micros), rated, strict=False)]
-        operations = [self._operation(charge, each) for charge, (each, _) in zip(charges, rated, strict=True)]
-        post_charges(
-            self._connection, SOURCE, list(zip(charges, operations, strict=True)), self._now, prices=self._prices
-        )
-        sql = statements(self._connection)
+        charges = []
+        for name, (each, done) in zip(group_ids(micros), rated, strict=False):
+            charge = self._charge(name, each, done)
+            charges.append((charge, self._operation(charge, each)))
+        post_charges(self._connection, SOURCE, charges, self._now, prices=self._prices)
         records, rows = [], []
-        for charge, (each, done) in zip(charges, rated, strict=True):
+        for (charge, _), (each, done) in zip(charges, rated, strict=True):
             record = each.record
-            charge["recorded_at"] = micros
-            charge["late"] = charge["effect"] != record.micros and charge["pays"] == UNBILLED
+            if charge["effect"] != record.micros and charge["pays"] == UNBILLED:
+                self.late += 1
             rows.append(_values(charge))
             records.append(
                 (
@@ -76,27 +75,29 @@ class Posting:
                     record.micros, record.destination, done.position, charge["id"], micros,
                 )
             )  # fmt: skip
+        sql = statements(self._connection)
         sql.add_charge.each(self._connection, rows)
         sql.add_record.each(self._connection, records)
-        return charges
+        return [charge["id"] for charge, _ in charges]
 
     def _charge(self, name: str, each: Placed, rated: Rated) -> Fields:
-        micros, stretch = each.record.micros, each.stretch
-        effect = micros if self._open_from is None else max(micros, self._open_from)
+        record, stretch, until = each.record, each.stretch, self._billed_until
+        # What was used in a time that is billed already takes effect in the open period.
+        effective = record.at if until is None or record.at > until else until
         alike = self._alike.get(stretch)
         if alike is None:
             alike = self._alike[stretch] = self._of(stretch)
         charge = {
             **alike, "id": name, "quantity": rated.quantity, "included": rated.included, "net": rated.net,
-            "effect": effect, "effective_at": from_micros(effect),
+            "effect": record.micros if effective is record.at else to_micros(effective), "effective_at": effective,
         }  # fmt: skip
         if rated.covered:
             charge |= {"kind": COVERED, "pays": "none"}
         elif self._payments[stretch.agreement].ahead:
             self._prices[name] = rated.net
-            at, category, taxpayer = from_micros(micros), charge["tax_category"], stretch.customer.taxpayer
-            paid = self._taxes.owed(taxpayer, category, at, rated.net)
-            rate, _ = self._taxes.rates(taxpayer, category, at)
+            category, taxpayer = charge["tax_category"], stretch.customer.taxpayer
+            paid = self._taxes.owed(taxpayer, category, record.at, rated.net)
+            rate, _ = self._taxes.rates(taxpayer, category, record.at)
             charge |= {"net": paid.net, "paid_tax": paid.tax, "tax_rate": rate}
         return charge
 
@@ -116,6 +117,7 @@ class Posting:
             "transfer_id": "",
             "pays": self._payments[stretch.agreement].settled,
             "paid_tax": 0,
+            "recorded_at": to_micros(self._now),
         }
 
     def _operation(self, charge: Fields, each: Placed) -> Operation | None:

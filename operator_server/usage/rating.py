@@ -24,7 +24,6 @@ from operator_server.usage.placing import Stretch
 from operator_server.usage.reading import Line
 from operator_server.usage.records import Record
 from operator_server.usage.statements import statements
-from signalling.clock import from_micros
 
 _decode = msgspec.json.Decoder(RatingState).decode
 
@@ -161,7 +160,7 @@ class Rating:
     def _one(self, each: Placed) -> Rated | Refused:
         """Take units for a record, and rate the rest."""
         record, stretch = each.record, each.stretch
-        version, course, at = stretch.version, self._of[stretch], from_micros(record.micros)
+        version, course, at = stretch.version, self._of[stretch], record.at
         drawn: list[Drawn] = []
         if self._draws(stretch):
             user = (stretch.customer.subscriber, stretch.customer.account)

@@ -28,7 +28,7 @@ class BadRecord(ValueError):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """``quantity`` units of what ``tariff`` counts, used by ``subscriber`` at ``micros`` since 1970.
+    """``quantity`` units of what ``tariff`` counts, used by ``subscriber`` at ``at`` (aware UTC; ``micros``).
 
     ``(source, id)`` names it once and for all. ``destination``: a called number, or empty. ``digest``: SHA-256 of the
     content; the same record in another form has the same. ``operation``: the ledger's name of the use.
@@ -43,6 +43,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     destination: str
     digest: bytes
     operation: str
+    at: datetime
 
 
 def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
@@ -58,10 +59,10 @@ def read_record(fields: Mapping[str, Any], default_source: str = "") -> Record:
         _text(fields, "subscriber" if fields.get("subscriber") not in (None, "") else "account"),
         _text(fields, "tariff"),
         _quantity(fields.get("quantity")),
-        micros := to_micros(_instant(fields.get("at"))),
+        micros := to_micros(at := _instant(fields.get("at"))),
         _destination(fields.get("destination")),
     )
-    return Record(*content, sha256(_encode(content)).digest(), _operation(source, id, micros))
+    return Record(*content, sha256(_encode(content)).digest(), _operation(source, id, micros), at)
 
 
 def _operation(source: str, id: str, micros: int) -> str:
