@@ -186,7 +186,7 @@ def _rated(
         course = Course([use for _, use in of_period])
         for row, use in of_period:
             corrected = replace(use, version=_corrected(tariff, use))
-            before = course.state
+            before = course.before(corrected)
             try:
                 rated = course.rate(corrected)
             except RatingError as error:

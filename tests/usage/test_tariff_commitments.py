@@ -129,3 +129,14 @@ def test_re_rating_changes_what_is_missing_with_the_next_run() -> None:
     billed(made, "2027-01", FEBRUARY)
     expected = {"use": [600_000], "commitment": [-4_400_000, 3_400_000, 4_400_000], "rerated": [600_000, 5 * EURO]}
     assert charged(made) == expected
+
+
+def test_a_re_rated_line_tells_the_units_that_are_included_now() -> None:
+    made = shop()
+    for number, quantity in enumerate((60, 600, 30)):
+        used(made, str(number), quantity)
+    billed(made)
+    again(made, "R-2026-000001", version("talk", commitment="5.00", included=90), DECEMBER)
+    with made.engine.connect() as connection:
+        [line] = list(each_invoice(connection))[-1].lines
+    assert (line.quantity, line.included, line.net_micros) == (690, 90, 60_000)
