@@ -286,6 +286,22 @@ def revoke_terminal(connection: Connection, terminal: str, now: datetime, *, rea
     record(connection, now, "terminal_revoked", terminal=terminal, reason=reason)
 
 
+def holds(connection: Connection, terminal: str, public_key: bytes, subscriber: str) -> bool:
+    """Whether a terminal is active with this key and this user, which may have changed since it logged on."""
+    key, binding = table(TerminalKey), table(Binding)
+    found = connection.execute(
+        select(table(Terminal).c.id)
+        .join(key, key.c.terminal_id == table(Terminal).c.id)
+        .join(binding, binding.c.terminal_id == table(Terminal).c.id)
+        .where(
+            table(Terminal).c.id == terminal, table(Terminal).c.status == "active",
+            key.c.valid_to.is_(None), key.c.public_key == public_key,
+            binding.c.valid_to.is_(None), binding.c.subscriber_id == subscriber,
+        )
+    )  # fmt: skip
+    return found.first() is not None
+
+
 def replace_key(connection: Connection, terminal: str, public_key: bytes, now: datetime) -> None:
     """End the terminal's key and give it a new one; a revoked terminal becomes active again."""
     _require_terminal(connection, terminal)

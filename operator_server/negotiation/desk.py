@@ -29,6 +29,7 @@ from operator_server.negotiation import book
 from operator_server.negotiation.conditions import check_need, check_not_barred, check_terms, money_for
 from operator_server.negotiation.quotes import make_quote, open_quote
 from operator_server.offering.live import LiveOffers, OpenOffer
+from operator_server.parties import holds
 from operator_server.settings import Settings
 from operator_server.store.dealings import Agreement, Rejection
 from operator_server.store.feed import record
@@ -98,7 +99,10 @@ class Negotiation:
     def confirm(self, connection: Connection, visitor: Visitor, message: Confirm, now: datetime) -> Agreed:
         """The user's signed yes: register the agreement and reserve what it costs, once however often it comes."""
         check(visitor.public_key, Confirmation.PURPOSE, message.confirmation)
-        return self.agree(connection, visitor, message.confirmation, "ed25519", now)
+        agreed = self.agree(connection, visitor, message.confirmation, "ed25519", now)
+        if not holds(connection, visitor.terminal, visitor.public_key, visitor.subscriber):
+            raise NotAgreed("barred", "this terminal is revoked, has another key or another user; connect again")
+        return agreed
 
     def agree(
         self, connection: Connection, visitor: Visitor, signed: Signed, evidence: EvidenceKind, now: datetime

@@ -9,6 +9,7 @@ from charging.ledger.book import expire_reservations
 from charging.ledger.tables import Reservation
 from operator_server.delivery.publishing import withdraw
 from operator_server.desk import Refused
+from operator_server.parties import NewAccount, bind_terminal, create_account, replace_key, revoke_terminal
 from operator_server.store.dealings import Agreement, QuoteRow
 from operator_server.store.parties import Event
 from signalling.documents import Confirmation, agreement_digest
@@ -53,6 +54,24 @@ def test_nothing_is_reserved_where_nothing_falls_due_with_delivery(
 ) -> None:
     user.agree(offer, mode)
     assert house.unbilled().reserved == 0
+
+
+@pytest.mark.parametrize("change", ["revoked", "replaced", "bound"])
+def test_who_lost_key_or_user_since_the_logon_agrees_to_nothing(house: House, user: User, change: str) -> None:
+    confirmation = user.confirmation(user.request("game", "buy"))
+    now = house.clock.now()
+    with house.operator.engine.begin() as connection:
+        if change == "revoked":
+            revoke_terminal(connection, "T-1", now)
+        elif change == "replaced":
+            replace_key(connection, "T-1", bytes([9] * 32), now)
+        else:
+            create_account(connection, NewAccount("A-9", "Other"), house.operator.settings.operator, now)
+            bind_terminal(connection, "T-1", "A-9", now)
+    with pytest.raises(Refused) as refused:
+        user.say(Confirm(confirmation))
+    assert refused.value.code == "barred"
+    assert nothing_agreed(house)
 
 
 @pytest.mark.requirement("S10")
