@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from operator_server.link.protocol import LinkProtocol
 from operator_server.link.statements import insert_rows
 from operator_server.store.parties import Terminal, TerminalSession
+from operator_server.store.people import AuditEntry
 from operator_server.store.rows import table
 from signalling.clock import from_micros
 
@@ -25,6 +26,12 @@ _ON_CONFLICT = (
     "ON CONFLICT (terminal_id) DO UPDATE SET node = excluded.node, session = excluded.session, "
     "lease_until = excluded.lease_until"
 )
+
+
+_CHANGES = (
+    "terminal.revoke", "terminal.replace_key", "terminal.bind", "subscriber.groups", "account.change", "account.erase",
+)  # fmt: skip
+"""What the audit trail calls changes of who a terminal is and what its user may."""
 
 
 class Registry:
@@ -133,3 +140,14 @@ def sent_away(connection: Connection, node: str, sessions: dict[str, str]) -> di
     revoked = connection.execute(select(terminal.c.id).where(terminal.c.status != "active"))
     ending.update({who: "revoked" for (who,) in revoked if who in sessions})
     return ending
+
+
+def changed_parties(connection: Connection, since: int | None) -> tuple[int, frozenset[str]]:
+    """The number of the newest entry of the audit trail, and the ``terminal/``, ``subscriber/`` and ``account/`` that
+    entries after ``since`` changed; none for no ``since``."""
+    entry = table(AuditEntry)
+    newest: int = connection.execute(select(func.max(entry.c.id))).scalar() or 0
+    if since is None or newest <= since:
+        return newest, frozenset()
+    rows = connection.execute(select(entry.c.reference).where(entry.c.action.in_(_CHANGES), entry.c.id > since))
+    return newest, frozenset(rows.scalars())

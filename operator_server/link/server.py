@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
@@ -18,7 +19,7 @@ from operator_server.interrogation.offering import Offering
 from operator_server.interrogation.runner import Runner
 from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard, Left, LoggedOff, State
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
-from operator_server.link.registry import LEASE, Registry, give_back, sent_away
+from operator_server.link.registry import LEASE, Registry, changed_parties, give_back, sent_away
 from operator_server.link.tls import LinkTls, TlsFactory, binding_data
 from operator_server.link.visitors import Proof, StoreVisitors, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
@@ -51,6 +52,7 @@ CLOSING_SECONDS = 5
 
 RENEWAL_SECONDS = 30
 LEASE_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 REFUSALS_IN_FEED = 60.0
 """Seconds in which refused logons of one terminal make one event."""
 
@@ -110,6 +112,8 @@ class LinkServer:
         self.runner = Runner(settings, store, clock, self.registry, self.interrogator)
         self._session_prefix, self._sessions = new_id(clock.micros()), 0
         self._links: set[LinkProtocol] = set()
+        self._audited: int | None = None
+        self._looking = False
         self._by_address: Counter[str] = Counter()
         self._wheel: Wheel[LinkProtocol] = Wheel()
         self._refused_at: dict[str, float] = {}
@@ -129,6 +133,7 @@ class LinkServer:
         yield self._store.write(lambda connection: give_back(connection, node))
         self._every(1.0, self._turn)
         self._every(LEASE_SECONDS, self._renew)
+        self._every(WATCH_SECONDS, self._watch)
         self._every(self._settings.interrogation.poll, self._poll)
 
     @inlineCallbacks
@@ -385,6 +390,43 @@ class LinkServer:
     def _poll(self) -> None:
         self.interrogator.sweep()
         self.runner.poll()
+
+    def _watch(self) -> None:
+        """Look again at who is logged on where somebody changed something about them."""
+        if self._looking:
+            return
+        self._looking = True
+        since = self._audited
+        looked = self._store.read(lambda connection: changed_parties(connection, since))
+        looked.addCallback(self._changed)
+        looked.addErrback(lambda failure: log.failure("changes of terminals were not read", failure))
+        looked.addBoth(self._looked)
+
+    def _looked(self, _: object) -> None:
+        self._looking = False
+
+    def _changed(self, read: tuple[int, frozenset[str]]) -> None:
+        self._audited, changed = read
+        if not changed:
+            return
+        for link in self.registry:
+            who = link.visitor
+            about = (f"terminal/{who.terminal}", f"subscriber/{who.subscriber}", f"account/{who.account}")
+            if not changed.isdisjoint(about):
+                self._visitors.read(who.terminal, None, partial(self._seen_again, link, link.session))
+
+    def _seen_again(self, link: LinkProtocol, session: str, found: LogonContext | Stranger | Failure) -> None:
+        if link.session != session or link.machine.state is not State.LOGGED_ON:
+            return
+        if isinstance(found, Failure):
+            log.failure("a terminal was not looked up again", found)
+        elif isinstance(found, Stranger) or found.visitor.public_key != link.visitor.public_key:
+            log.info("{terminal}: sent away: its key holds no longer", terminal=link.terminal)
+            self._close(link, LOGON_REFUSED)
+        elif found.visitor.subscriber != link.visitor.subscriber:
+            self._close(link, Bye("this terminal is another subscriber's now"))
+        else:
+            link.visitor = found.visitor
 
     def _renew(self) -> None:
         seconds, now = self.seconds(), self._clock.micros()

@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from link_harness import START, House, Peer
+from link_harness import START, House, Peer, settings
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, fail, succeed
 
+from operator_server.audit import audited
 from operator_server.desk import Refused, Visitor
 from operator_server.link.machine import LOGON_REFUSED
-from operator_server.parties import revoke_terminal
+from operator_server.parties import (
+    NewAccount,
+    bind_terminal,
+    create_account,
+    replace_key,
+    revoke_terminal,
+    set_groups,
+)
 from operator_server.store.engine import writing
 from signalling.documents import KeyChange
 from signalling.framing import MAX_FRAME
@@ -112,6 +121,59 @@ def test_a_terminal_that_is_revoked_while_on_line_is_sent_away(house: House) -> 
         revoke_terminal(connection, "phone-1", START)
     house.wait(35)
     assert refused(phone)
+
+
+Change = Callable[[Connection], None]
+
+
+def audited_change(house: House, action: str, reference: str, change: Change) -> None:
+    """A change of which the audit trail tells, as all commands and the API make it."""
+    with writing(house.store.engine).begin() as connection:
+        change(connection)
+        audited(connection, "cli:test", action, reference, None, {}, START)
+
+
+@pytest.mark.parametrize(
+    ("action", "change"),
+    [
+        ("terminal.revoke", lambda connection: revoke_terminal(connection, "phone-1", START)),
+        ("terminal.replace_key", lambda connection: replace_key(connection, "phone-1", bytes([9] * 32), START)),
+    ],
+)
+def test_a_key_that_is_taken_away_ends_the_link_within_seconds(house: House, action: str, change: Change) -> None:
+    phone, other = house.terminal("phone-1"), house.terminal("phone-2")
+    phone.whole_logon()
+    other.whole_logon()
+    house.wait(2)
+    phone.new()
+    audited_change(house, action, "terminal/phone-1", change)
+    house.wait(3)
+    assert refused(phone)
+    assert not other.transport.closed
+
+
+def test_a_terminal_that_gets_another_user_takes_leave_of_its_former_one(house: House) -> None:
+    phone = house.terminal("phone-1")
+    phone.whole_logon()
+    with writing(house.store.engine).begin() as connection:
+        create_account(connection, NewAccount("A-2", "Other"), settings().operator, START)
+    house.wait(2)
+    audited_change(house, "terminal.bind", "terminal/phone-1", lambda c: bind_terminal(c, "phone-1", "A-2", START))
+    house.wait(3)
+    assert phone.new()[-1] == Bye("this terminal is another subscriber's now")
+    assert phone.transport.closed
+
+
+def test_groups_of_a_user_hold_at_once_for_who_is_on_line(house: House) -> None:
+    phone = house.terminal("phone-1")
+    phone.whole_logon()
+    house.wait(2)
+    [link] = house.server.registry
+    who = link.visitor.subscriber
+    audited_change(house, "subscriber.groups", f"subscriber/{who}", lambda c: set_groups(c, who, ["vip"]))
+    house.wait(3)
+    assert link.visitor.groups == {"vip"}
+    assert not phone.transport.closed
 
 
 def test_a_second_link_of_a_terminal_supersedes_the_first_and_makes_an_event(house: House) -> None:
