@@ -423,7 +423,7 @@ def test_until_is_a_local_day_or_an_instant() -> None:
     assert until_instant("2026-10-15", zone) == datetime(2026, 10, 14, 22, tzinfo=UTC)
     assert until_instant("2026-10-15T12:00+02:00", zone) == datetime(2026, 10, 15, 10, tzinfo=UTC)
     for text in ("yesterday", "2026-10-15T12:00", "0001-01-01T00:00+14:00"):
-        with pytest.raises(BillRunError, match="2026-10-15|year 1 to 9999"):
+        with pytest.raises(BillRunError, match=r"2026-10-15|year 1 to 9999"):
             until_instant(text, zone)
 
 
