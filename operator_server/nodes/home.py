@@ -13,7 +13,6 @@ from typing import Any, cast
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.protocol import Factory
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -27,6 +26,7 @@ from operator_server.nodes.link import NodeLink
 from operator_server.nodes.locations import location_of, set_busy, update_location
 from operator_server.store.cards import card_row
 from operator_server.store.store import Store
+from operator_server.timers import Timers
 from operator_server.tones import shop
 from operator_server.tones.text_menu import TextMenu
 from signalling.card import sms, ussd
@@ -54,8 +54,7 @@ class HomeRegister:
         self._texts = 0
         self._closed = False
         self._port: Any = None
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = reactor
+        self._timers = Timers(reactor, log, "the home register")
         self._soon: Any = None
 
     # The port.
@@ -67,14 +66,13 @@ class HomeRegister:
             keys = self._operator.keys
             factory = TLSMemoryBIOFactory(cast(Any, LinkTls(keys.certificate, keys.private_key)), False, factory)
         self._port = self.reactor.listenTCP(self.settings.port, factory, interface=self.settings.host)
-        self._loop.start(TURN_SECONDS, now=False).addErrback(lambda failure: log.failure("a timer stopped", failure))
+        self._timers.every(TURN_SECONDS, self._look)
         return int(self._port.getHost().port)
 
     def close(self) -> Deferred[Any]:
         """Let the nodes go."""
         self._closed = True
-        if self._loop.running:
-            self._loop.stop()
+        self._timers.stop()
         if self._soon is not None and self._soon.active():
             self._soon.cancel()
         for link in list(self._links):

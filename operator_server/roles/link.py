@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -30,6 +29,7 @@ from operator_server.link.visitors import StoreVisitors
 from operator_server.negotiation.desk import NegotiationDesk
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.store.store import Store
+from operator_server.timers import Timers
 from operator_server.validation import notices
 from operator_server.validation.comparison import Finding, compare
 from operator_server.validation.desk import StatusDesk, entitled_products
@@ -47,7 +47,6 @@ class LinkRole:
     def __init__(self, operator: Operator, reactor: Any) -> None:
         settings, clock = operator.settings, operator.clock
         self._operator = operator
-        self._reactor = reactor
         self._clock = clock
         self._zone = settings.operator.zone
         self.node = f"{socket.gethostname()}-{os.getpid()}"
@@ -56,7 +55,7 @@ class LinkRole:
         self.store = Store(settings.database_url(), reactor)
         self.offers = self._fresh.live
         self._cards = CardLink(CardDesk(operator, self.offers), self.store, clock)
-        self._loops: list[LoopingCall] = []
+        self._timers = Timers(reactor, log, "the link role")
         tls = None
         if settings.link.tls:
             tls = LinkTls(operator.keys.certificate, operator.keys.private_key, settings.link.key_exchange)
@@ -88,23 +87,15 @@ class LinkRole:
         self._visitors.start()
         port: int = yield self.server.listen()
         settle_process()
-        self._every(NOTICE_SECONDS, self._send_notices)
-        self._every(REFRESH_SECONDS, self._refresh)
-        self._every(CARD_SECONDS, self._serve_cards)
+        self._timers.every(NOTICE_SECONDS, self._send_notices)
+        self._timers.every(REFRESH_SECONDS, self._refresh)
+        self._timers.every(CARD_SECONDS, self._serve_cards)
         return port
-
-    def _every(self, seconds: float, work: Any) -> None:
-        loop = LoopingCall(work)
-        loop.clock = self._reactor
-        loop.start(seconds, now=False).addErrback(lambda failure: log.failure("a timer stopped", failure))
-        self._loops.append(loop)
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """Take leave of the terminals and finish what is pending."""
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
+        self._timers.stop()
         yield self.server.stop()
         self._visitors.stop()
         yield deferToThread(self.store.close)

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -15,6 +14,7 @@ from operator_server.context import Operator
 from operator_server.nodes.home import HomeRegister
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
 from operator_server.store.store import Store
+from operator_server.timers import Timers
 
 log = Logger()
 
@@ -26,13 +26,12 @@ class NodesRole:
         self._fresh = FreshOffers(operator)
         self._store = Store(operator.settings.database_url(), reactor)
         self.home = HomeRegister(operator, CardDesk(operator, self._fresh.live), self._store, reactor)
-        self._loop = LoopingCall(self._refresh)
-        self._loop.clock = reactor
+        self._timers = Timers(reactor, log, "the nodes role")
 
     def start(self) -> int:
         """Listen; the port."""
         port = self.home.listen()
-        self._loop.start(REFRESH_SECONDS, now=False)
+        self._timers.every(REFRESH_SECONDS, self._refresh)
         return port
 
     def _refresh(self) -> Deferred[Any]:
@@ -42,7 +41,6 @@ class NodesRole:
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """Let the nodes go and finish what is pending."""
-        if self._loop.running:
-            self._loop.stop()
+        self._timers.stop()
         yield self.home.close()
         yield deferToThread(self._store.close)

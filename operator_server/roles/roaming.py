@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from operator_server.context import Operator
 from operator_server.offering.refresh import REFRESH_SECONDS, FreshOffers
+from operator_server.timers import Timers
 from operator_server.visited.identity import identity_of, shown
 from operator_server.visited.interconnect import Interconnect
 from operator_server.visited.listener import Listener
@@ -22,20 +22,17 @@ class RoamingRole:
     """Composes the listener with live offers, which are kept up to date while it runs."""
 
     def __init__(self, operator: Operator, reactor: Any) -> None:
-        self._reactor = reactor
         self._fresh = FreshOffers(operator)
         self._identity = identity_of(operator)
         self._listener = Listener(
             Interconnect(operator, self._fresh.live), self._identity, operator.settings.roaming, reactor
         )
-        self._loop: LoopingCall | None = None
+        self._timers = Timers(reactor, log, "the roaming role")
 
     def start(self) -> str:
         """Begin; what is told of it. Raises ``OSError``."""
         port = self._listener.start()
-        self._loop = LoopingCall(self._refresh)
-        self._loop.clock = self._reactor
-        self._loop.start(REFRESH_SECONDS, now=False)
+        self._timers.every(REFRESH_SECONDS, self._refresh)
         return f"port {port} (TLS 1.3, certificates on both sides; ours is {shown(self._identity.fingerprint)})"
 
     def _refresh(self) -> Deferred[Any]:
@@ -44,6 +41,5 @@ class RoamingRole:
 
     def stop(self) -> Deferred[None]:
         """End after the calls at hand."""
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
+        self._timers.stop()
         return self._listener.stop()

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -30,6 +29,7 @@ from operator_server.snmp.traps import Sender, TrapPace, TrapReceiver, by_addres
 from operator_server.store.devices import Device, DeviceCredential
 from operator_server.store.rows import table
 from operator_server.store.store import Store
+from operator_server.timers import Timers
 from signalling.clock import from_micros, to_micros
 
 log = Logger()
@@ -48,7 +48,6 @@ class SnmpRole:
     def __init__(self, operator: Operator, reactor: Any) -> None:
         settings, clock = operator.settings, operator.clock
         self._operator = operator
-        self._reactor = reactor
         self._clock = clock
         self._offers = FreshOffers(operator)
         self._store = Store(settings.database_url(), reactor)
@@ -65,7 +64,7 @@ class SnmpRole:
         self._receiver: TrapReceiver | None = None
         self._known: tuple[Any, ...] = ()
         self._senders: dict[str, list[str]] = {}
-        self._loops: list[LoopingCall] = []
+        self._timers = Timers(reactor, log, "the snmp role")
         self._refreshing = False
 
     @inlineCallbacks
@@ -76,30 +75,16 @@ class SnmpRole:
             yield looked
         yield in_loop(self.manager.start())
         yield self._learn_devices()
-        self._every(REFRESH_SECONDS, self._refresh)
-        self._every(PLAN_SECONDS, self._look_at_plans)
-        self._every(DEVICES_SECONDS, self._learn_devices)
+        self._timers.every(REFRESH_SECONDS, self._refresh)
+        self._timers.every(PLAN_SECONDS, self._look_at_plans)
+        self._timers.every(DEVICES_SECONDS, self._learn_devices)
         snmp = self._operator.settings.snmp
         return f"traps on {snmp.trap_host}:{snmp.trap_port}" if snmp.trap_port else "traps off"
-
-    def _every(self, seconds: float, work: Any) -> None:
-        def run() -> Any:
-            done = work()
-            if isinstance(done, Deferred):
-                done.addErrback(lambda failure: log.failure("the snmp role failed; it goes on", failure))
-            return done
-
-        loop = LoopingCall(run)
-        loop.clock = self._reactor
-        loop.start(seconds, now=False)
-        self._loops.append(loop)
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """End after the work at hand."""
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
+        self._timers.stop()
         if self._receiver is not None:
             self._receiver.close()
         yield in_loop(self.manager.stop())

@@ -7,8 +7,7 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -23,6 +22,7 @@ from operator_server.receivables.letters import check_reminder_templates
 from operator_server.store.feed import sequence
 from operator_server.store.store import transact
 from operator_server.subscriptions.running import advance_due
+from operator_server.timers import Timers
 from operator_server.visited.reconciling import reconcile_recent
 from operator_server.visited.settling import settle_due
 
@@ -42,8 +42,7 @@ class WorkerRole:
 
     def __init__(self, operator: Operator, reactor: Any) -> None:
         self._operator = operator
-        self._reactor = reactor
-        self._loops: list[LoopingCall] = []
+        self._timers = Timers(reactor, log, "the worker")
         self._compared_on: date | None = None
         self._daily = DailyDesk(operator.engine, operator.settings)
 
@@ -62,13 +61,7 @@ class WorkerRole:
         self._every(DAILY_SECONDS, self._day)
 
     def _every(self, seconds: float, work: Any) -> None:
-        def run() -> Deferred[Any]:
-            return deferToThread(work).addErrback(lambda failure: log.failure("the worker failed; it goes on", failure))
-
-        loop = LoopingCall(run)
-        loop.clock = self._reactor
-        loop.start(seconds, now=True)
-        self._loops.append(loop)
+        self._timers.every(seconds, lambda: deferToThread(work), now=True)
 
     def _sequence(self) -> None:
         while transact(self._operator.engine, sequence):
@@ -118,8 +111,4 @@ class WorkerRole:
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """End after the work at hand."""
-        ended = [loop.deferred for loop in self._loops if loop.running and loop.deferred is not None]
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
-        yield DeferredList(ended)
+        yield self._timers.stop()
