@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,6 +26,7 @@ from operator_server.offering.menus import LogonContext
 from operator_server.settings import Settings
 from operator_server.store.feed import record
 from operator_server.store.store import Store
+from operator_server.timers import Timers
 from signalling.clock import Clock
 from signalling.ids import new_id
 from signalling.messages import (
@@ -118,7 +118,7 @@ class LinkServer:
         self._wheel: Wheel[LinkProtocol] = Wheel()
         self._refused_at: dict[str, float] = {}
         self._port: Any = None
-        self._loops: list[LoopingCall] = []
+        self._timers = Timers(reactor, log, "the link's timer")
         self._lease_at = 0
         self._renewed_at = 0.0
 
@@ -131,10 +131,10 @@ class LinkServer:
         yield self.runner.load()
         node = self.registry.node
         yield self._store.write(lambda connection: give_back(connection, node))
-        self._every(1.0, self._turn)
-        self._every(LEASE_SECONDS, self._renew)
-        self._every(WATCH_SECONDS, self._watch)
-        self._every(self._settings.interrogation.poll, self._poll)
+        self._timers.every(1.0, self._turn)
+        self._timers.every(LEASE_SECONDS, self._renew)
+        self._timers.every(WATCH_SECONDS, self._watch)
+        self._timers.every(self._settings.interrogation.poll, self._poll)
 
     @inlineCallbacks
     def listen(self) -> Generator[Deferred[Any], Any, int]:
@@ -148,21 +148,13 @@ class LinkServer:
         number: int = port.getHost().port
         return number
 
-    def _every(self, seconds: float, work: Callable[[], Any]) -> None:
-        loop = LoopingCall(work)
-        loop.clock = self._reactor
-        loop.start(seconds, now=False).addErrback(lambda failure: log.failure("a timer of the link stopped", failure))
-        self._loops.append(loop)
-
     @inlineCallbacks
     def stop(self, reason: str = "the server stops") -> Generator[Deferred[Any], Any, None]:
         """Take leave of all terminals and give the leases back."""
         if self._port is not None:
             yield maybeDeferred(self._port.stopListening)
             self._port = None
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
+        self._timers.stop()
         for link in list(self._links):
             self._close(link, Bye(reason))
             link.transport.loseConnection()
