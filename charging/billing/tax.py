@@ -14,12 +14,13 @@ A price of a category that is ``inclusive`` contains its tax: where there is non
 
 from __future__ import annotations
 
+import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -130,14 +131,16 @@ class TaxTable:
 
 def load_taxes(path: Path) -> TaxTable:
     """The table of a TOML file; an empty one where there is no file. Raises :class:`TaxError`."""
+    raw: dict[str, Any] = {}
     try:
-        document = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), type=_Document)
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = msgspec.convert(raw, type=_Document)
     except FileNotFoundError:
         return TaxTable()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TaxError(f"{path}: not TOML: {error}") from None
     except msgspec.ValidationError as error:
-        raise TaxError(f"{path}: {error}") from None
+        raise TaxError(f"{path}: {_fault(raw) or error}") from None
     rates: dict[tuple[str, str], list[tuple[date, int]]] = {}
     for country, categories in document.rates.items():
         for category, steps in categories.items():
@@ -149,6 +152,41 @@ def load_taxes(path: Path) -> TaxTable:
     if document.outside_eu not in TAX_CATEGORIES or document.outside_eu == "S":
         raise TaxError(f"{path}: outside_eu: {document.outside_eu!r} is no category without tax, such as G or O")
     return TaxTable(rates, document.inclusive, document.outside_eu)
+
+
+def _fault(raw: Mapping[str, Any]) -> str:
+    """Key, value and reason of the first part of a table that has another form; empty where all have theirs."""
+    rates = raw.get("rates", {})
+    if not isinstance(rates, dict):
+        return f"rates = {rates!r}: write a table for each country, such as [rates.DE]"
+    for country, categories in rates.items():
+        if not re.fullmatch("[A-Z]{2}", country):
+            return f"rates.{country}: a country is two capital letters (ISO 3166)"
+        if not isinstance(categories, dict) or not all(isinstance(steps, list) for steps in categories.values()):
+            return f"rates.{country} = {categories!r}: each category has a list of rates, [{{ percent, from }}]"
+        for category, steps in categories.items():
+            for place, step in enumerate(steps):
+                fault = _fault_of_step(step)
+                if fault:
+                    return f"rates.{country}.{category}[{place}]{fault}"
+    for key in ("inclusive", "outside_eu"):
+        try:
+            msgspec.convert({key: raw[key]} if key in raw else {}, type=_Document)
+        except msgspec.ValidationError as error:
+            return f"{key} = {raw[key]!r}: {error}"
+    return ""
+
+
+def _fault_of_step(step: Any) -> str:
+    if not isinstance(step, dict):
+        return f" = {step!r}: a rate is written {{ percent, from }}"
+    if isinstance(step.get("percent"), int | float):
+        return f'.percent = {step["percent"]}: a percentage is written as a string, such as "19"'
+    try:
+        msgspec.convert(step, type=_From)
+    except msgspec.ValidationError as error:
+        return f": {', '.join(f'{key} = {value}' for key, value in step.items())}: {error}"
+    return ""
 
 
 def _basis_points(percent: str, where: str) -> int:

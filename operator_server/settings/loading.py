@@ -110,11 +110,26 @@ def load_settings(config_dir: Path) -> Settings:
     if isinstance(nodes, dict) and "secret" in nodes:
         raise SettingsError(f"{path}: nodes.secret: a file is no place for it; set TOLLGATE_NODES__SECRET")
     try:
-        return Settings(**values).model_copy(update={"config_dir": config_dir})
+        settings = Settings(**values).model_copy(update={"config_dir": config_dir})
     except ValidationError as error:
         raise SettingsError("\n".join(_told(path, fault) for fault in error.errors())) from None
     except SourceError as error:
         raise SettingsError(f"{path} with the environment's TOLLGATE_ variables: {error}") from None
+    _check_series(path, settings)
+    return settings
+
+
+def _check_series(path: Path, settings: Settings) -> None:
+    """Raises :class:`SettingsError` where two kinds of documents would get the same numbers."""
+    owners = {settings.operator.invoice_series: "operator.invoice_series"}
+    for key in ("credit_note_series", "fee_series", "bad_debt_series"):
+        prefix = getattr(settings.receivables, key)
+        if prefix in owners:
+            raise SettingsError(
+                f"{path}: receivables.{key} = {prefix!r}: {owners[prefix]} is the same, so two documents would have one"
+                " number; choose another prefix"
+            )
+        owners[prefix] = f"receivables.{key}"
 
 
 def _told(path: Path, fault: ErrorDetails) -> str:

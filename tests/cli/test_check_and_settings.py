@@ -98,6 +98,11 @@ def test_a_file_that_is_not_toml_is_named(tollgate: Tollgate) -> None:
             "interrogation.calendar: two plans have the name 'a'",
         ),
         ("[operator]", 'clock = "noon"\n[operator]', "clock = 'noon'"),
+        (
+            "[link]",
+            '[receivables]\nfee_series = "R"\n[link]',
+            "receivables.fee_series = 'R': operator.invoice_series is the same",
+        ),
         ("[operator]", "[operator", "not TOML"),
     ],
 )
