@@ -17,6 +17,7 @@ from charging.balances.drawing import Drawn
 from charging.bulk import NotByColumns, Portion, PortionRater
 from charging.modes import Payment
 from charging.rating import RatingError, RatingState
+from charging.rating.rate import MAX_TIMED_SECONDS
 from charging.tariffs import TariffVersion, rate_usage
 from charging.tariffs.explain import carry
 from operator_server.counting.units import Units, units_of
@@ -119,8 +120,7 @@ class Rating:
             if not course.mixed and not self._draws(course.stretch):
                 by_version.setdefault(course.stretch.version.version_id, []).append(course)
         for courses in by_version.values():
-            if sum(len(course.places) for course in courses) >= self._fewest:
-                self._by_columns(courses, done)
+            self._by_columns(courses, done)
         return [self._one(each) if found is None else found for each, found in zip(self._placed, done, strict=True)]
 
     def _draws(self, stretch: Stretch) -> bool:
@@ -130,7 +130,9 @@ class Rating:
         return pays is not None and self._units.has((customer.subscriber, customer.account))
 
     def _by_columns(self, courses: Sequence[_Course], done: list[Rated | Refused | None]) -> None:
-        """Rate the records of one tariff version with one query, if that can be."""
+        """Rate the records of one tariff version with one query, if that can be and they are many."""
+        if sum(len(course.places) for course in courses) < self._fewest:
+            return
         version = courses[0].stretch.version
         accounts, places = list[int](), list[int]()
         for number, course in enumerate(courses):
@@ -144,6 +146,10 @@ class Rating:
         try:
             left = self._rater.rate(version, portion)
         except NotByColumns:
+            # One absurd quantity, such as a session of years, leaves the others as they are.
+            usual = [course for course in courses if self._most(course) <= MAX_TIMED_SECONDS]
+            if len(usual) < len(courses):
+                self._by_columns(usual, done)
             return
         for place, record, account, use in zip(places, records, accounts, left.uses, strict=True):
             if use is None:
@@ -156,6 +162,10 @@ class Rating:
         for course, state in zip(courses, left.states, strict=True):
             if course.changed:
                 course.state, course.version = state, version.version_id
+
+    def _most(self, course: _Course) -> int:
+        """The largest quantity of a course."""
+        return max(self._placed[place].record.quantity for place in course.places)
 
     def _one(self, each: Placed) -> Rated | Refused:
         """Take units for a record, and rate the rest."""

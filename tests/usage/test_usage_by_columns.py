@@ -205,10 +205,24 @@ def test_a_parquet_file_is_rated_by_one_query_a_tariff_version_and_portion(
     assert shop.nets() == one_by_one.nets()
 
 
-def test_a_tariff_that_columns_cannot_rate_is_rated_record_by_record() -> None:
+def test_a_quantity_that_columns_cannot_rate_is_rated_record_by_record_and_the_others_by_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[int]] = []
+    rate = PortionRater.rate
+
+    def noting(self: PortionRater, version: TariffVersion, portion: Portion) -> Left:
+        asked.append(sorted(portion.quantities))
+        return rate(self, version, portion)
+
+    monkeypatch.setattr(PortionRater, "rate", noting)
     dear = Tariff("dear", {}, (version("dear", price={"model": "per_unit", "amount": "99999"}),))
     shop = Shop(None, dear)
     shop.importer = Importer(shop.book, SETTINGS, SIGNING, shop.clock, fewest=1)
-    outcome = shop.take(call("a", 2, tariff="dear"), call("b", 10**15, tariff="dear"), call("c", 1, tariff="dear"))
-    assert shop.nets() == {"a": 2 * 99_999_000_000, "c": 99_999_000_000}
+    outcome = shop.take(
+        call("a", 2, tariff="dear"), call("b", 10**15, tariff="dear"), call("c", 1, tariff="dear"),
+        call("d", 3, tariff="dear", subscriber="acc-2"),
+    )  # fmt: skip
+    assert asked == [[1, 2, 3, 10**15], [3]]
+    assert shop.nets() == {"a": 2 * 99_999_000_000, "c": 99_999_000_000, "d": 3 * 99_999_000_000}
     assert [(line.number, "more than a ledger amount" in reason) for line, reason in outcome.refused] == [(3, True)]
