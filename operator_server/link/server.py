@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
@@ -16,9 +15,10 @@ from operator_server.desk import Desks, Refused, Visitor
 from operator_server.interrogation.interrogator import Interrogator
 from operator_server.interrogation.offering import Offering
 from operator_server.interrogation.runner import Runner
-from operator_server.link.machine import LOGON_REFUSED, Claimed, Faulted, Heard, Left, LoggedOff, State
+from operator_server.link.attendance import Attendance
+from operator_server.link.machine import Claimed, Faulted, Heard, Left, LoggedOff, State
 from operator_server.link.protocol import LinkFactory, LinkProtocol, on
-from operator_server.link.registry import LEASE, Registry, changed_parties, give_back, sent_away
+from operator_server.link.registry import LEASE, Registry, give_back
 from operator_server.link.tls import LinkTls, TlsFactory, binding_data
 from operator_server.link.visitors import Proof, StoreVisitors, Stranger, Visitors, checked
 from operator_server.link.wheel import Wheel
@@ -50,7 +50,6 @@ log = Logger()
 CLOSING_SECONDS = 5
 """How long a link that is being closed may take to send its last word."""
 
-RENEWAL_SECONDS = 30
 LEASE_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 REFUSALS_IN_FEED = 60.0
@@ -112,15 +111,14 @@ class LinkServer:
         self.runner = Runner(settings, store, clock, self.registry, self.interrogator)
         self._session_prefix, self._sessions = new_id(clock.micros()), 0
         self._links: set[LinkProtocol] = set()
-        self._audited: int | None = None
-        self._looking = False
         self._by_address: Counter[str] = Counter()
         self._wheel: Wheel[LinkProtocol] = Wheel()
         self._refused_at: dict[str, float] = {}
         self._port: Any = None
         self._timers = Timers(reactor, log, "the link's timer")
-        self._lease_at = 0
-        self._renewed_at = 0.0
+        self._attendance = Attendance(
+            self.registry, store, clock, self._visitors, seconds=self.seconds, close=self._close, tell=self._event
+        )
 
     # Starting and stopping.
 
@@ -132,8 +130,8 @@ class LinkServer:
         node = self.registry.node
         yield self._store.write(lambda connection: give_back(connection, node))
         self._timers.every(1.0, self._turn)
-        self._timers.every(LEASE_SECONDS, self._renew)
-        self._timers.every(WATCH_SECONDS, self._watch)
+        self._timers.every(LEASE_SECONDS, self._attendance.renew)
+        self._timers.every(WATCH_SECONDS, self._attendance.watch)
         self._timers.every(self._settings.interrogation.poll, self._poll)
 
     @inlineCallbacks
@@ -382,70 +380,6 @@ class LinkServer:
     def _poll(self) -> None:
         self.interrogator.sweep()
         self.runner.poll()
-
-    def _watch(self) -> None:
-        """Look again at who is logged on where somebody changed something about them."""
-        if self._looking:
-            return
-        self._looking = True
-        since = self._audited
-        looked = self._store.read(lambda connection: changed_parties(connection, since))
-        looked.addCallback(self._changed)
-        looked.addErrback(lambda failure: log.failure("changes of terminals were not read", failure))
-        looked.addBoth(self._looked)
-
-    def _looked(self, _: object) -> None:
-        self._looking = False
-
-    def _changed(self, read: tuple[int, frozenset[str]]) -> None:
-        self._audited, changed = read
-        if not changed:
-            return
-        for link in self.registry:
-            who = link.visitor
-            about = (f"terminal/{who.terminal}", f"subscriber/{who.subscriber}", f"account/{who.account}")
-            if not changed.isdisjoint(about):
-                self._visitors.read(who.terminal, None, partial(self._seen_again, link, link.session))
-
-    def _seen_again(self, link: LinkProtocol, session: str, found: LogonContext | Stranger | Failure) -> None:
-        if link.session != session or link.machine.state is not State.LOGGED_ON:
-            return
-        if isinstance(found, Failure):
-            log.failure("a terminal was not looked up again", found)
-        elif isinstance(found, Stranger) or found.visitor.public_key != link.visitor.public_key:
-            log.info("{terminal}: sent away: its key holds no longer", terminal=link.terminal)
-            self._close(link, LOGON_REFUSED)
-        elif found.visitor.subscriber != link.visitor.subscriber:
-            self._close(link, Bye("this terminal is another subscriber's now"))
-        else:
-            link.visitor = found.visitor
-
-    def _renew(self) -> None:
-        seconds, now = self.seconds(), self._clock.micros()
-        renew = seconds - self._renewed_at >= RENEWAL_SECONDS or now > self._lease_at + LEASE // 2
-        work = self.registry.work()
-        if not work and not (renew and len(self.registry)):
-            return
-        if renew:
-            self._renewed_at, self._lease_at = seconds, now
-            node, sessions = self.registry.node, self.registry.sessions()
-            self._store.read(lambda connection: sent_away(connection, node, sessions)).addCallbacks(
-                self._send_away, lambda failure: log.failure("leases were not read", failure), (sessions,)
-            )
-        self._store.write(lambda connection: work.write(connection, now, renew=renew)).addErrback(
-            lambda failure: log.failure("leases were not written", failure)
-        )
-
-    def _send_away(self, ending: dict[str, str], sessions: dict[str, str]) -> None:
-        for terminal, reason in ending.items():
-            link = self.registry.get(terminal)
-            if link is None or link.session != sessions[terminal]:
-                continue
-            if reason == "revoked":
-                self._close(link, LOGON_REFUSED)
-            else:
-                self._event("link_superseded", terminal, session=link.session, by=reason)
-                self._close(link, Bye(reason))
 
 
 on(Claimed, LinkServer.claimed)
