@@ -219,12 +219,19 @@ def _taxes(connection: Connection, settings: Settings, start: datetime, end: dat
 
 
 def _paid(connection: Connection, start: datetime, end: datetime) -> Any:
-    """Sums of what was paid ahead: country, VAT id and status of who paid, as they were then, and the charges' tax."""
+    """Sums of what was paid ahead: country, VAT id and status of who paid, as they were then, and the charges' tax.
+
+    What is given back is told as what it takes back.
+    """
     charge, account, past = table(Charge), table(Account), table(PastTaxpayer)
+    first = charge.alias()
     until = (
         select(func.min(past.c.until))
-        .where(past.c.account_id == charge.c.account_id, past.c.until > charge.c.recorded_at)
-        .correlate(charge)
+        .where(
+            past.c.account_id == charge.c.account_id,
+            past.c.until >= func.coalesce(first.c.recorded_at, charge.c.recorded_at),
+        )
+        .correlate(charge, first)
         .scalar_subquery()
     )
     country = case((account.c.tax_country != "", account.c.tax_country), else_=account.c.country)
@@ -237,6 +244,7 @@ def _paid(connection: Connection, start: datetime, end: datetime) -> Any:
         select(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency, func.sum(charge.c.net),
                func.sum(charge.c.paid_tax))
         .join(account, account.c.id == charge.c.account_id)
+        .outerjoin(first, first.c.id == charge.c.reverses_id)
         .outerjoin(past, (past.c.account_id == charge.c.account_id) & (past.c.until == until))
         .where(charge.c.pays == "prepaid", charge.c.recorded_at >= start, charge.c.recorded_at < end)
         .group_by(*whose, charge.c.tax_category, charge.c.tax_rate, charge.c.currency)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from receivable_samples import Books
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from charging.periods import period
 from charging.receivables.chart import code_of, deferred
@@ -158,29 +158,35 @@ def test_files_hold_the_same_figures_in_both_forms(books: Books, tmp_path: Path,
     assert [file.read_bytes() for file in files] == again
 
 
+def paid_ahead(connection: Connection, id: str, account: str, at: datetime, **values: Any) -> None:
+    row = {
+        "id": id, "kind": "use", "agreement_id": "a", "account_id": account, "subscriber_id": account,
+        "period": "2026-11", "effective_at": at, "recorded_at": at, "net": 100 * CENT, "currency": "EUR",
+        "tax_category": "S", "tax_rate": 0, "transfer_id": "", "pays": "prepaid", "paid_tax": 0, "quantity": 1,
+        "included": 0, "counter": "", "epoch": 0, "counter_from": 0, "counter_to": 0, "tariff_version": "",
+    }  # fmt: skip
+    connection.execute(table(Charge).insert().values(**row | values))
+
+
 def test_what_was_paid_ahead_stands_under_the_categories_of_invoices(books: Books) -> None:
     with writing(books.engine).begin() as connection:
         for number, (account, category, rate, tax) in enumerate(
             (("acc-1", "S", 1900, 19 * CENT), ("acc-1", "R", 700, 7 * CENT), ("acc-2", "S", 0, 0), ("acc-1", "Z", 0, 0))
         ):
-            connection.execute(
-                table(Charge).insert().values(
-                    id=f"p-{number}", kind="use", agreement_id="a", account_id=account, subscriber_id=account,
-                    period="2026-11", effective_at=books.now, recorded_at=books.now, net=100 * CENT, currency="EUR",
-                    tax_category=category, tax_rate=rate, transfer_id="", pays="prepaid", paid_tax=tax, quantity=1,
-                    included=0, counter="", epoch=0, counter_from=0, counter_to=0, tariff_version="",
-                )
-            )  # fmt: skip
+            paid_ahead(
+                connection, f"p-{number}", account, books.now, tax_category=category, tax_rate=rate, paid_tax=tax
+            )
         accounts = table(Account)
         connection.execute(update(accounts).where(accounts.c.id == "acc-2").values(tax_status="exempt"))
-        # What the customer is later changes nothing of what was paid before.
+        # What the customer is later changes nothing of what was paid before, nor of what of that is given back.
         later = books.now + timedelta(days=1)
         change = Billing(tax_status="reverse_charge", tax_country="AT")
         set_billing(connection, "acc-2", change, "test", later)
         change_account(connection, "acc-2", AccountChange(country="CH", vat_id=""), later)
+        paid_ahead(connection, "back", "acc-2", later + timedelta(hours=1), net=-30 * CENT, reverses_id="p-2")
     span = period("2026-11", books.settings.operator.zone)
     made = books.read(lambda c: handover(c, books.settings, span, books.now + timedelta(days=40)))
     assert {row.country for row in made.taxes} == {"DE"}
     assert [(row.category, row.rate_bp, row.base // CENT, row.tax // CENT) for row in made.taxes] == [
-        ("E", 0, 100, 0), ("S", 700, 100, 7), ("S", 1900, 100, 19), ("Z", 0, 100, 0),
+        ("E", 0, 70, 0), ("S", 700, 100, 7), ("S", 1900, 100, 19), ("Z", 0, 100, 0),
     ]  # fmt: skip
