@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, func, select, type_coerce
 
 from charging.billing.commitment import carried_forward
 from charging.billing.cycle import cycle, cycle_of, last_end
@@ -23,8 +23,8 @@ from operator_server.billing.facts import AgreementFacts, Agreements, Tariffs
 from operator_server.billing.lines import ChargeRow, Lines, LineTax
 from operator_server.billing.taxpayers import taxpayer_of
 from operator_server.settings import OperatorSettings
-from operator_server.store.accounting import Charge
-from operator_server.store.parties import Account
+from operator_server.store.accounting import Charge, InvoiceRow
+from operator_server.store.parties import Account, PastTaxpayer
 from operator_server.store.rows import table
 from signalling.clock import from_micros, to_micros
 from signalling.money import MoneyError, decimal_micros
@@ -106,6 +106,13 @@ def _plain(account: Row[Any], operator: OperatorSettings) -> bool:
     return account.cycle_day == 1 and account.time_zone in ("", operator.time_zone)
 
 
+class Reversed(NamedTuple):
+    """A charge that is taken back: when it took effect; who it was billed to, if the account is another by now."""
+
+    effective_at: int
+    taxpayer: Taxpayer | None
+
+
 class Maker:
     """Makes the bills of a run. Facts of offers and tariffs are read once and kept; those of customers are not."""
 
@@ -128,7 +135,7 @@ class Maker:
         charges = self._charges(connection, {name: span for name, span in spans.items() if span is not None})
         waiting = [name for name, span in spans.items() if span is None]
         facts = self._agreements.read(connection, {each.agreement_id for some in charges.values() for each in some})
-        reversed_at = self._reversed(connection, [each for some in charges.values() for each in some])
+        reversed_ = self._reversed(connection, [each for some in charges.values() for each in some])
         customers = {row.id: row for row in rows}
         bills: list[Bill] = []
         failed: list[tuple[str, str, str]] = []
@@ -136,7 +143,7 @@ class Maker:
             span = spans[account]
             assert span is not None
             try:
-                bills.append(self._bill(connection, customers[account], currency, span, some, facts, reversed_at))
+                bills.append(self._bill(connection, customers[account], currency, span, some, facts, reversed_))
             except (InvoiceError, MoneyError, OverflowError) as error:
                 failed.append((account, currency, str(error)))
         return Made(bills, failed, waiting)
@@ -163,15 +170,27 @@ class Maker:
             some.sort()
         return found
 
-    def _reversed(self, connection: Connection, charges: Collection[ChargeRow]) -> dict[str, int]:
-        """When what is taken back took effect, which is the day of its tax."""
+    def _reversed(self, connection: Connection, charges: Collection[ChargeRow]) -> dict[str, Reversed]:
+        """When what is taken back took effect, which is the day of its tax, and who was billed for it."""
         ids = sorted({each.reverses_id for each in charges if each.reverses_id is not None})
-        charge = table(Charge)
+        charge, invoice, past = table(Charge), table(InvoiceRow), table(PastTaxpayer)
         at = type_coerce(charge.c.effective_at, BigInteger)
-        found: dict[str, int] = {}
+        until = (
+            select(func.min(past.c.until))
+            .where(past.c.account_id == invoice.c.account_id, past.c.until >= invoice.c.issued_at)
+            .correlate(invoice)
+            .scalar_subquery()
+        )
+        found: dict[str, Reversed] = {}
         for start in range(0, len(ids), 500):
-            rows = connection.execute(select(charge.c.id, at).where(charge.c.id.in_(ids[start : start + 500])))
-            found.update((row[0], row[1]) for row in rows)
+            rows = connection.execute(
+                select(charge.c.id, at, past.c.country, past.c.vat_country, past.c.tax_status)
+                .outerjoin(invoice, invoice.c.id == charge.c.invoice_id)
+                .outerjoin(past, (past.c.account_id == invoice.c.account_id) & (past.c.until == until))
+                .where(charge.c.id.in_(ids[start : start + 500]))
+            )
+            for id, effective_at, *was in rows:
+                found[id] = Reversed(effective_at, Taxpayer(*was) if was[0] else None)
         return found
 
     def _bill(
@@ -182,7 +201,7 @@ class Maker:
         span: Period,
         charges: list[ChargeRow],
         facts: dict[str, AgreementFacts],
-        reversed_at: dict[str, int],
+        reversed_: dict[str, Reversed],
     ) -> Bill:
         taxpayer, countries = taxpayer_of(customer), set[str]()
         maker = Lines(
@@ -192,7 +211,7 @@ class Maker:
             customer.language,
             facts,
             lambda version: self._tariffs.get(connection, version),
-            self._taxing(taxpayer, customer, reversed_at, countries),
+            self._taxing(taxpayer, customer, reversed_, countries),
         )
         lines = maker.make(charges)
         sums = totals(lines, currency)
@@ -239,21 +258,23 @@ class Maker:
         return carried_forward(payable, least, final=final)
 
     def _taxing(
-        self, taxpayer: Taxpayer, customer: Row[Any], reversed_at: dict[str, int], countries: set[str]
+        self, taxpayer: Taxpayer, customer: Row[Any], reversed_: dict[str, Reversed], countries: set[str]
     ) -> Callable[[ChargeRow], LineTax]:
         """The tax of each of a customer's charges, each case worked out once; whose tax it is goes to ``countries``."""
-        known: dict[tuple[str, int, date], LineTax] = {}
+        known: dict[tuple[str, int, date, Taxpayer], LineTax] = {}
 
         def tax(charge: ChargeRow) -> LineTax:
-            day = self._supplied(charge, reversed_at)
-            case = (charge.tax_category, charge.tax_rate, day)
+            day, who = self._supplied(charge, reversed_), taxpayer
+            if charge.reverses_id is not None and charge.reverses_id in reversed_:
+                who = reversed_[charge.reverses_id].taxpayer or taxpayer
+            case = (charge.tax_category, charge.tax_rate, day, who)
             found = known.get(case)
             if found is None:
                 told = self._taxes.tax(
                     charge.tax_category,
                     charge.tax_rate,
                     day,
-                    taxpayer,
+                    who,
                     self._operator.country,
                     operator_has_vat_id=bool(self._operator.vat_id),
                 )
@@ -269,11 +290,11 @@ class Maker:
 
         return tax
 
-    def _supplied(self, charge: ChargeRow, reversed_at: dict[str, int]) -> date:
+    def _supplied(self, charge: ChargeRow, reversed_: dict[str, Reversed]) -> date:
         """The day whose rate holds: of what is taken back, of the end of a service, or of the use."""
         zone = self._operator.zone
-        if charge.reverses_id is not None and charge.reverses_id in reversed_at:
-            return from_micros(reversed_at[charge.reverses_id]).astimezone(zone).date()
+        if charge.reverses_id is not None and charge.reverses_id in reversed_:
+            return from_micros(reversed_[charge.reverses_id].effective_at).astimezone(zone).date()
         if charge.service_to is not None:
             return from_micros(charge.service_to - 1).astimezone(zone).date()
         if charge.period not in self._month_days:

@@ -12,6 +12,7 @@ from counting_samples import SETTINGS, House
 from charging.invoices.model import Invoice
 from charging.ledger.book import balances
 from charging.ledger.tables import OPERATOR
+from operator_server.billing.accounts import Billing, set_billing
 from operator_server.billing.bill_run import run_bills
 from operator_server.settings import Settings
 
@@ -70,6 +71,21 @@ def test_the_rate_of_the_day_holds_and_what_is_taken_back_keeps_the_rate_of_its_
     charge(made, datetime(2026, 10, 20, tzinfo=UTC), 5 * EURO, reverses_id=first, kind="reversal")
     taxes = bill(made, SETTINGS.model_copy(update={"config_dir": tmp_path})).totals.taxes
     assert [(tax.rate_bp, tax.net_micros) for tax in taxes] == [(1600, EURO), (1900, 6 * EURO)]
+
+
+def test_what_is_taken_back_bears_the_tax_that_it_was_billed_with_whatever_the_customer_is_since() -> None:
+    made = house()
+    first = charge(made, OCTOBER)
+    bill(made)
+    november = datetime(2026, 12, 3, tzinfo=UTC)
+    with made.writing() as connection:
+        set_billing(connection, "acc-1", Billing(tax_status="exempt", tax_reason="Embassy"), "test", november)
+    charge(made, datetime(2026, 12, 5, tzinfo=UTC), reverses_id=first, kind="reversal")
+    charge(made, datetime(2026, 12, 5, tzinfo=UTC), 2 * EURO)
+    run_bills(made.engine, WITH_TABLE, "2026-12", now=datetime(2027, 1, 2, tzinfo=UTC))
+    proven(made)
+    taxes = [(tax.category, tax.rate_bp, tax.net_micros, tax.reason) for tax in invoices(made)[-1].totals.taxes]
+    assert taxes == [("E", 0, 2 * EURO, "Embassy"), ("S", 1900, EURO, "")]
 
 
 @pytest.mark.parametrize(
