@@ -140,16 +140,6 @@ def reopen_written_off(
             _item.c.account_id == account, _item.c.currency == currency, _item.c.open > 0
         )
     ).scalar()
-    rows = connection.execute(
-        select(_write_off)
-        .where(
-            _write_off.c.account_id == account,
-            _write_off.c.currency == currency,
-            _write_off.c.state == "approved",
-            _write_off.c.recovered < _write_off.c.amount,
-        )
-        .order_by(_write_off.c.decided_at, _write_off.c.id)
-    ).all()
     again = connection.execute(
         select(_item.c.number, _item.c.open)
         .where(_item.c.account_id == account, _item.c.currency == currency, _item.c.kind == "recovery")
@@ -158,7 +148,7 @@ def reopen_written_off(
     ).all()
     spare, numbers = amount - sum(row.open for row in again), [*named, *(row.number for row in again)]
     beyond = 0 if named_only else amount - int(owed or 0)
-    for row in sorted(rows, key=lambda row: row.number not in named):
+    for row in sorted(_unrecovered(connection, account, currency), key=lambda row: row.number not in named):
         is_named = row.number in named
         part = min(row.amount - row.recovered, spare, spare if is_named else beyond)
         if part <= 0:
@@ -179,6 +169,20 @@ def reopen_written_off(
         if number not in numbers:
             numbers.append(number)
     return tuple(numbers)
+
+
+def _unrecovered(connection: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
+    """Write-offs of which something was not paid after all, the oldest first."""
+    return connection.execute(
+        select(_write_off)
+        .where(
+            _write_off.c.account_id == account,
+            _write_off.c.currency == currency,
+            _write_off.c.state == "approved",
+            _write_off.c.recovered < _write_off.c.amount,
+        )
+        .order_by(_write_off.c.decided_at, _write_off.c.id)
+    ).all()
 
 
 def _asked(connection: Connection, id: str) -> Row[Any]:
