@@ -51,7 +51,7 @@ def by_columns(
     return left.uses, states | after
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(version=tariffs(), portions=st.lists(records, min_size=1, max_size=3))
 def test_portions_leave_what_uses_one_by_one_leave(version: TariffVersion, portions: list[list[Record]]) -> None:
     rater, states = PortionRater(), dict[str, RatingState]()
