@@ -8,13 +8,14 @@ from html import escape
 from typing import Any
 
 import pytest
-from operator_samples import MAPS, House
+from operator_samples import MAPS, House, key_of
 from starlette.testclient import TestClient
 from web_dealings import deal
 from web_samples import Site, problem
 
 from operator_server.audit import entries, verify_audit
 from operator_server.negotiation.why import explain_terminal
+from signalling.proof import public_bytes
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_console_api_and_command_explain_a_menu_alike(site: Site) -> None:
 
 def test_a_terminal_is_enrolled_handed_on_and_revoked(site: Site) -> None:
     client = site.by("operator")
-    new = {"id": "T-9", "public_key": "00" * 32, "subscriber": "A-1"}
+    new = {"id": "T-9", "public_key": public_bytes(key_of("T-9")).hex(), "subscriber": "A-1"}
     assert client.post("/api/v1/terminals", json=new).headers["location"] == "/api/v1/terminals/T-9"
     problem(client.post("/api/v1/terminals", json=new), 409)
     problem(client.post("/api/v1/terminals", json=new | {"id": "T-8", "subscriber": "nobody"}), 409)
