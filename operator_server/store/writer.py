@@ -3,21 +3,29 @@
 The caller's thread keeps a list of pending operations. One hand-over to a worker thread takes all of them into one
 transaction; one call back delivers all results; the next group leaves when the last has returned. So the size of a
 group follows the load: one operation when idle, hundreds under pressure. An operation that fails is rolled back to
-its savepoint and fails alone.
+its savepoint and fails alone. A group in which one lost a race for locks against another process is done again.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from operator_server.store.engine import writing
 
 _log = logging.getLogger(__name__)
+
+_RACES = frozenset({"40001", "40P01"})
+"""What PostgreSQL calls a transaction that another one got into the way of, and a deadlock."""
+_TRIES = 6
+_PAUSE = 0.01
 
 
 class Batch(Protocol):
@@ -143,12 +151,31 @@ class GroupedTransactions:
             whole = self._attempt_whole(connection, group)
             if whole is not None:
                 return whole
+        for attempt in range(1, _TRIES):
+            results = self._in_turn(connection, group, kinds)
+            if not any(map(_lost_race, results)):
+                return results
+            # Who waited for us goes on meanwhile; two that try again at the same time would meet again.
+            time.sleep(random.uniform(0, _PAUSE * 2**attempt))
+        return self._in_turn(connection, group, kinds, last=True)
+
+    def _in_turn(
+        self,
+        connection: Connection,
+        group: list[tuple[Batch, Any, OnDone]],
+        kinds: dict[Batch, list[int]],
+        *,
+        last: bool = False,
+    ) -> list[Any]:
+        """The group, a savepoint for each kind; nothing of it where one lost a race, but for the ``last`` try."""
         results: list[Any] = [None] * len(group)
-        with connection.begin():
+        with connection.begin() as transaction:
             for batch, indices in kinds.items():
                 outcome = self._attempt(connection, batch, [group[index][1] for index in indices])
                 for index, result in zip(indices, outcome, strict=True):
                     results[index] = result
+            if not last and any(map(_lost_race, results)):
+                transaction.rollback()
         return results
 
     def _attempt_whole(self, connection: Connection, group: list[tuple[Batch, Any, OnDone]]) -> list[Any] | None:
@@ -178,3 +205,7 @@ class GroupedTransactions:
             return [self._attempt(connection, batch, [payload])[0] for payload in payloads]
         connection.exec_driver_sql("RELEASE batch")
         return results
+
+
+def _lost_race(result: Any) -> bool:
+    return isinstance(result, DBAPIError) and getattr(result.orig, "sqlstate", None) in _RACES

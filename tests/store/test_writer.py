@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from operator_server.store.engine import open_engine, sqlite_url, writing
 from operator_server.store.writer import GroupedTransactions, one_by_one
@@ -114,6 +115,33 @@ def test_a_batch_that_fails_is_tried_one_by_one(engine: Engine) -> None:
     assert [results[index] for index in (0, 1, 2, 4)] == ["beside", 1, 1, 1]
     assert "UNIQUE" in str(results[3])
     assert names(engine) == {"beside", "a", "b", "c"}
+
+
+class Deadlock(Exception):
+    sqlstate = "40P01"
+
+
+@pytest.mark.parametrize(("losses", "there"), [(1, {"a", "b", "c"}), (99, {"a", "c"})])
+def test_who_lost_a_race_for_locks_tries_again_with_its_whole_group(
+    engine: Engine, losses: int, there: set[str]
+) -> None:
+    tried = 0
+
+    def loser(connection: Connection) -> str:
+        nonlocal tried
+        tried += 1
+        if tried <= losses:
+            raise OperationalError("SELECT ... FOR UPDATE", {}, Deadlock())
+        return add("b")(connection)
+
+    held = Held(engine)
+    for operation in (add("a"), loser, add("c")):
+        held.submit(operation)
+    first, second, third = held.finish()
+    assert (first, third) == ("a", "c")
+    assert second == "b" if losses == 1 else isinstance(second, OperationalError)
+    assert names(engine) == there
+    assert tried == min(losses + 1, 6)
 
 
 def test_a_batch_that_miscounts_its_results_changes_nothing(engine: Engine) -> None:

@@ -144,15 +144,17 @@ def _place_before(connection: Connection, day: datetime) -> int:
 def _counted(connection: Connection, day: datetime, which: object) -> tuple[Counter[str], int]:
     """Events by kind; an inquiry counts as a logon, and as a menu shown, where it was one. And the last place."""
     event, asked = table(Event), table(Interrogation)
+    # PostgreSQL takes two equal expressions with parameters for different ones.
+    shown = asked.c.shown != ""
     rows = connection.execute(
         select(
-            event.c.kind, asked.c.trigger, (asked.c.shown != "").label("shown"), func.count().label("times"),
+            event.c.kind, asked.c.trigger, shown.label("shown"), func.count().label("times"),
             func.max(event.c.place).label("last"),
         )
         # The event of an inquiry has its id.
         .outerjoin(asked, and_(asked.c.id == event.c.id, event.c.kind == "interrogated"))
         .where(which, event.c.at >= day)  # type: ignore[arg-type]  # a condition
-        .group_by(event.c.kind, asked.c.trigger, asked.c.shown != "")
+        .group_by(event.c.kind, asked.c.trigger, shown)
     ).all()  # fmt: skip
     counts: Counter[str] = Counter()
     for row in rows:
