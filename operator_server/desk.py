@@ -6,6 +6,7 @@ the store, so a desk keeps no state between messages.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -23,6 +24,14 @@ from signalling.proof import ProofError
 from signalling.sealing import SealError
 
 M = TypeVar("M", bound=Message)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def one_line(text: str, most: int) -> str:
+    """A text that a terminal sent, as it may be kept and shown: on one line; PostgreSQL takes no zero character."""
+    return _CONTROL.sub(" ", text)[:most]
 
 
 class Visitor(msgspec.Struct, frozen=True, array_like=True):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, select, update
 from operator_server.counting.grants import UsageGrants
 from operator_server.delivery.publishing import vault_name
 from operator_server.delivery.vault import KeyVault
-from operator_server.desk import Handler, Refused, Visitor, answering
+from operator_server.desk import Handler, Refused, Visitor, answering, one_line
 from operator_server.keys import OperatorKeys
 from operator_server.negotiation.book import agreement_row, lapsed, release_row, set_agreement_state, undeliverable
 from operator_server.settings import Settings
@@ -111,7 +111,7 @@ class Deliveries:
             .values(
                 receipt=message.receipt.document,
                 receipt_signature=message.receipt.signature,
-                reason=receipt.reason,
+                reason=one_line(receipt.reason, 256),
                 finished_at=now,
                 state=receipt.outcome,
             )
@@ -124,7 +124,7 @@ class Deliveries:
         record(
             connection, now, "delivered" if installed else "delivery_failed", terminal=visitor.terminal,
             subscriber=visitor.subscriber, account=visitor.account, reference=agreement.id,
-            product=agreement.product, reason=receipt.reason,
+            product=agreement.product, reason=one_line(receipt.reason, 256),
         )  # fmt: skip
         return ReceiptNoted(agreement.id, _charge_state(connection, agreement.id))
 

@@ -23,7 +23,7 @@ from charging.ledger.operations import Applied, Declined, Duplicate, Reserve
 from charging.modes import mode_kind, payment_of
 from offers.index import Current
 from operator_server.billing.taxpayers import taxed
-from operator_server.desk import Handler, Visitor, answering
+from operator_server.desk import Handler, Visitor, answering, one_line
 from operator_server.keys import OperatorKeys
 from operator_server.negotiation import book
 from operator_server.negotiation.conditions import check_need, check_not_barred, check_terms, money_for
@@ -208,7 +208,7 @@ class Negotiation:
                     release=release,
                     rejected_at=now,
                     until_at=until,
-                    reason=message.reason[:256],
+                    reason=one_line(message.reason, 256),
                 ),
             )
             record(
@@ -225,8 +225,9 @@ class Negotiation:
         prices = book.offer_prices(connection, message.version) if message.version != current.offer.version else None
         release = current.release or ""
         # What nobody has published is no release that could have been shown.
-        if message.release and book.release_row(connection, current.offer.product, message.release) is not None:
-            release = message.release
+        shown = one_line(message.release, 128)
+        if shown and book.release_row(connection, current.offer.product, shown) is not None:
+            release = shown
         return current.offer.price_at(min(at, now), prices), release
 
     def later(self, connection: Connection, visitor: Visitor, message: Later, now: datetime) -> Noted:

@@ -26,6 +26,13 @@ def reject(user: User, offer: str, reason: str = "") -> int | None:
     return noted.until
 
 
+def test_a_reason_is_kept_on_one_line_as_every_database_takes_it(house: House, user: User) -> None:
+    reject(user, "game", "no\0t\r\nfor me" + "x" * 300)
+    [row] = house.rows(Rejection)
+    assert row.reason.startswith("no t for me")
+    assert len(row.reason) == 256
+
+
 def offers(house: House, text: str) -> None:
     """Change the catalogue."""
     (house.folder / "configs" / "offers" / "shop.toml").write_text(text)
