@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, or_, select
 
 from charging.balances.tables import BalanceMovement
 from charging.ledger.operations import Leg, Post, Reverse
@@ -15,15 +15,18 @@ from operator_server.balances.buckets import change_share, move
 from operator_server.balances.once import SOURCE, BalanceError, lock, once, post
 from operator_server.balances.paying import TAX
 from operator_server.billing.open_period import effective_at
+from operator_server.receivables.given_back import left_of_charge
 from operator_server.store.accounting import Charge
 from operator_server.store.feed import record
 from operator_server.store.rows import table
 from operator_server.store.usage import UsageRecord
+from operator_server.usage.history import RERATED
 from signalling.clock import to_micros
 from signalling.ids import new_id
 from signalling.money import format_micros
 
 _charges, _movements, _records = table(Charge), table(BalanceMovement), table(UsageRecord)
+_first = _charges.c.kind != RERATED
 
 
 def refund(
@@ -74,19 +77,20 @@ def _charge(connection: Connection, charge: str) -> Row[Any]:
     row = connection.execute(select(_charges).where(_charges.c.id == charge)).first()
     if row is None:
         raise BalanceError("unknown_charge", f"charge {charge}: there is none; see `tollgate usage list`")
-    if row.reverses_id is not None or row.net < 0 or row.pays == "none":
+    if (row.reverses_id is not None and row.kind != RERATED) or row.net < 0 or row.pays == "none":
         raise BalanceError("unknown_charge", f"charge {charge}: it is a {row.kind} that took no money")
     return row
 
 
 def _left(connection: Connection, row: Row[Any]) -> tuple[int, int]:
-    """What of the charge was not given back yet, net and the tax that was paid with it."""
+    """What of the charge was not given back yet, by refund or credit note, net and the tax that was paid with it."""
     columns = [func.coalesce(func.sum(_charges.c[name]), 0).label(name) for name in ("net", "paid_tax")]
     mine = (_charges.c.id == row.id) | (
         (_charges.c.agreement_id == row.agreement_id) & (_charges.c.reverses_id == row.id)
     )
-    net, tax = connection.execute(select(*columns).where(mine)).one()
-    return int(net), int(tax)
+    net, tax = connection.execute(select(*columns).where(mine, or_(_charges.c.id == row.id, _first))).one()
+    on_line = left_of_charge(connection, row) if row.pays == UNBILLED and row.invoice_id else None
+    return (int(net) if on_line is None else min(int(net), on_line)), int(tax)
 
 
 def _keep(connection: Connection, row: Row[Any], net: int, tax: int, transfer: str, now: datetime) -> str:

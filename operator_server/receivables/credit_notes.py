@@ -25,6 +25,7 @@ from operator_server.receivables.books import (
     take_in_invoices,
 )
 from operator_server.receivables.credited import credited_of
+from operator_server.receivables.given_back import given_back
 from operator_server.receivables.write_offs import reopen_written_off
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
@@ -33,6 +34,7 @@ from operator_server.store.receivables import CreditNoteRow
 from operator_server.store.rows import add, matching, table
 from signalling.clock import to_micros
 from signalling.ids import new_id
+from signalling.money import format_micros
 
 _note = table(CreditNoteRow)
 
@@ -80,10 +82,11 @@ def make_credit_note(connection: Connection, settings: Settings, request: Credit
     if invoice.kind == "credit_note":
         raise ReceivablesError(f"{request.invoice}: it is a credit note itself, so nothing of it can be credited")
     number, series = _next_number(connection, settings, now)
+    credited = credited_of(connection, request.invoice)
     document = credit_note(
         invoice,
-        credited_of(connection, request.invoice),
-        request.lines,
+        credited,
+        _not_given_back(invoice, left_of(invoice, credited), given_back(connection, row.id, invoice), request.lines),
         number=f"{series}-{number:06d}",
         series=series,
         issued=now.astimezone(settings.operator.zone).date(),
@@ -117,6 +120,34 @@ def make_credit_note(connection: Connection, settings: Settings, request: Credit
         currency=invoice.currency, total=sums.payable_micros, reason=request.reason, by=request.by,
     )  # fmt: skip
     return document
+
+
+def _not_given_back(
+    invoice: Invoice, left: Mapping[str, int], back: Mapping[str, int], wanted: Mapping[str, int | None] | None
+) -> Mapping[str, int | None] | None:
+    """What is to be credited, without what refunds gave back on other bills. Raises :class:`ReceivablesError`."""
+    if not back:
+        return wanted
+    what = f"invoice {invoice.number}"
+    if wanted is None and any(amount < 0 for amount in left.values()):
+        raise ReceivablesError(f"{what}: refunds gave back a part of it on another bill; credit its lines one by one")
+    made: dict[str, int | None] = {}
+    for line, asked in (dict.fromkeys(left) if wanted is None else wanted).items():
+        free = left.get(line, 0) - back.get(line, 0)
+        if line not in back:
+            if wanted is not None or free:
+                made[line] = asked
+        elif asked is not None and asked > free:
+            told = [format_micros(max(0, each), invoice.currency) for each in (asked, back[line], free)]
+            raise ReceivablesError(
+                f"{what}, line {line}: {told[0]} {invoice.currency} asked, but refunds gave back {told[1]} on another"
+                f" bill, so {told[2]} are left"
+            )
+        elif free > 0:
+            made[line] = free if asked is None else asked
+    if not made:
+        raise ReceivablesError(f"{what}: nothing is left of it to credit; refunds gave it back on another bill")
+    return made
 
 
 def left_to_credit(connection: Connection, invoice: Invoice) -> dict[str, int]:

@@ -33,6 +33,7 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.receivables.books import SOURCE, ReceivablesError, decode, lock, take_in_invoices
 from operator_server.receivables.credit_notes import CreditRequest, make_credit_note
 from operator_server.receivables.credited import credited_of
+from operator_server.receivables.given_back import given_back
 from operator_server.settings import Settings
 from operator_server.store.accounting import BillRun, Charge, InvoiceRow
 from operator_server.store.dealings import TariffVersionRow
@@ -131,7 +132,7 @@ def rerate_invoice(
             )
         return Rerated(number, row.account_id, row.currency, before, after, known.credit_note, known.new_invoice)
     lines = _lines_of(invoice, again)
-    _check_uncredited(connection, invoice, lines)
+    _check_uncredited(connection, row.id, invoice, lines)
     if dry_run or all(each.net == each.charge.net for each in again):
         return plain
     take_in_invoices(connection, settings, now, row.account_id)
@@ -216,9 +217,14 @@ def _lines_of(invoice: Invoice, again: Sequence[_Again]) -> list[InvoiceLine]:
     return [line for line in invoice.lines if ids.intersection(line.charge_ids)]
 
 
-def _check_uncredited(connection: Connection, invoice: Invoice, lines: Sequence[InvoiceLine]) -> None:
-    credited = credited_of(connection, invoice.number).nets
+def _check_uncredited(connection: Connection, id: str, invoice: Invoice, lines: Sequence[InvoiceLine]) -> None:
+    credited, back = credited_of(connection, invoice.number).nets, given_back(connection, id, invoice)
     for line in lines:
+        if line.line_id in back:
+            raise ReceivablesError(
+                f"invoice {invoice.number}, line {line.line_id}: refunds gave back a part of it on another bill; credit"
+                " the rest by hand"
+            )
         if credited.get(line.line_id):
             raise ReceivablesError(
                 f"invoice {invoice.number}, line {line.line_id}: a part of it was credited already; credit the rest by "
