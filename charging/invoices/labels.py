@@ -73,6 +73,7 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item_by: str
     untaxed_line: str
     line_reversal: str
+    line_refund: str
     line_withdrawal: str
     by_tariff: str
     counter_ranges: str

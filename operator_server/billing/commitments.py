@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select, update
 
 from charging.billing.commitment import true_up
 from charging.billing.cycle import cycle_of
@@ -279,7 +279,14 @@ def _charged(connection: Connection, commitment: str, part: _Part) -> bool:
 def _spent(connection: Connection, row: Row[Any], cycle: Period, since: datetime) -> int:
     """Micros net that an account was charged for within a cycle from ``since`` on, as they were rated last."""
     charge = table(Charge)
-    total = select(func.coalesce(func.sum(charge.c.net), 0)).where(charge.c.kind != KIND, charge.c.pays != "none")
+    first = charge.alias()
+    total = (
+        select(func.coalesce(func.sum(charge.c.net), 0))
+        .outerjoin(first, first.c.id == charge.c.reverses_id)
+        .where(charge.c.kind != KIND, charge.c.pays != "none")
+        # What is given back of an earlier cycle is not spent less in this one.
+        .where(or_(first.c.id.is_(None), first.c.effective_at >= since))
+    )
     which = (
         charge.c.account_id == row.account_id, charge.c.currency == row.currency, charge.c.effective_at >= since,
         charge.c.effective_at < cycle.end,

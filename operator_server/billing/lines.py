@@ -128,7 +128,7 @@ class Lines:
             by_tariff = facts.mode_kind != "commitment"
             text = f"{label}: {self._labels.mode('commitment')}" if by_tariff else label
         else:
-            text = self._taken_back(charge).format(label=label) if taken_back else label
+            text = self._taken_back(charge, facts).format(label=label) if taken_back else label
         day_from, day_to = self._days_of(charge)
         return InvoiceLine(
             **common,
@@ -139,8 +139,10 @@ class Lines:
             unit_price=format_micros(abs(charge.net), self._currency) if charge.quantity == 1 else "",
         )
 
-    def _taken_back(self, charge: ChargeRow) -> str:
-        return self._labels.line_withdrawal if charge.kind == "withdrawal" else self._labels.line_reversal
+    def _taken_back(self, charge: ChargeRow, facts: AgreementFacts) -> str:
+        if charge.kind == "withdrawal":
+            return self._labels.line_withdrawal
+        return self._labels.line_refund if facts.mode_kind == "per_use" else self._labels.line_reversal
 
     def _use(
         self, facts: AgreementFacts, charges: list[ChargeRow], tariff: TariffFacts | None, common: dict[str, Any]

@@ -181,6 +181,20 @@ def test_a_commitment_in_another_currency_is_on_an_invoice_of_its_own() -> None:
     proven(made)
 
 
+def test_what_is_given_back_of_an_earlier_cycle_is_not_spent_less_in_this_one() -> None:
+    made = house()
+    first = charge(made, datetime(2026, 9, 15, tzinfo=UTC))
+    start = datetime(2026, 10, 1, tzinfo=BERLIN).astimezone(UTC)
+    with made.writing() as connection:
+        add_commitment(connection, NewCommitment("acc-1", 5 * EURO, "EUR", start), SETTINGS.operator, start)
+    charge(made, datetime(2026, 10, 5, tzinfo=UTC), 3 * EURO, reverses_id=first, kind="reversal")
+    second = charge(made, datetime(2026, 10, 6, tzinfo=UTC), EURO)
+    charge(made, datetime(2026, 10, 7, tzinfo=UTC), EURO, reverses_id=second, kind="reversal")
+    bill(made)
+    [line] = [line for line in invoices(made)[0].lines if line.kind == "commitment"]
+    assert line.net_micros == 3 * EURO
+
+
 def test_a_commitment_that_ends_within_a_cycle_promises_its_share() -> None:
     made = house()
     with made.writing() as connection:

@@ -194,6 +194,7 @@ def test_what_cldr_has_no_unit_for_takes_its_plural_from_the_words(many: int, te
 def test_each_language_says_what_a_line_takes_back_and_counts(language: str) -> None:
     words = labels_for(language)
     assert "{label}" in words.line_reversal
+    assert "{label}" in words.line_refund
     assert "{label}" in words.line_withdrawal
     assert {"{label}", "{name}", "{ranges}"} <= set(re.findall(r"\{\w+\}", words.counter_ranges))
     assert {"{first}", "{last}"} <= set(re.findall(r"\{\w+\}", words.counter_range))
