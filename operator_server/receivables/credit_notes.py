@@ -151,8 +151,12 @@ def _not_given_back(
 
 
 def left_to_credit(connection: Connection, invoice: Invoice) -> dict[str, int]:
-    """By line, the net micros of an invoice that no credit note has taken back."""
-    return left_of(invoice, credited_of(connection, invoice.number))
+    """By line, the net micros of an invoice that neither a credit note nor a refund has taken back."""
+    invoices = table(InvoiceRow)
+    id = connection.execute(select(invoices.c.id).where(invoices.c.number == invoice.number)).scalar_one()
+    back = given_back(connection, id, invoice)
+    left = left_of(invoice, credited_of(connection, invoice.number))
+    return {line: max(0, amount - back[line]) if line in back else amount for line, amount in left.items()}
 
 
 def find_credit_notes(
