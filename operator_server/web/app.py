@@ -106,6 +106,9 @@ class RepositoryFiles(StaticFiles):
             raise HTTPException(status_code=404)
         if path == _TIMESTAMP and scope["method"] in ("GET", "HEAD"):
             return await self._timestamp(scope)
+        # A range in other units than bytes is to be ignored, not refused (RFC 9110, section 14.2).
+        scope["headers"] = [(name, value) for name, value in scope["headers"]
+                            if name != b"range" or value.strip().lower().startswith(b"bytes=")]  # fmt: skip
         return await super().get_response(path, scope)
 
     def file_response(

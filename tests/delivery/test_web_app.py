@@ -63,6 +63,11 @@ def test_a_range_beyond_the_end_cannot_be_satisfied(ask: Ask, path: str) -> None
     assert response.headers["Content-Range"] == "bytes */1000"
 
 
+def test_a_range_in_other_units_is_ignored(ask: Ask, path: str) -> None:
+    response, body = ask(path, {"Range": "lines=1-2"})
+    assert (response.status, body) == (200, CONTENT)
+
+
 def test_if_range_gives_the_range_of_the_same_file_and_all_of_another(ask: Ask, path: str) -> None:
     etag = ask(path, method="HEAD")[0].headers["ETag"]
     response, body = ask(path, {"Range": "bytes=500-", "If-Range": etag})
