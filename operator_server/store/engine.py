@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def open_engine(url: str) -> Engine:
     never fails half-way for another writer; a commit is on the disk when it returns.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, execution_options=_OPTIONS)
+        engine = create_engine(url, pool_pre_ping=True, execution_options=_OPTIONS)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
     engine = create_engine(
         url,
         execution_options=_OPTIONS,
@@ -49,6 +52,18 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgresql(connection: Any, record: Any) -> None:
+    """A sum of integers is an integer, as on SQLite: PostgreSQL makes a ``numeric`` of it."""
+    from psycopg.adapt import Loader  # Only who uses PostgreSQL has it.
+
+    class Number(Loader):
+        def load(self, data: Any) -> int | Decimal:
+            text = bytes(data).decode()
+            return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+
+    connection.adapters.register_loader("numeric", Number)
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
