@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from operator_samples import NOW
 from postgres import postgres_server, postgres_url
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from test_jobs import Work, begin, gone, until
 from test_pace import SECOND, refused
 
 from operator_server.store.engine import open_engine
+from operator_server.store.feed import record
 from operator_server.store.migrate import upgrade
+from operator_server.store.parties import Event
+from operator_server.store.rows import table
+from operator_server.web.console.overview_data import Today
 from operator_server.web.jobs import LEASE, Jobs, Kind
 from operator_server.web.pace import LogonPaces
 from operator_server.web.problems import Problem
@@ -29,6 +34,15 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine = open_engine(postgres_url)
     yield engine
     engine.dispose()
+
+
+def test_the_day_is_counted(engine: Engine) -> None:
+    with engine.begin() as connection:
+        record(connection, NOW, "agreed", account="A-1")
+        connection.execute(update(table(Event)).values(place=1))
+        today = Today()
+        assert today.tally(connection, NOW - timedelta(days=1)) == today.tally(connection, NOW - timedelta(days=1))
+        assert today._counts["agreed"] == 1
 
 
 def test_tries_are_counted_and_jobs_handed_on(engine: Engine) -> None:
