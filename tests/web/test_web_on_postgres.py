@@ -19,6 +19,7 @@ from operator_server.store.feed import record
 from operator_server.store.migrate import upgrade
 from operator_server.store.parties import Event
 from operator_server.store.rows import table
+from operator_server.web.console.accounts_data import used_by_day
 from operator_server.web.console.overview_data import Today
 from operator_server.web.jobs import LEASE, Jobs, Kind
 from operator_server.web.pace import LogonPaces
@@ -43,6 +44,12 @@ def test_the_day_is_counted(engine: Engine) -> None:
         today = Today()
         assert today.tally(connection, NOW - timedelta(days=1)) == today.tally(connection, NOW - timedelta(days=1))
         assert today._counts["agreed"] == 1
+
+
+def test_what_an_account_used_is_read_by_the_hour(engine: Engine) -> None:
+    tariffs: Any = None
+    with engine.connect() as connection:
+        assert used_by_day(connection, tariffs, "A-1", "Europe/Berlin", NOW) == []
 
 
 def test_tries_are_counted_and_jobs_handed_on(engine: Engine) -> None:

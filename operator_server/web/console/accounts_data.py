@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Integer, Row, Select, func, select, type_coerce, union
+from sqlalchemy import BigInteger, Connection, Row, Select, func, select, type_coerce, union
 
 from charging.balances.tables import Barring
 from charging.ledger.tables import LedgerAccount, Posting, Transfer
@@ -246,7 +246,7 @@ def used_by_day(connection: Connection, tariffs: TariffVersions, account: str, z
     today = now.astimezone(local).date()
     days = [today - timedelta(days=back) for back in range(CHART_DAYS - 1, -1, -1)]
     since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=local)
-    hour = (type_coerce(charge.c.effective_at, Integer) // _HOUR).label("hour")
+    hour = (type_coerce(charge.c.effective_at, BigInteger) // _HOUR).label("hour")
     rows = connection.execute(
         select(charge.c.tariff_version, hour, func.sum(charge.c.quantity).label("quantity"))
         .where(charge.c.account_id == account, charge.c.kind == "use", charge.c.effective_at >= since)
