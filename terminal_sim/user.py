@@ -53,7 +53,8 @@ class ScriptedUser:
         those between the instants)."""
         count = self._count(self.behaviour.uses_a_day * ((end - start) / _DAY if days is None else days))
         least, most = self.behaviour.units_a_use.get(terms.unit, (1, 1))
-        instants = sorted(self._chance.randrange(start + 1, end + 1) for _ in range(count))
+        # One draw each, however long the time is: what the user decides afterwards is the same whatever a clock said.
+        instants = sorted(start + 1 + int(self._chance.random() * (end - start)) for _ in range(count))
         return [(instant, self._chance.randint(least, most)) for instant in instants]
 
     def _count(self, mean: float) -> int:
