@@ -68,6 +68,13 @@ class Book:
         return apply(connection, operations, self._clock.micros(), writer=self._writer)
 
 
+def hold_accounts(connection: Connection, owners: Iterable[str]) -> None:
+    """Lock customers' accounts that several operations of this transaction may need, in the order of all locks."""
+    if connection.dialect.name != "sqlite":
+        sql = statements(connection)
+        sql.customers.rows(connection, sql.among(set(owners)))
+
+
 def open_account(connection: Connection, owner: str, currency: str, credit_limit: int | None = 0) -> None:
     """Open a customer's accounts in a currency; where they are open already, set the credit limit.
 

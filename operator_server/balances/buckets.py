@@ -98,11 +98,15 @@ def adjust_bucket(
 
 def expire_buckets(connection: Connection, now: datetime, most: int = 1000) -> list[str]:
     """Take what is left and free in at most ``most`` buckets whose time is over; the buckets that ended."""
+    over = (_buckets.c.state == OPEN, _buckets.c.valid_until <= now, _buckets.c.reserved == 0)
+    found = connection.execute(
+        select(_buckets.c.id, _buckets.c.owner).where(*over).order_by(_buckets.c.id).limit(most)
+    ).all()
+    lock(connection, [row.owner for row in found])
     due = connection.execute(
-        select(_buckets.c.id, _buckets.c.owner, _buckets.c.remaining, _buckets.c.reserved)
-        .where(_buckets.c.state == OPEN, _buckets.c.valid_until <= now, _buckets.c.reserved == 0)
+        select(_buckets.c.id, _buckets.c.owner, _buckets.c.remaining)
+        .where(_buckets.c.id.in_([row.id for row in found]), *over)
         .order_by(_buckets.c.id)
-        .limit(most)
         .with_for_update()
     ).all()
     for row in due:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,9 @@ from charging.balances.drawing import Bucket, Drawn
 from charging.balances.tables import OPEN, BalanceShare, UnitBucket, UnitHold
 from operator_server.balances.barring import barred
 from operator_server.balances.buckets import change_bucket, change_share, move
+from operator_server.balances.once import lock
 from operator_server.balances.thresholds import bucket_changed
+from operator_server.counting.book import portions
 from operator_server.store.rows import table
 
 _buckets, _shares, _holds = table(UnitBucket), table(BalanceShare), table(UnitHold)
@@ -34,6 +36,20 @@ def drawable(connection: Connection, subscriber: str, account: str, unit: str) -
         if row is not None and held.ended_at is None:
             found.append(_bucket(row, held.id, _share_free(held)))
     return found
+
+
+def lock_purses(connection: Connection, users: Collection[tuple[str, str]]) -> None:
+    """Let nobody else do operations on what these may draw on, subscribers and their accounts: all locks at once.
+
+    Who took the lock of an account that lends to them later, with rows of theirs in hand, might wait for ever.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    names = {name for user in users for name in user}
+    lenders: set[str] = set()
+    for some in portions(names):
+        lenders.update(connection.execute(select(_shares.c.owner).where(_shares.c.user_id.in_(some))).scalars())
+    lock(connection, lenders.union(account for _, account in users))
 
 
 def payers(connection: Connection, subscriber: str, account: str, currency: str) -> list[tuple[str, str | None, int]]:

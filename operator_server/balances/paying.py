@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from charging.ledger.book import apply, available
+from charging.ledger.book import apply, available, hold_accounts
 from charging.ledger.operations import Applied, Charge, Declined, Leg, Operation, Pays, Post, Reserve
 from charging.ledger.tables import OPERATOR, PREPAID, PSEUDO_PREPAID, REVENUE, UNBILLED, LedgerAccount, tax_kind
 from operator_server.balances.buckets import change_share
@@ -105,7 +105,10 @@ def _first_to_pay(
     connection: Connection, customer: Customer, amount: int, operation: Callable[[str], Operation], now: datetime
 ) -> tuple[str, str | None, str]:
     refused: BalanceError | None = None
-    for owner, share, most in payers(connection, customer.subscriber, customer.account, customer.currency):
+    may_pay = payers(connection, customer.subscriber, customer.account, customer.currency)
+    if len(may_pay) > 1:
+        hold_accounts(connection, [owner for owner, _, _ in may_pay])
+    for owner, share, most in may_pay:
         if amount > most:
             refused = refused or BalanceError("exceeds_share", f"share {share}: its limit does not allow that much")
             continue

@@ -7,7 +7,7 @@ answer and no effect, other content of the same id is an error. Errors are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,8 @@ from charging.ledger.tables import PREPAID, PSEUDO_PREPAID, UNBILLED, Reservatio
 from charging.tariffs import TariffBook
 from operator_server.balances.barring import barred
 from operator_server.balances.buckets import change_share, move
-from operator_server.balances.drawing import drawable, held, hold, settle_holds, take, take_held
-from operator_server.balances.once import BalanceError, lock, once, post
+from operator_server.balances.drawing import drawable, held, hold, lock_purses, settle_holds, take, take_held
+from operator_server.balances.once import BalanceError, once, post
 from operator_server.balances.paying import GIVEN_BACK, SOURCE, Paid, book_tax, charge, could_pay, due, set_aside
 from operator_server.balances.rating import Rest, RestRater, session_of
 from operator_server.settings import Settings
@@ -156,7 +156,7 @@ class UsageDesk:
             answer = self._answer(connection, id, use, drawn, rest, paid, now, reservation, record, kept.session)
             return answer | {"left": left - used} if stays else answer
 
-        lock(connection, [row.account_id])
+        _lock(connection, [row])
         content = {"reservation": reservation, "quantity": quantity, **({"more": True} if more else {})}
         return once(connection, id, "commit", content, now, do)
 
@@ -171,7 +171,7 @@ class UsageDesk:
                 post(connection, Release(source=SOURCE, op_id=id, reservation_id=kept.money_id), now)
             return {"id": id, "reservation": reservation}
 
-        lock(connection, [row.account_id])
+        _lock(connection, [row])
         return once(connection, id, "release", {"reservation": reservation}, now, do)
 
     def enquire(self, connection: Connection, use: Use, now: datetime) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class UsageDesk:
         if use.at is not None and use.at > now + AHEAD:
             raise BalanceError("bad_amount", f"at {use.at.isoformat()}: has not come yet")
         customer = self._customer(connection, use.subscriber)
-        lock(connection, [customer.account])
+        lock_purses(connection, [(customer.subscriber, customer.account)])
         return customer
 
     def _customer(self, connection: Connection, subscriber: str) -> Customer:
@@ -310,12 +310,13 @@ def expire_usage(connection: Connection, now: datetime, most: int = 1000) -> lis
         .order_by(_reservations.c.id)
         .limit(most)
     ).all()
-    lock(connection, [row.account_id for row in due_now])
+    _lock(connection, due_now)
     ended = []
     for row in due_now:
-        again = select(_reservations.c.state).where(_reservations.c.id == row.id).with_for_update()
-        if connection.execute(again).scalar() == OPEN:
-            _give_back(connection, row, "expired", now)
+        # Others may have committed a part of it before the lock was ours.
+        kept = connection.execute(select(_reservations).where(_reservations.c.id == row.id).with_for_update()).one()
+        if kept.state == OPEN:
+            _give_back(connection, kept, "expired", now)
             ended.append(row.id)
     return ended
 
@@ -325,6 +326,10 @@ def _reservation(connection: Connection, reservation: str) -> Row[Any]:
     if row is None:
         raise BalanceError("unknown_reservation", f"reservation {reservation}: there is none")
     return row
+
+
+def _lock(connection: Connection, reserved: Sequence[Row[Any]]) -> None:
+    lock_purses(connection, [(row.use["subscriber"], row.account_id) for row in reserved])
 
 
 def _opened(connection: Connection, reservation: str, now: datetime) -> Row[Any]:

@@ -20,9 +20,9 @@ from operator_server.billing.writing import lock_numbers, write_invoices
 from operator_server.settings import OperatorSettings, Settings
 from operator_server.store.accounting import BillRun, Charge
 from operator_server.store.billing import BillOutcome, InvoiceDraft, PeriodLock
-from operator_server.store.engine import writing
 from operator_server.store.feed import record
 from operator_server.store.rows import table
+from operator_server.store.store import transact
 
 PORTION = 200
 
@@ -90,22 +90,24 @@ def finalise(
 
     Raises :class:`BillRunError`, also when a draft is not what was approved.
     """
-    database, made = writing(engine), 0
     failed: list[str] = []
-    with database.begin() as connection:
-        run = _begin(connection, name, actor, now)
-        drafts = table(InvoiceDraft)
-        total = connection.execute(
+    run = transact(engine, lambda connection: _begin(connection, name, actor, now))
+    drafts = table(InvoiceDraft)
+    with engine.connect() as reading:
+        total = reading.execute(
             select(func.count()).where(drafts.c.bill_run_id == run.id).select_from(drafts)
         ).scalar_one()
-    last, done = ("", "", ""), 0
+    last, done, made = ("", "", ""), 0, 0
+
+    def portion(connection: Connection) -> tuple[Sequence[Row[Any]], int, list[str]]:
+        lock_numbers(connection)
+        rows = _portion(connection, run.id, last)
+        return rows, *(_finalise(connection, run.id, rows, settings.operator, now) if rows else (0, []))
+
     while True:
-        with database.begin() as connection:
-            lock_numbers(connection)
-            rows = _portion(connection, run.id, last)
-            if not rows:
-                break
-            count, problems = _finalise(connection, run.id, rows, settings.operator, now)
+        rows, count, problems = transact(engine, portion)
+        if not rows:
+            break
         made += count
         failed += problems
         for _ in rows:
@@ -113,10 +115,13 @@ def finalise(
             if progress is not None:
                 progress(done, total)
         last = (rows[-1].account_id, rows[-1].currency, rows[-1].id)
-    with database.begin() as connection:
+
+    def end(connection: Connection) -> BillRunReport:
         if not failed:
             _finish(connection, run.id, now)
         return run_report(connection, run.id, made=made, failed=tuple(failed))
+
+    return transact(engine, end)
 
 
 def discard(connection: Connection, name: str, actor: str, now: datetime) -> int:

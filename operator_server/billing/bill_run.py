@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from charging.billing.tax import TaxTable, load_taxes
 from charging.periods import Period, period
@@ -31,7 +32,9 @@ from operator_server.store.accounting import BillRun, InvoiceRow
 from operator_server.store.billing import BillOutcome, InvoiceDraft
 from operator_server.store.engine import open_engine, writing
 from operator_server.store.parties import Account
+from operator_server.store.races import lost_race
 from operator_server.store.rows import add, table
+from operator_server.store.store import transact
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -110,9 +113,7 @@ def run_bills(
     end = _end(billed, until, now)
     drafting = operator.bill_approval if draft is None else draft
     taxes = load_taxes(settings.config_dir / "tax.toml")
-    database = writing(engine)
-    with database.begin() as connection:
-        run, state = _begin(connection, billed, end, scope, drafting, now)
+    run, state = transact(engine, lambda connection: _begin(connection, billed, end, scope, drafting, now))
     made, failed, waiting = 0, [], 0
     if state in WAITING_STATES and not drafting:
         raise BillRunError(
@@ -131,8 +132,7 @@ def run_bills(
                 waiting += not_over
                 steps.tell(progress, len(accounts))
         if not failed and not waiting:
-            with database.begin() as connection:
-                _finish(connection, run.id, state, now)
+            transact(engine, lambda connection: _finish(connection, run.id, state, now))
     with engine.connect() as connection:
         return run_report(connection, run.id, made=made, failed=tuple(failed), waiting=waiting)
 
@@ -223,13 +223,18 @@ class _Steps:
     def _write(self, accounts: list[str], made: Made, *, failed: list[tuple[str, str, str]]) -> Written:
         wanted = [bill for bill in made.bills if not bill.carried]
         carried = [bill for bill in made.bills if bill.carried]
-        with self._writing.begin() as connection:
-            if self._drafts:
-                written = write_drafts(connection, self._run.id, wanted, self._now)
-            else:
-                written = write_invoices(connection, self._run.id, wanted, self._operator, self._now)
-            problems = [*failed, *written.failed]
-            note_outcomes(connection, self._run.id, accounts, carried, problems)
+        try:
+            with self._writing.begin() as connection:
+                if self._drafts:
+                    written = write_drafts(connection, self._run.id, wanted, self._now)
+                else:
+                    written = write_invoices(connection, self._run.id, wanted, self._operator, self._now)
+                problems = [*failed, *written.failed]
+                note_outcomes(connection, self._run.id, accounts, carried, problems)
+        except DBAPIError as error:
+            if lost_race(error):
+                raise BilledMeanwhile from None
+            raise
         return Written(written.count, problems)
 
     def _make(self, accounts: list[str]) -> Made:

@@ -27,10 +27,10 @@ from operator_server.parties import PartyError, exists, require_open
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.billing import Commitment
-from operator_server.store.engine import writing
 from operator_server.store.parties import Account
 from operator_server.store.receivables import Rerating
 from operator_server.store.rows import add, add_many, matching, table
+from operator_server.store.store import transact
 from operator_server.usage.history import RERATED, as_rated_last
 from signalling.clock import from_micros, to_micros
 from signalling.ids import new_id
@@ -118,21 +118,21 @@ def commitments(connection: Connection, account: str = "") -> Sequence[Row[Any]]
 def true_up_commitments(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
     """Charge what is missing to each commitment up to the cycle that ``run`` bills, once however often it is called."""
     rows, account, last = table(Commitment), table(Account), ""
-    while True:
-        with writing(engine).begin() as connection:
-            portion = connection.execute(
-                select(
-                    rows, account.c.cycle_day, account.c.time_zone, account.c.status,
-                )
-                .join(account, account.c.id == rows.c.account_id)
-                .where(rows.c.id > last)
-                .order_by(rows.c.id)
-                .limit(_PORTION)
-            ).all()  # fmt: skip
-            if not portion:
-                return
-            _true_up(connection, operator, run, portion, now)
-        last = portion[-1].id
+
+    def portion(connection: Connection) -> Sequence[Row[Any]]:
+        found = connection.execute(
+            select(rows, account.c.cycle_day, account.c.time_zone, account.c.status)
+            .join(account, account.c.id == rows.c.account_id)
+            .where(rows.c.id > last)
+            .order_by(rows.c.id)
+            .limit(_PORTION)
+        ).all()
+        if found:
+            _true_up(connection, operator, run, found, now)
+        return found
+
+    while done := transact(engine, portion):
+        last = done[-1].id
 
 
 def _true_up(

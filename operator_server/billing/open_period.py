@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -11,6 +12,7 @@ from operator_server.store.billing import PeriodLock
 from operator_server.store.rows import table
 
 _LOCK = 0x70_11_6A_7F
+_LOOKS, _PAUSE = 1000, 0.005
 
 
 def billed_until(connection: Connection) -> datetime | None:
@@ -31,8 +33,14 @@ def wait_for_charging(connection: Connection) -> None:
 
     On SQLite a writing transaction is alone anyway.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if connection.dialect.name != "postgresql":
+        return
+    # Whoever waits in line makes those wait who ask after him, and one of these may have what one before him needs.
+    for _ in range(_LOOKS):
+        if connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar():
+            return
+        time.sleep(_PAUSE)
+    connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def effective_at(connection: Connection, at: datetime) -> datetime:

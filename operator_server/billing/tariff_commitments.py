@@ -23,9 +23,9 @@ from operator_server.billing.writing import lock_numbers
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge
 from operator_server.store.dealings import Agreement, TariffVersionRow
-from operator_server.store.engine import writing
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
+from operator_server.store.store import transact
 from operator_server.store.usage import UsageState
 from operator_server.usage.history import RERATED
 from operator_server.usage.standing import payments
@@ -48,14 +48,16 @@ def true_up_tariffs(engine: Engine, operator: OperatorSettings, run: Run, now: d
     with engine.connect() as connection:
         versions = _committed(connection)
     last = ""
-    while versions:
-        with writing(engine).begin() as connection:
-            lock_numbers(connection)
-            agreements = _portion(connection, versions, last)
-            if not agreements:
-                return
+
+    def portion(connection: Connection) -> list[str]:
+        lock_numbers(connection)
+        agreements = _portion(connection, versions, last)
+        if agreements:
             _true_up(connection, operator, run, versions, agreements, now)
-        last = agreements[-1]
+        return agreements
+
+    while versions and (done := transact(engine, portion)):
+        last = done[-1]
 
 
 def _committed(connection: Connection) -> dict[str, TariffVersion]:

@@ -52,7 +52,7 @@ def _desk(operator: Operator, now: datetime) -> UsageDesk:
     """Takes use by the tariffs as they are now. What is over is ended first, also where no worker runs."""
     loaded = load(operator.settings)
     transact(operator.engine, lambda connection: keep_versions(connection, loaded, now))
-    transact(operator.engine, lambda connection: expire_balances(connection, now))
+    expire_balances(operator.engine, now)
     return UsageDesk(lambda: loaded.tariffs, operator.settings, operator.keys.signing)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -68,12 +67,7 @@ class WorkerRole:
             pass
 
     def _expire(self) -> None:
-        now = self._operator.clock.now()
-
-        def expire(connection: Connection) -> dict[str, int]:
-            return expire_balances(connection, now)
-
-        for what, count in transact(self._operator.engine, expire).items():
+        for what, count in expire_balances(self._operator.engine, self._operator.clock.now()).items():
             if count:
                 log.info("{count} {what} expired", count=count, what=what)
 

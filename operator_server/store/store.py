@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from operator_server.store.checkpoints import Checkpointer
 from operator_server.store.engine import open_engine, writing
+from operator_server.store.races import TRIES, let_others_go_on, lost_race
 from operator_server.store.writer import Batch, GroupedTransactions, one_by_one
 
 T = TypeVar("T")
@@ -67,6 +69,20 @@ def _firing(done: Deferred[Any]) -> Callable[[Any], None]:
 
 
 def transact(engine: Engine, operation: Callable[[Connection], T]) -> T:
-    """Run ``operation`` in a writing transaction of its own, on this thread; for the command line."""
+    """Run ``operation`` in a writing transaction of its own, on this thread; for the command line and the API.
+
+    Where another process got into its way it is rolled back and runs again, so it must not change anything else.
+    """
+    for attempt in range(1, TRIES):
+        try:
+            return _transact_once(engine, operation)
+        except DBAPIError as error:
+            if not lost_race(error):
+                raise
+            let_others_go_on(attempt)
+    return _transact_once(engine, operation)
+
+
+def _transact_once(engine: Engine, operation: Callable[[Connection], T]) -> T:
     with writing(engine).begin() as connection:
         return operation(connection)

@@ -9,23 +9,16 @@ its savepoint and fails alone. A group in which one lost a race for locks agains
 from __future__ import annotations
 
 import logging
-import random
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from operator_server.store.engine import writing
+from operator_server.store.races import TRIES, let_others_go_on, lost_race
 
 _log = logging.getLogger(__name__)
-
-_RACES = frozenset({"40001", "40P01"})
-"""What PostgreSQL calls a transaction that another one got into the way of, and a deadlock."""
-_TRIES = 6
-_PAUSE = 0.01
 
 
 class Batch(Protocol):
@@ -151,12 +144,11 @@ class GroupedTransactions:
             whole = self._attempt_whole(connection, group)
             if whole is not None:
                 return whole
-        for attempt in range(1, _TRIES):
+        for attempt in range(1, TRIES):
             results = self._in_turn(connection, group, kinds)
-            if not any(map(_lost_race, results)):
+            if not any(map(lost_race, results)):
                 return results
-            # Who waited for us goes on meanwhile; two that try again at the same time would meet again.
-            time.sleep(random.uniform(0, _PAUSE * 2**attempt))
+            let_others_go_on(attempt)
         return self._in_turn(connection, group, kinds, last=True)
 
     def _in_turn(
@@ -174,7 +166,7 @@ class GroupedTransactions:
                 outcome = self._attempt(connection, batch, [group[index][1] for index in indices])
                 for index, result in zip(indices, outcome, strict=True):
                     results[index] = result
-            if not last and any(map(_lost_race, results)):
+            if not last and any(map(lost_race, results)):
                 transaction.rollback()
         return results
 
@@ -205,7 +197,3 @@ class GroupedTransactions:
             return [self._attempt(connection, batch, [payload])[0] for payload in payloads]
         connection.exec_driver_sql("RELEASE batch")
         return results
-
-
-def _lost_race(result: Any) -> bool:
-    return isinstance(result, DBAPIError) and getattr(result.orig, "sqlstate", None) in _RACES

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, select
 from charging.bulk import PortionRater
 from charging.modes import Payment
 from charging.tariffs import TariffBook, TariffError
-from operator_server.balances.once import lock
+from operator_server.balances.drawing import lock_purses
 from operator_server.billing.open_period import billed_until
 from operator_server.billing.taxpayers import PaidTaxes, inclusive_of
 from operator_server.counting.book import portions
@@ -123,11 +123,13 @@ class Importer:
             def take(connection: Connection) -> Outcome:
                 nonlocal coming
                 outcome = self._take(connection, lines, path.name)
-                coming = reader.submit(read)
+                # Not so where another import was at the same records and this portion is taken again.
+                if coming is here:
+                    coming = reader.submit(read)
                 return outcome
 
             try:
-                while (portion := coming.result())[0]:
+                while (portion := (here := coming).result())[0]:
                     lines, done = portion
                     outcome = transact(engine, take)
                     report.taken += outcome.taken
@@ -221,7 +223,7 @@ class Importer:
         users = {(each.customer.subscriber, each.customer.account) for each in stretches}
         units.expect(users)
         # Live use locks its account before agreements and buckets; who comes in another order might wait for ever.
-        lock(connection, [user[1] for user in users if units.has(user)])
+        lock_purses(connection, [user for user in users if units.has(user)])
         return units
 
     def _fresh(self, connection: Connection, lines: Sequence[Read], outcome: Outcome) -> list[tuple[Line, Record]]:

@@ -23,6 +23,7 @@ from operator_server.context import Operator
 from operator_server.offering.live import LiveOffers
 from operator_server.people.sessions import Caller
 from operator_server.store.people import AnsweredRequest
+from operator_server.store.races import lost_race
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 from operator_server.trail import told_change
@@ -68,7 +69,7 @@ class Web:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pools[pool], work)
         except (PoolTimeout, OperationalError) as error:
-            if isinstance(error, PoolTimeout) or "locked" in str(error):
+            if isinstance(error, PoolTimeout) or "locked" in str(error) or lost_race(error):
                 raise _busy() from None
             raise
         finally:

@@ -66,8 +66,7 @@ class Purse:
         return self.do(top_up, account, amount, id=id, valid_until=valid_until)
 
     def expire(self) -> dict[str, int]:
-        with self.writing() as connection:
-            return expire_balances(connection, self.now)
+        return expire_balances(self.engine, self.now)
 
     def prepaid(self, account: str = "acc-1") -> int:
         """What is paid ahead."""

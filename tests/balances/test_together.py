@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from sqlalchemy import Engine, func, select
 from charging.balances.tables import UnitBucket
 from charging.ledger.tables import CASH, OPERATOR, PREPAID, LedgerAccount
 from operator_server.balances.buckets import add_bucket, share
-from operator_server.balances.once import BalanceError
+from operator_server.balances.expiry import expire_balances
+from operator_server.balances.once import BalanceError, lock
 from operator_server.store.engine import open_engine, sqlite_url
 from operator_server.store.rows import table
 from operator_server.store.schema import metadata
@@ -133,6 +136,43 @@ def test_one_id_for_two_uses_at_once_is_an_error_for_one(on_postgres: Purse) -> 
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(consume, (60, 90))) == ["conflict", "done"]
+    _holds(on_postgres)
+
+
+@pytest.mark.peer
+def test_what_is_over_and_what_is_used_wait_for_each_other_in_one_order(on_postgres: Purse) -> None:
+    soon = NOW + timedelta(seconds=30)
+    on_postgres.top_up(EURO, "t-soon", valid_until=soon)
+    on_postgres.do(add_bucket, "acc-1", "second", 50, id="soon", valid_from=NOW - DAY, valid_until=soon)
+    on_postgres.do(on_postgres.desk.reserve_usage, "r-soon", use(60), timedelta(seconds=10))
+    with ThreadPoolExecutor(1) as pool, on_postgres.writing() as connection:
+        lock(connection, ["acc-1"])
+        over = pool.submit(expire_balances, on_postgres.engine, NOW + DAY)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not connection.exec_driver_sql(waiting).scalar():
+            time.sleep(0.005)
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '500ms'")
+        on_postgres.desk.consume(connection, "meanwhile", use(600), NOW)
+        connection.commit()
+        assert over.result() == {"usage reservations": 1, "reservations": 0, "buckets": 1, "credits": 1}
+    _holds(on_postgres)
+
+
+@pytest.mark.peer
+def test_two_that_lend_each_other_money_wait_in_one_order(on_postgres: Purse) -> None:
+    on_postgres.do(share, "acc-2", "acc-1", id="s-back")
+
+    def spend_theirs(account: str) -> int:
+        taken = 0
+        for number in range(8):
+            with on_postgres.writing() as connection:
+                connection.exec_driver_sql("SET LOCAL deadlock_timeout = '20ms'")
+                on_postgres.desk.consume(connection, f"{account}-{number}", use(60, subscriber=account), NOW)
+                taken += 1
+        return taken
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(spend_theirs, ("acc-1", "acc-2"))) == [8, 8]
     _holds(on_postgres)
 
 

@@ -26,7 +26,7 @@ from charging.ledger.book import balances
 from charging.ledger.tables import PREPAID, UNBILLED
 from charging.ledger.verify import verify
 from operator_server.balances.buckets import add_bucket, share
-from operator_server.balances.expiry import expire_balances
+from operator_server.balances.expiry import ENDINGS
 from operator_server.balances.money import top_up
 from operator_server.balances.proof import verify_balances
 from operator_server.billing.control import control_report
@@ -122,7 +122,8 @@ def test_what_is_granted_ends_with_the_bucket_and_its_hold_expires_by_itself() -
         furnished(connection, house, (4, end))
         [grant] = house.first(connection)
         assert grant.valid_until == int(end.timestamp()) * 10**6
-        expire_balances(connection, end + HOUR)
+        for over in ENDINGS.values():
+            over(connection, end + HOUR)
         assert left(connection)["b-1"] == (0, 0)
         assert proven(connection)
 
@@ -192,7 +193,8 @@ def test_no_unit_is_used_twice_whatever_is_reported_again(
                 assert (left(connection), taken(connection), len(charges(connection))) == before
             elif step == "wait":
                 now += value * HOUR
-                expire_balances(connection, now)
+                for over in ENDINGS.values():
+                    over(connection, now)
             elif step == "bucket":
                 add_bucket(connection, "acc-1", "use", value, id=f"more-{number}", now=now)
             else:

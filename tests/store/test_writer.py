@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from operator_server.store.engine import open_engine, sqlite_url, writing
+from operator_server.store.store import transact
 from operator_server.store.writer import GroupedTransactions, one_by_one
 
 
@@ -142,6 +143,35 @@ def test_who_lost_a_race_for_locks_tries_again_with_its_whole_group(
     assert second == "b" if losses == 1 else isinstance(second, OperationalError)
     assert names(engine) == there
     assert tried == min(losses + 1, 6)
+
+
+@pytest.mark.parametrize("state", ["40P01", "40001", "23505"])
+def test_a_transaction_that_another_got_into_the_way_of_is_done_again(engine: Engine, state: str) -> None:
+    tried = []
+
+    def meets_others(connection: Connection) -> str:
+        add(f"try-{len(tried)}")(connection)
+        tried.append(state)
+        if len(tried) < 3:
+            lost = Deadlock()
+            lost.sqlstate = state
+            raise OperationalError("UPDATE", {}, lost)
+        return "done"
+
+    assert transact(engine, meets_others) == "done"
+    assert names(engine) == {"try-2"}
+
+
+def test_who_always_loses_is_told_after_some_tries(engine: Engine) -> None:
+    tried = []
+
+    def unlucky(connection: Connection) -> None:
+        tried.append(connection)
+        raise OperationalError("UPDATE", {}, Deadlock())
+
+    with pytest.raises(OperationalError):
+        transact(engine, unlucky)
+    assert len(tried) == 6
 
 
 def test_a_batch_that_miscounts_its_results_changes_nothing(engine: Engine) -> None:

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 from counting_samples import SETTINGS, SIGNING
 from sqlalchemy import Connection, select
-from usage_samples import NOW, Shop, call
+from usage_samples import NOW, Shop, call, csv_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -26,11 +27,34 @@ from operator_server.store.engine import open_engine
 from operator_server.store.migrate import upgrade
 from operator_server.store.rows import table
 from operator_server.store.store import transact
+from operator_server.usage.intake import Importer, Report
 from operator_server.usage.reading import Line
 
 __all__ = ["postgres_server", "postgres_url"]
 
 WORKERS, BATCHES, EACH, SECONDS = 4, 5, 6, 7
+
+
+def test_two_imports_of_the_same_records_at_once_take_each_once(postgres_url: str, tmp_path: Path) -> None:
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url)
+    shop = Shop(engine)
+    records = [call(str(number), SECONDS) for number in range(60)]
+    files = [csv_file(tmp_path / f"{name}.csv", *some) for name, some in (("a", records), ("b", records[::-1]))]
+    together = Barrier(2)
+
+    def take(path: Path) -> Report:
+        importer = Importer(shop.book, SETTINGS, SIGNING, shop.clock)
+        together.wait()
+        return importer.import_file(engine, path, batch=20)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(take, files)
+    assert one.taken + other.taken == one.known + other.known == len(records) == len(shop.charges())
+    assert (one.refused, other.refused) == (0, 0)
+    with engine.connect() as connection:
+        assert [*verify(connection), *verify_billing(connection)] == []
+    engine.dispose()
 
 
 def test_no_unit_is_used_twice_by_imports_and_live_use_together(postgres_url: str) -> None:
