@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -44,6 +45,8 @@ def killed(work: Callable[[Acknowledge], None], after: float) -> tuple[bool, lis
     child = os.fork()
     if not child:
         os.close(source)
+        # A collection of all that the tests hold takes longer than the child may live.
+        gc.freeze()
         try:
             work(lambda name: print_to(target, name))
             sys.stdout.flush()
