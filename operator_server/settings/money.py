@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from operator_server.settings.base import Section, not_below_zero
+from operator_server.settings.base import Section, checked_creditor, checked_iban, not_below_zero
 
 
 class ReminderLevel(Section):
@@ -72,6 +72,16 @@ class ReceivablesSettings(Section):
         ReminderLevel(days=14, fee="2.50"),
         ReminderLevel(days=14, fee="5.00"),
     ]
+
+    @field_validator("bank_accounts")
+    @classmethod
+    def _accounts(cls, values: list[str]) -> list[str]:
+        return [checked_iban(value) for value in values]
+
+    @field_validator("creditor_id")
+    @classmethod
+    def _creditor(cls, value: str) -> str:
+        return checked_creditor(value) if value else ""
 
     @field_validator("return_fee")
     @classmethod

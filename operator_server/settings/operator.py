@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from operator_server.settings.base import Section
+from operator_server.settings.base import Section, checked_bic, checked_iban
 from signalling.money import MoneyError, checked_currency, decimal_micros
 
 
@@ -51,6 +51,16 @@ class OperatorSettings(Section):
             return checked_currency(value)
         except MoneyError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("iban")
+    @classmethod
+    def _iban(cls, value: str) -> str:
+        return checked_iban(value) if value else ""
+
+    @field_validator("bic")
+    @classmethod
+    def _bic(cls, value: str) -> str:
+        return checked_bic(value) if value else ""
 
     @field_validator("time_zone")
     @classmethod

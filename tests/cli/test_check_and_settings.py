@@ -87,6 +87,22 @@ def test_a_file_that_is_not_toml_is_named(tollgate: Tollgate) -> None:
         ('country = "DE"', 'country = "DE"\ncredit_limit = "-1"', "operator.credit_limit = '-1': '-1' is below zero"),
         ('country = "DE"', 'country = "DE"\ncredit_limit = "much"', "operator.credit_limit = 'much'"),
         ('country = "DE"', 'country = "DE"\ntax_rates = { S = "119" }', "S: '119' is not a percentage"),
+        (
+            'country = "DE"',
+            'country = "DE"\niban = "DE03 1203 0000 0000 2020 51"',
+            "operator.iban = 'DE03 1203 0000 0000 2020 51': IBAN 'DE03 1203 0000 0000 2020 51': The number's checksum",
+        ),
+        ('country = "DE"', 'country = "DE"\nbic = "BYLA"', "operator.bic = 'BYLA': BIC 'BYLA': The number has"),
+        (
+            "[link]",
+            '[receivables]\ncreditor_id = "DE97ZZZ09999999999"\n[link]',
+            "receivables.creditor_id = 'DE97ZZZ09999999999': creditor identifier 'DE97ZZZ09999999999': The number's",
+        ),
+        (
+            "[link]",
+            '[receivables]\nbank_accounts = ["DE02120300000000202051", "DE1"]\n[link]',
+            "IBAN 'DE1': The number",
+        ),
         ("port = 0", "port = 70000", "link.port = 70000"),
         ("port = 0", 'tls = false\nhost = "0.0.0.0"', "link: tls = false: only on the loopback"),
         ("[link]", "[delivery]\nhash_bins = 12\n[link]", "delivery.hash_bins = 12: a power of two"),
