@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from charging.rating import Rated, RatingError, RatingState, Step
+from charging.rating.modifiers import Commitment
 from charging.rating.rate import MAX_TIMED_SECONDS
 from charging.tariffs.version import TariffVersion
 from signalling.money import MAX_MICROS
@@ -81,6 +83,12 @@ def charged_in_period(version: TariffVersion, state: RatingState) -> int:
     return due
 
 
-def period_shortfall(version: TariffVersion, charged_micros: int) -> int:
-    """Micros that the version's commitment still asks for when a period closes in which so much was charged."""
-    return version.commitment.missing(charged_micros) if version.commitment else 0
+def period_shortfall(version: TariffVersion, charged_micros: int, share: Callable[[int], int] | None = None) -> int:
+    """Micros that the version's commitment still asks for when a period closes in which so much was charged.
+
+    ``share``: what is asked of an amount, where the period closes early.
+    """
+    if version.commitment is None:
+        return 0
+    asked = version.commitment if share is None else Commitment(share(version.commitment.amount))
+    return asked.missing(charged_micros)

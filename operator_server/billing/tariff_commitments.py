@@ -1,27 +1,30 @@
 """Commitments of tariffs: what use by a tariff came to in a month, short of the least amount that the tariff says.
 
 They hold for use that other systems count. A month in which a subscriber used the tariff owes it when a run bills that
-month's end; what late use or a re-rating changes of it is charged, or given back, with the next run.
+month's end; what late use or a re-rating changes of it is charged, or given back, with the next run. The last bill of a
+closed account settles a broken month by the share of its days.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, func, select
 
-from charging.periods import PeriodError, period
+from charging.billing.proration import prorated
+from charging.invoices.model import Invoice
+from charging.periods import Period, PeriodError, period
 from charging.rating import RatingState
 from charging.tariffs import TariffVersion, restore_version
 from charging.tariffs.usage import charged_in_period, period_shortfall
 from operator_server.billing.commitments import KIND, book, numbered
-from operator_server.billing.making import Run, billed_cycle
+from operator_server.billing.making import CLOSED, Run, billed_cycle
 from operator_server.billing.writing import lock_numbers
 from operator_server.settings import OperatorSettings
-from operator_server.store.accounting import Charge
+from operator_server.store.accounting import BillRun, Charge, InvoiceRow
 from operator_server.store.dealings import Agreement, TariffVersionRow
 from operator_server.store.parties import Account
 from operator_server.store.rows import table
@@ -41,6 +44,28 @@ class _Rerated(NamedTuple):
 
     more: int = 0
     version: str = ""
+
+
+class _Settled(NamedTuple):
+    """What was charged of a month's commitment, and up to when that was asked for."""
+
+    net: int = 0
+    until: datetime | None = None
+
+
+_NOTHING = _Settled()
+
+
+class _Month(NamedTuple):
+    """A month of use, of which the days before ``end`` are asked for."""
+
+    whole: Period
+    end: datetime
+    zone: tzinfo
+
+    def share(self, amount: int) -> int:
+        """What those days owe of what the whole month would (local days)."""
+        return prorated(amount, self.whole, self.whole.start, self.end, self.zone)
 
 
 def true_up_tariffs(engine: Engine, operator: OperatorSettings, run: Run, now: datetime) -> None:
@@ -101,6 +126,7 @@ def _true_up(
     ).all()
     settled = _settled(connection, agreements)
     rerated = _rerated(connection, agreements)
+    last = _last_bills(connection, {row.account_id for row in rows if row.status == CLOSED})
     ways = payments(connection, agreements)
     charged = []
     for row in rows:
@@ -108,22 +134,45 @@ def _true_up(
         if cycle is None or ways[row.agreement_id].pays is None:
             continue
         key = row.agreement_id, row.period
+        before = settled.get(key, _NOTHING)
+        month = _month(row, last, before, cycle.end, operator)
+        if month is None:
+            continue
         again = rerated.get(key, _Rerated())
-        due = _shortfall(row, versions[row.tariff_version], versions, again) - settled.get(key, 0)
-        made = _charge(row, versions[row.tariff_version], due, operator, cycle.end, now)
+        due = _shortfall(row, versions[row.tariff_version], versions, again, month) - before.net
+        made = _charge(row, versions[row.tariff_version], due, month, cycle.end, now)
         if made is not None:
             charged.append(made)
     book(connection, numbered(connection, [(f"{each.agreement_id}:{each.period}", each) for each in charged]), now)
 
 
-def _settled(connection: Connection, agreements: Sequence[str]) -> dict[tuple[str, str], int]:
+def _settled(connection: Connection, agreements: Sequence[str]) -> dict[tuple[str, str], _Settled]:
     """What of the commitments was charged before, by agreement and month."""
     rows = connection.execute(
-        select(_charge_row.c.agreement_id, _charge_row.c.period, func.sum(_charge_row.c.net))
+        select(
+            _charge_row.c.agreement_id, _charge_row.c.period, func.sum(_charge_row.c.net),
+            func.max(_charge_row.c.service_to),
+        )
         .where(_charge_row.c.agreement_id.in_(agreements), _charge_row.c.kind == KIND)
         .group_by(_charge_row.c.agreement_id, _charge_row.c.period)
+    )  # fmt: skip
+    return {(agreement, month): _Settled(int(net), until) for agreement, month, net, until in rows}
+
+
+def _last_bills(connection: Connection, accounts: Collection[str]) -> dict[str, list[datetime]]:
+    """Up to when accounts had last bills, ascending; more than one where an account was opened again."""
+    invoice, run = table(InvoiceRow), table(BillRun)
+    rows = connection.execute(
+        select(invoice.c.account_id, run.c.until_at, invoice.c.document)
+        .join(run, run.c.id == invoice.c.bill_run_id)
+        .where(invoice.c.account_id.in_(accounts))
+        .order_by(run.c.until_at)
     )
-    return {(agreement, month): int(net) for agreement, month, net in rows}
+    found: dict[str, list[datetime]] = {}
+    for row in rows:
+        if msgspec.json.decode(row.document, type=Invoice).final_bill:
+            found.setdefault(row.account_id, []).append(row.until_at)
+    return found
 
 
 def _rerated(connection: Connection, agreements: Sequence[str]) -> dict[tuple[str, str], _Rerated]:
@@ -144,22 +193,38 @@ def _rerated(connection: Connection, agreements: Sequence[str]) -> dict[tuple[st
     return found
 
 
-def _shortfall(row: Row[Any], version: TariffVersion, versions: Mapping[str, TariffVersion], again: _Rerated) -> int:
-    """Micros that a month of use is short of the commitment of the version that rated it last."""
-    charged = charged_in_period(version, msgspec.convert(row.state, RatingState)) + again.more
-    corrected = versions.get(again.version) if again.version else version
-    return period_shortfall(corrected, charged) if corrected else 0
+def _month(
+    row: Row[Any], last: Mapping[str, Sequence[datetime]], before: _Settled, until: datetime, operator: OperatorSettings
+) -> _Month | None:
+    """The month of use and up to when it is asked for, if the bill up to ``until`` settles it.
 
-
-def _charge(
-    row: Row[Any], version: TariffVersion, due: int, operator: OperatorSettings, until: datetime, now: datetime
-) -> Charge | None:
-    """The charge for what is due of a month, if that is over where the bill ends."""
+    A month that is not over is settled by the last bill of a closed account alone, and then for good.
+    """
     try:
         month = period(row.period, operator.zone)
     except PeriodError:
         return None
-    if month.end > until or not due:
+    if row.status == CLOSED:
+        bills = [at for at in last.get(row.account_id, ()) if at > month.start]
+        end = min([month.end, until, *([before.until] if before.until else bills)])
+        return _Month(month, end, operator.zone) if month.start < until else None
+    return _Month(month, month.end, operator.zone) if month.end <= until else None
+
+
+def _shortfall(
+    row: Row[Any], version: TariffVersion, versions: Mapping[str, TariffVersion], again: _Rerated, month: _Month
+) -> int:
+    """Micros that a month of use is short of the commitment of the version that rated it last."""
+    charged = charged_in_period(version, msgspec.convert(row.state, RatingState)) + again.more
+    corrected = versions.get(again.version) if again.version else version
+    return period_shortfall(corrected, charged, month.share) if corrected else 0
+
+
+def _charge(
+    row: Row[Any], version: TariffVersion, due: int, month: _Month, until: datetime, now: datetime
+) -> Charge | None:
+    """The charge for what is due of a month on the bill up to ``until``."""
+    if not due:
         return None
     return Charge(
         id=new_id(to_micros(now)),
@@ -176,6 +241,6 @@ def _charge(
         tax_rate=row.tax_rate,
         tariff_version=version.version_id,
         transfer_id="",
-        service_from=month.start,
+        service_from=month.whole.start,
         service_to=month.end,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from counting_samples import SETTINGS, SIGNING
-from sqlalchemy import select
+from sqlalchemy import select, update
 from usage_samples import Shop, version
 
 from charging.ledger.verify import verify
@@ -17,11 +18,13 @@ from operator_server.counting.tariffs import TariffVersions
 from operator_server.receivables.rerating import rerate_invoice
 from operator_server.store.accounting import Charge
 from operator_server.store.engine import writing
+from operator_server.store.parties import Account
 from operator_server.store.rows import table
 from operator_server.usage.standing import set_payment
 
 EURO = 1_000_000
 DECEMBER, JANUARY, FEBRUARY = (datetime(2026 + year, month, 2, tzinfo=UTC) for year, month in ((0, 12), (1, 1), (1, 2)))
+DAY = datetime(2026, 11, 20, tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
 TALK = Tariff("talk", {"en": "Talk", "fr": "Appels"}, (version("talk", commitment="5.00"),))
 PLAIN = Tariff("plain", {"en": "Plain"}, (version("plain"),))
 
@@ -140,3 +143,29 @@ def test_a_re_rated_line_tells_the_units_that_are_included_now() -> None:
     with made.engine.connect() as connection:
         [line] = list(each_invoice(connection))[-1].lines
     assert (line.quantity, line.included, line.net_micros) == (690, 90, 60_000)
+
+
+def close(made: Shop) -> None:
+    with writing(made.engine).begin() as connection:
+        connection.execute(update(table(Account)).where(table(Account).c.id == "acc-1").values(status="closed"))
+
+
+def test_the_last_bill_of_a_closed_account_asks_for_the_share_of_a_broken_month() -> None:
+    made = shop()
+    used(made, "a", 600)
+    close(made)
+    run_bills(made.engine, SETTINGS, "2026-11", now=DAY, until=DAY)
+    expected = [("acc-1", "commitment 11-01 Talk: Minimum spend", 3_106_667), ("acc-1", "use 11-01 Talk", 60_000)]
+    assert sorted(billed(made)) == expected
+    assert sorted(billed(made, "2026-12", JANUARY)) == expected
+    with made.engine.connect() as connection:
+        [invoice] = each_invoice(connection)
+    assert {line.period_to for line in invoice.lines if line.kind == "commitment"} == {date(2026, 11, 19)}
+
+
+def test_who_spent_the_share_of_a_broken_month_owes_nothing_of_the_rest() -> None:
+    made = shop()
+    used(made, "a", 36_000)
+    close(made)
+    run_bills(made.engine, SETTINGS, "2026-11", now=DAY, until=DAY)
+    assert billed(made) == [("acc-1", "use 11-01 Talk", 3_600_000)]
