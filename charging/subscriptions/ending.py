@@ -1,7 +1,8 @@
 """When a cancellation takes effect.
 
 A subscription ends where a period ends: the first such end that lies no earlier than the notice after the cancellation
-and no earlier than the end of the minimum term. In a trial nothing binds yet: it ends with the trial at the latest.
+and no earlier than the end of the minimum term. What is cancelled on the first day of a period ends with that period,
+which has begun. In a trial nothing binds yet: it ends with the trial at the latest.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def cancelled(plan: Plan, *, today: date, notice_days: int, minimum_periods: int
     """When a cancellation that comes ``today`` takes effect."""
     notice = today + timedelta(days=notice_days)
     minimum = minimum_until(plan, minimum_periods)
-    earliest = max(notice, minimum)
+    earliest = max(notice, minimum, today + timedelta(days=1))
     number = max(minimum_periods - 1, 0)
     # Periods are at least a day, so no search is longer than the days it covers; whole years are skipped first.
     while span(plan, number).end < earliest:

@@ -187,7 +187,14 @@ def buckets_of(connection: Connection, account: str) -> list[Row[Any]]:
     rows = connection.execute(
         select(_buckets)
         .where(_buckets.c.owner == account, _buckets.c.state == OPEN)
-        .order_by(_buckets.c.unit, _buckets.c.priority, _buckets.c.valid_until.is_(None), _buckets.c.valid_until)
+        .order_by(
+            _buckets.c.unit,
+            _buckets.c.priority,
+            _buckets.c.valid_until.is_(None),
+            _buckets.c.valid_until,
+            _buckets.c.created_at,
+            _buckets.c.id,
+        )
     )
     return list(rows)
 

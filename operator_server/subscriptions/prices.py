@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, delete, select
 
 from charging.modes import mode_kind
 from charging.price_text import price_text
@@ -20,6 +20,7 @@ from operator_server.store.feed import record
 from operator_server.store.rows import add, table
 from operator_server.store.terms import AgreementPrice, AgreementTerm
 from operator_server.subscriptions.running import language_of, notify, terms_of
+from signalling.clock import to_micros
 from signalling.messages import ModeTerms
 
 _TEXTS = {
@@ -109,6 +110,11 @@ def _write(
     settings: Settings,
     now: datetime,
 ) -> None:
+    price = table(AgreementPrice)
+    # What was announced for that instant before and has not come into force is no longer meant.
+    connection.execute(
+        delete(price).where(price.c.agreement_id == change.agreement, price.c.effective_at == change.effective_at)
+    )
     add(
         connection,
         AgreementPrice(
@@ -122,9 +128,10 @@ def _write(
     language = language_of(connection, row.account_id)
     if change.tariff_version:
         version = loaded.tariffs.version(change.tariff_version)
-        price, exact = headline(version), headline(version).exact
+        head = headline(version)
+        exact = head.exact
         new = msgspec.structs.replace(
-            terms, amount=price.amount, unit_size=price.size, included=version.included, trial_days=0,
+            terms, amount=head.amount, unit_size=head.size, included=version.included, trial_days=0,
             included_per=version.included_per if version.included else "",
         )  # fmt: skip
     else:
@@ -133,7 +140,8 @@ def _write(
     text = _TEXTS.get(language, _TEXTS["en"]).format(
         product=row.product, day=day, price=price_text(new, language, exact=exact)
     )
-    notify(connection, row, now, "price_change", text, dedup=day)
+    told = f"{day}/{to_micros(now)}"
+    notify(connection, row, now, "price_change", text, dedup=told)
     record(
         connection, now, "price_announced", terminal=row.terminal_id, subscriber=row.subscriber_id,
         account=row.account_id, reference=row.id, product=row.product, effective=change.effective_at.isoformat(),

@@ -79,7 +79,8 @@ def begin(connection: Connection, agreement: Row[Any], terms: ModeTerms, setting
     if not kind.runs(terms):
         return
     zone = settings.operator.zone
-    trial_ends = midnight(day_of(now, zone) + timedelta(days=terms.trial_days + 1), zone) if terms.trial_days else None
+    after_trial = day_of(now, zone) + timedelta(days=terms.trial_days + 1)
+    trial_ends = midnight(after_trial, zone) if terms.trial_days else None
     charged_from = trial_ends or now
     minimum = None
     if kind.periodic and terms.minimum_periods:
@@ -93,7 +94,7 @@ def begin(connection: Connection, agreement: Row[Any], terms: ModeTerms, setting
             state="running" if trial_ends is None else "trial",
             started_at=now,
             trial_ends_at=trial_ends,
-            warn_at=trial_ends - timedelta(days=terms.trial_warning_days) if trial_ends and warned else None,
+            warn_at=midnight(after_trial - timedelta(days=terms.trial_warning_days), zone) if warned else None,
             charged_from=charged_from,
             minimum_until=minimum,
             next_at=now,
@@ -108,7 +109,8 @@ def begin(connection: Connection, agreement: Row[Any], terms: ModeTerms, setting
 def advance(connection: Connection, agreement: str, settings: Settings, now: datetime) -> None:
     """Do what is due for an agreement by now."""
     agreements = table(Agreement)
-    row = connection.execute(select(agreements).where(agreements.c.id == agreement)).one()
+    # Who cancels locks the agreement before its calendar too.
+    row = connection.execute(select(agreements).where(agreements.c.id == agreement).with_for_update()).one()
     _Run(connection, row, terms_of(connection, row), settings, now).advance()
 
 

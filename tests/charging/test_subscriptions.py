@@ -88,6 +88,7 @@ def test_a_cancellation_keeps_notice_and_minimum_and_ends_with_the_first_period_
     plan = Plan(unit, first, pro_rata)  # type: ignore[arg-type]  # one of the units
     today = first + timedelta(days=after)
     ending = cancelled(plan, today=today, notice_days=notice, minimum_periods=minimum)
+    notice = max(notice, 1)  # The day on which it is cancelled is within a period that has begun.
     assert ending.day >= today + timedelta(days=notice)
     assert ending.day >= minimum_until(plan, minimum)
     number = next(each for each in range(2000) if span(plan, each).end == ending.day)

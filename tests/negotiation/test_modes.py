@@ -218,6 +218,16 @@ def test_after_the_minimum_term_the_notice_alone_counts(house: House) -> None:
     assert shop.cancel(bought) == local(2027, 3, 2)
 
 
+def test_who_cancels_on_the_first_day_of_a_period_has_it_to_its_end(house: House) -> None:
+    shop = Shop(house, "subscription", MONTHLY)
+    bought = shop.take()
+    shop.at(local(2026, 12, 2))
+    shop.house.clock.set(local(2026, 12, 2) + timedelta(hours=9))
+    assert shop.cancel(bought) == local(2027, 1, 2)
+    shop.at(local(2027, 1, 2))
+    assert (len(shop.charges()), shop.state(bought)) == (2, "ended")
+
+
 def test_a_cancellation_can_be_taken_back_until_it_takes_effect(house: House) -> None:
     shop = Shop(house, "subscription", MONTHLY)
     bought = shop.take()
@@ -248,6 +258,14 @@ def test_a_trial_costs_nothing_warns_and_is_followed_by_the_mode(house: House) -
     assert shop.charges() == [("period", 10 * MICROS)]
     assert len(house.rows(Event, kind="trial_ends")) == len(house.rows(Event, kind="trial_ended")) == 1
     assert shop.state(bought) == "installed"
+
+
+def test_the_warning_of_a_trial_comes_at_a_local_midnight_also_where_the_clocks_change(house: House) -> None:
+    house.clock.set(datetime(2027, 3, 20, 12, tzinfo=UTC))
+    shop = Shop(house, "subscription", MONTHLY + 'trial = "8d"\ntrial_warning = "3d"')
+    shop.take()
+    assert shop.term().trial_ends_at == datetime(2027, 3, 28, 22, tzinfo=UTC)
+    assert shop.term().warn_at == datetime(2027, 3, 25, 23, tzinfo=UTC)
 
 
 def test_who_cancels_in_a_trial_pays_nothing(house: House) -> None:
@@ -345,6 +363,21 @@ def test_an_announced_price_holds_after_the_notice_and_lets_the_user_cancel_befo
     shop.at(local(2027, 2, 2))
     assert [net for _, net in shop.charges()] == [10 * MICROS, 10 * MICROS, 20 * MICROS, 20 * MICROS]
     assert shop.cancel(bought) == local(2027, 11, 2)
+
+
+def test_a_price_that_is_announced_anew_for_the_same_day_takes_the_place_of_the_other(house: House) -> None:
+    keys = MONTHLY + 'price_change = "30d"'
+    shop = Shop(house, "subscription", keys)
+    shop.take()
+    settings = house.operator.settings
+    for day, price in enumerate(("20.00", "15.00", "15.00"), 10):
+        shop.offer("subscription", keys.replace("10.00", price))
+        house.clock.set(local(2026, 11, day))
+        loaded = load(settings)
+        house.change(lambda c, loaded=loaded: announce(c, loaded, settings, house.clock.now()))
+    assert ["€20.00" in text or "€15.00" in text for text in texts(house)] == [True, True]
+    shop.at(local(2027, 1, 2))
+    assert [net for _, net in shop.charges()] == [10 * MICROS, 10 * MICROS, 15 * MICROS]
 
 
 def test_before_an_announced_price_the_minimum_term_does_not_bind(house: House) -> None:
