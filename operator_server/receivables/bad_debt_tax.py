@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select, update
@@ -20,10 +21,10 @@ from operator_server.receivables.books import BAD_DEBT, ReceivablesError, decode
 from operator_server.receivables.credited import credited_of
 from operator_server.settings import Settings
 from operator_server.store.accounting import InvoiceRow
-from operator_server.store.engine import writing
 from operator_server.store.feed import record
 from operator_server.store.receivables import BadDebtTax, CreditNoteRow, ReceivableItem, WriteOff
 from operator_server.store.rows import add, table
+from operator_server.store.store import transact
 from signalling.clock import to_micros
 from signalling.ids import new_id
 from signalling.money import minor_unit
@@ -49,20 +50,21 @@ def begin_correction(connection: Connection, settings: Settings, write_off: Row[
 
 def correct_due(engine: Engine, settings: Settings, now: datetime) -> int:
     """Correct the tax of write-offs whose day has come, each in a transaction of its own; how many."""
-    today, count = now.astimezone(settings.operator.zone).date(), 0
+    today = now.astimezone(settings.operator.zone).date()
     with engine.connect() as connection:
         due = connection.execute(
             select(_write_off.c.id).where(_write_off.c.tax == WAITING, _write_off.c.tax_from <= today).limit(_MOST)
         )
         ids = list(due.scalars())
-    for id in ids:
-        with writing(engine).begin() as connection:
-            lock(connection)
-            row = connection.execute(select(_write_off).where(_write_off.c.id == id)).one()
-            if row.tax == WAITING:
-                _correct(connection, settings, row, now)
-                count += 1
-    return count
+
+    def correct(connection: Connection, id: str) -> bool:
+        lock(connection)
+        row = connection.execute(select(_write_off).where(_write_off.c.id == id)).one()
+        if row.tax == WAITING:
+            _correct(connection, settings, row, now)
+        return bool(row.tax == WAITING)
+
+    return sum(transact(engine, partial(correct, id=id)) for id in ids)
 
 
 def restore(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, select
 
 from charging.periods import period, period_of
 from operator_server.outlets import Outlet
@@ -12,9 +12,9 @@ from operator_server.receivables.bad_debt_tax import correct_due
 from operator_server.receivables.recognition import recognise
 from operator_server.receivables.reminders import run_reminders, send_reminders
 from operator_server.settings import Settings
-from operator_server.store.engine import writing
 from operator_server.store.receivables import DailyWork
 from operator_server.store.rows import add, table
+from operator_server.store.store import transact
 
 BOOKS, REMINDERS = "books", "reminders"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -80,6 +80,8 @@ class DailyDesk:
         return done_on is not None and done_on >= today
 
     def _note(self, name: str, today: date) -> None:
-        with writing(self._engine).begin() as connection:
+        def note(connection: Connection) -> None:
             connection.execute(delete(_work).where(_work.c.name == name))
             add(connection, DailyWork(name=name, done_on=today))
+
+        transact(self._engine, note)

@@ -17,7 +17,7 @@ from operator_server.receivables.books import take_in_invoices
 from operator_server.receivables.finance import BUCKETS, Handover, JournalRow, handover, journal
 from operator_server.receivables.recognition import recognise
 from operator_server.settings import Settings
-from operator_server.store.engine import writing
+from operator_server.store.store import transact
 from signalling.money import format_micros
 
 Form = Literal["csv", "json"]
@@ -43,8 +43,7 @@ def export_finance(
     engine: Engine, settings: Settings, span: Period, folder: Path, form: Form, now: datetime
 ) -> tuple[Handover, list[Path]]:
     """Write the files of a period to ``folder``, each whole or not at all; the figures and the files."""
-    with writing(engine).begin() as connection:
-        take_in_invoices(connection, settings, now)
+    transact(engine, lambda connection: take_in_invoices(connection, settings, now))
     if settings.finance.post_deferred:
         recognise(engine, settings, span, now)
     folder.mkdir(parents=True, exist_ok=True)

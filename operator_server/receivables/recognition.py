@@ -26,9 +26,9 @@ from charging.receivables.chart import deferred
 from operator_server.receivables.books import ReceivablesError, lock
 from operator_server.settings import Settings
 from operator_server.store.accounting import Charge
-from operator_server.store.engine import writing
 from operator_server.store.receivables import RevenueClose, RevenueDeferral
 from operator_server.store.rows import add, table
+from operator_server.store.store import transact
 from signalling.clock import to_micros
 
 KIND = "deferral"
@@ -105,16 +105,18 @@ def _next(connection: Connection, settings: Settings) -> Period | None:
 def _post_month(engine: Engine, settings: Settings, taxes: TaxTable, span: Period, now: datetime) -> None:
     zone, last = settings.operator.zone, ""
     before = period_of(span.start - timedelta(microseconds=1), zone)
-    while True:
-        with writing(engine).begin() as connection:
-            lock(connection)
-            agreements = _portion(connection, span, before, last)
-            if not agreements:
-                if not is_posted(connection, span.name):
-                    add(connection, RevenueClose(period=span.name, closed_at=now))
-                return
+
+    def portion(connection: Connection) -> list[str]:
+        lock(connection)
+        agreements = _portion(connection, span, before, last)
+        if agreements:
             _post(connection, taxes, span, before, agreements, now)
-        last = agreements[-1]
+        elif not is_posted(connection, span.name):
+            add(connection, RevenueClose(period=span.name, closed_at=now))
+        return agreements
+
+    while done := transact(engine, portion):
+        last = done[-1]
 
 
 def _portion(connection: Connection, span: Period, before: str, last: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, update
@@ -22,6 +23,7 @@ from operator_server.store.feed import record
 from operator_server.store.parties import Account
 from operator_server.store.receivables import CollectedItem, ReceivableItem, Reminder
 from operator_server.store.rows import add, matching, table
+from operator_server.store.store import transact
 from signalling.clock import to_micros
 from signalling.ids import new_id
 
@@ -48,16 +50,20 @@ def run_reminders(engine: Engine, settings: Settings, now: datetime, outlet: Out
     Each customer's letter with its fee and levels is one transaction; one that could not be sent goes out next time.
     """
     result = Reminded()
-    database = writing(engine)
-    with database.begin() as connection:
+
+    def take_in(connection: Connection) -> None:
         lock(connection)
         take_in_invoices(connection, settings, now)
+
+    def make(connection: Connection, account: str, currency: str) -> Reminder | None:
+        lock(connection)
+        return remind(connection, settings, account, currency, now)
+
+    transact(engine, take_in)
     with engine.connect() as connection:
         waiting = _candidates(connection, now)
     for account, currency in waiting:
-        with database.begin() as connection:
-            lock(connection)
-            letter = remind(connection, settings, account, currency, now)
+        letter = transact(engine, partial(make, account=account, currency=currency))
         if letter is not None:
             result.letters.append(letter.id)
             result.levels[letter.level] = result.levels.get(letter.level, 0) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from html import escape
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 from operator_samples import MAPS, House, key_of
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from web_dealings import deal
 from web_samples import Site, problem
 
 from operator_server.audit import entries, verify_audit
 from operator_server.negotiation.why import explain_terminal
+from operator_server.web.problems import Problem
 from signalling.proof import public_bytes
 
 
@@ -328,3 +331,15 @@ def test_scripts_in_names_come_back_as_data(site: Site) -> None:
     made = client.post("/api/v1/accounts", json={"id": "A-9", "name": name})
     assert made.headers["content-type"] == "application/json"
     assert json.loads(made.text)["name"] == name
+
+
+class Deadlock(Exception):
+    sqlstate = "40P01"
+
+
+def test_who_met_others_at_the_same_rows_too_often_is_told_to_come_again(site: Site) -> None:
+    def lost() -> None:
+        raise OperationalError("UPDATE", {}, Deadlock("deadlock detected"))
+
+    with pytest.raises(Problem, match="503"):
+        asyncio.run(site.web.run(lost))
