@@ -135,13 +135,13 @@ def share(
     """
     row = open_account_row(connection, account)
     accounts, subscribers = table(Account), table(Subscriber)
-    if (
-        connection.execute(select(accounts.c.id).where(accounts.c.id == user)).first() is None
-        and connection.execute(select(subscribers.c.id).where(subscribers.c.id == user)).first() is None
-    ):
+    payer = connection.execute(select(subscribers.c.account_id).where(subscribers.c.id == user)).scalar()
+    if payer is None and connection.execute(select(accounts.c.id).where(accounts.c.id == user)).first() is None:
         raise BalanceError("unknown_subscriber", f"{user}: neither an account nor a subscriber has this id")
     if user == account:
         raise BalanceError("bad_name", f"account {account}: it draws on its own balances anyway")
+    if payer == account:
+        raise BalanceError("bad_name", f"subscriber {user}: account {account} is its own, on which it draws anyway")
     if most is not None and most <= 0:
         raise BalanceError("bad_amount", f"share {id}: a limit is more than zero")
     lock(connection, [account])

@@ -157,6 +157,12 @@ def test_a_shared_bucket_is_drawn_on_up_to_its_limit(purse: Purse) -> None:
     assert remaining(purse) == {"family": 80}
 
 
+def test_nothing_is_shared_with_who_draws_on_it_anyway(purse: Purse) -> None:
+    for user, why in (("acc-1", "its own balances anyway"), ("kid", "account acc-1 is its own")):
+        with pytest.raises(BalanceError, match=why):
+            purse.do(share, "acc-1", user, id="s-1", most=30)
+
+
 def test_shared_money_pays_where_ones_own_does_not(purse: Purse) -> None:
     purse.top_up(EURO, account="acc-2")
     purse.do(share, "acc-2", "acc-1", id="s-1", most=10_000)
