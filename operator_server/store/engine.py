@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +37,8 @@ def open_engine(url: str) -> Engine:
     never fails half-way for another writer; a commit is on the disk when it returns.
     """
     if not url.startswith("sqlite"):
+        # It warns that it leaves a pipeline in which something failed, which is raised anyway.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         engine = create_engine(url, pool_pre_ping=True, execution_options=_OPTIONS)
         event.listen(engine, "connect", _prepare_postgresql)
         return engine

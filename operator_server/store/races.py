@@ -16,8 +16,14 @@ _LOST = frozenset({"40001", "40P01", "23505"})
 _PAUSE = 0.01
 
 
+class Overtaken(RuntimeError):
+    """What a transaction decided on was changed by another one before it had the locks."""
+
+
 def lost_race(result: Any) -> bool:
     """Whether this is an error that the same transaction, done again, may well not meet."""
+    if isinstance(result, Overtaken):
+        return True
     return isinstance(result, DBAPIError) and getattr(result.orig, "sqlstate", None) in _LOST
 
 

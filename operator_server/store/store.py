@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from operator_server.store.checkpoints import Checkpointer
 from operator_server.store.engine import open_engine, writing
-from operator_server.store.races import TRIES, let_others_go_on, lost_race
+from operator_server.store.races import TRIES, Overtaken, let_others_go_on, lost_race
 from operator_server.store.writer import Batch, GroupedTransactions, one_by_one
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def transact(engine: Engine, operation: Callable[[Connection], T]) -> T:
     for attempt in range(1, TRIES):
         try:
             return _transact_once(engine, operation)
-        except DBAPIError as error:
+        except (DBAPIError, Overtaken) as error:
             if not lost_race(error):
                 raise
             let_others_go_on(attempt)

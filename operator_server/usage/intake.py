@@ -25,10 +25,12 @@ from operator_server.balances.drawing import lock_purses
 from operator_server.billing.open_period import billed_until
 from operator_server.billing.taxpayers import PaidTaxes, inclusive_of
 from operator_server.counting.book import portions
+from operator_server.counting.metering import NotCharged
 from operator_server.counting.units import Units
 from operator_server.settings import Settings
 from operator_server.store.dealings import Agreement
 from operator_server.store.feed import record as record_event
+from operator_server.store.races import Overtaken
 from operator_server.store.rows import table
 from operator_server.store.store import transact
 from operator_server.usage.placing import AHEAD, Places, Stretch
@@ -184,7 +186,7 @@ class Importer:
                 rated.append((each, done))
         if rated:
             posting = Posting(connection, paying, self._tax_rates, self._taxes, until, now)
-            charges = posting.write(rated)
+            charges = self._posted(connection, posting, rated)
             rating.write_states()
             for charge, (_, done) in zip(charges, rated, strict=True):
                 if done.drawn:
@@ -194,6 +196,15 @@ class Importer:
                 connection, now, "usage_imported", reference=reference, taken=outcome.taken, late=outcome.late
             )  # fmt: skip
         return outcome
+
+    def _posted(self, connection: Connection, posting: Posting, rated: Sequence[tuple[Placed, Rated]]) -> list[str]:
+        """The charges. Raises :class:`Overtaken` where another import has taken some of the records meanwhile."""
+        try:
+            return posting.write(rated)
+        except NotCharged:
+            if _known(connection, [each.record for each, _ in rated]):
+                raise Overtaken("another import has taken records of this one meanwhile") from None
+            raise
 
     def _agree(self, connection: Connection, wanted: Mapping[str, Wanted], now: datetime) -> dict[str, Payment]:
         """Make the agreements that are not there yet; how each is paid for. Nobody else rates use of them meanwhile."""
