@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -51,7 +50,13 @@ def test_a_wrong_command_line_is_2(tollgate: Tollgate, command: list[str]) -> No
 
 def test_an_interrupted_command_is_130(tollgate: Tollgate, house: House) -> None:
     command = [sys.executable, "-u", "-m", "operator_server", "event", "list", "--follow"]
-    running = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # A shell's job in the background ignores the signal, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     house.change(lambda c: c.exec_driver_sql("UPDATE event SET place = 1 WHERE id = (SELECT min(id) FROM event)"))
     assert running.stdout is not None
     running.stdout.readline()

@@ -18,7 +18,7 @@ from operator_server.parties import AccountChange, NewAccount, PartyError
 from operator_server.store.parties import Account, Binding, Subscriber
 from operator_server.store.rows import matching, table
 from operator_server.validation.desk import charges
-from operator_server.web.api.forms import Amount, Form, Identifier, amount
+from operator_server.web.api.forms import NAMED, PLAIN, Amount, Form, Identifier, amount
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.pages import Page, PageOf, page
 from operator_server.web.problems import Problem, the_row
@@ -27,7 +27,7 @@ from signalling.money import decimal_micros
 
 routes = Routes("Accounts", "/api/v1/accounts")
 
-Line = Annotated[str, Field(max_length=200)]
+Line = Annotated[str, Field(max_length=200, json_schema_extra=PLAIN)]
 
 
 class AccountView(BaseModel):
@@ -88,11 +88,11 @@ class AccountForm(Form):
     """An account to open; what is left out is the operator's."""
 
     id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]{1,64}$")
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, json_schema_extra=NAMED)
     address: list[Line] = Field(default=[], max_length=10)
     country: str = Field(default="", pattern="^([A-Z]{2})?$", description="ISO 3166")
-    vat_id: str = Field(default="", max_length=32)
-    email: str = Field(default="", max_length=254)
+    vat_id: str = Field(default="", max_length=32, json_schema_extra=PLAIN)
+    email: str = Field(default="", max_length=254, json_schema_extra=PLAIN)
     language: str = Field(default="", pattern="^([a-z]{2})?$", description="ISO 639")
     currency: str = Field(default="", pattern="^([A-Z]{3})?$", description="ISO 4217")
     credit_limit: Amount | None = None
@@ -101,11 +101,11 @@ class AccountForm(Form):
 class AccountChangeForm(Form):
     """What is to be changed; what is left out stays."""
 
-    name: str | None = Field(default=None, min_length=1, max_length=200)
+    name: Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=NAMED)] | None = None
     address: list[Line] | None = Field(default=None, max_length=10)
     country: str | None = Field(default=None, pattern="^[A-Z]{2}$", description="ISO 3166")
-    vat_id: str | None = Field(default=None, max_length=32)
-    email: str | None = Field(default=None, max_length=254)
+    vat_id: Annotated[str, Field(max_length=32, json_schema_extra=PLAIN)] | None = None
+    email: Annotated[str, Field(max_length=254, json_schema_extra=PLAIN)] | None = None
     language: str | None = Field(default=None, pattern="^[a-z]{2}$", description="ISO 639")
     credit_limit: Amount | None = None
 
@@ -114,8 +114,8 @@ class SubscriberForm(Form):
     """A subscriber to add."""
 
     id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]{1,64}$")
-    name: str = Field(default="", max_length=200)
-    groups: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=50)
+    name: str = Field(default="", max_length=200, json_schema_extra=PLAIN)
+    groups: list[Annotated[str, Field(max_length=64, json_schema_extra=PLAIN)]] = Field(default=[], max_length=50)
 
 
 def _view(row: Any) -> AccountView:

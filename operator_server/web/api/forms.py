@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from signalling.money import decimal_micros, format_micros
 
@@ -29,6 +29,13 @@ class Form(BaseModel):
     """A body that is sent: keys that there are not are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=10_000)
+
+
+PLAIN: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+"""For ``json_schema_extra``: a text of one line without control characters; that it is one is checked further in."""
+
+NAMED: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
+"""The same, and not of spaces alone."""
 
 
 def _amount(value: Any) -> Any:

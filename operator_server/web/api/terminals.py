@@ -17,7 +17,7 @@ from operator_server.parties import PartyError
 from operator_server.store.configurations import ConfigurationRow, Interrogation, InterrogationOrder
 from operator_server.store.parties import Binding, Notice, Terminal, TerminalSession
 from operator_server.store.rows import add, matching, table
-from operator_server.web.api.forms import Form, Identifier, IdFilter
+from operator_server.web.api.forms import PLAIN, Form, Identifier, IdFilter
 from operator_server.web.calls import Answer, Call, IfMatch
 from operator_server.web.console.terminals_data import of_model
 from operator_server.web.pages import Page, PageOf, listed, page
@@ -135,7 +135,7 @@ class EnrolForm(Form):
     id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@-]{1,64}$")
     public_key: str = Field(pattern=r"^[0-9a-fA-F]{64}$", description="Ed25519, 64 hexadecimal digits")
     subscriber: str = Field(min_length=1, max_length=64)
-    label: str = Field(default="", max_length=200)
+    label: str = Field(default="", max_length=200, json_schema_extra=PLAIN)
 
 
 def _terminals() -> Select[Any]:
