@@ -143,7 +143,9 @@ def _true_up(
     rows, invoice, rerating = table(Commitment), table(InvoiceRow), table(Rerating)
     rerated = set(
         connection.execute(
-            select(invoice.c.account_id).join(rerating, rerating.c.invoice_number == invoice.c.number)
+            select(invoice.c.account_id)
+            .join(rerating, rerating.c.invoice_number == invoice.c.number)
+            .where(invoice.c.account_id.in_({row.account_id for row in portion}))
         ).scalars()
     )
     for row in portion:
@@ -202,15 +204,20 @@ def book(connection: Connection, charged: Sequence[tuple[str, Charge]], now: dat
 
 def numbered(connection: Connection, charged: Sequence[tuple[str, Charge]]) -> list[tuple[str, Charge]]:
     """The charges with operation ids of their own, where others of the same agreement and time came before."""
-    charge, made = table(Charge), []
+    charge = table(Charge)
+    which = (charge.c.agreement_id, charge.c.service_from, charge.c.service_to)
+    before = {
+        (agreement, begin, end): count
+        for agreement, begin, end, count in connection.execute(
+            select(*which, func.count())
+            .where(charge.c.agreement_id.in_({each.agreement_id for _, each in charged}), charge.c.kind == KIND)
+            .group_by(*which)
+        )
+    }
+    made = []
     for op_id, each in charged:
-        before = connection.execute(
-            select(func.count()).where(
-                charge.c.agreement_id == each.agreement_id, charge.c.kind == KIND,
-                charge.c.service_from == each.service_from, charge.c.service_to == each.service_to,
-            )
-        ).scalar_one()  # fmt: skip
-        made.append((f"{op_id}:{before}" if before else op_id, each))
+        times = before.get((each.agreement_id, each.service_from, each.service_to))
+        made.append((f"{op_id}:{times}" if times else op_id, each))
     return made
 
 

@@ -22,6 +22,7 @@ from charging.periods import Period, days, period, period_of
 from operator_server.billing.facts import AgreementFacts, Agreements, Tariffs
 from operator_server.billing.lines import ChargeRow, Lines, LineTax
 from operator_server.billing.taxpayers import taxpayer_of
+from operator_server.counting.book import portions
 from operator_server.settings import OperatorSettings
 from operator_server.store.accounting import Charge, InvoiceRow
 from operator_server.store.parties import Account, PastTaxpayer
@@ -182,12 +183,12 @@ class Maker:
             .scalar_subquery()
         )
         found: dict[str, Reversed] = {}
-        for start in range(0, len(ids), 500):
+        for some in portions(ids):
             rows = connection.execute(
                 select(charge.c.id, at, past.c.country, past.c.vat_country, past.c.tax_status)
                 .outerjoin(invoice, invoice.c.id == charge.c.invoice_id)
                 .outerjoin(past, (past.c.account_id == invoice.c.account_id) & (past.c.until == until))
-                .where(charge.c.id.in_(ids[start : start + 500]))
+                .where(charge.c.id.in_(some))
             )
             for id, effective_at, *was in rows:
                 found[id] = Reversed(effective_at, Taxpayer(*was) if was[0] else None)

@@ -30,7 +30,6 @@ class ServerFailed(RuntimeError):
 ROLES = (("link", "worker"), ("web",), ("snmp",), ("sms", "roaming"))
 """Which roles share a process. Downloads and dialogues hold each other up where they share an interpreter."""
 
-
 _IMPORTED = [
     "operator_server.cli.serve",
     *(f"operator_server.roles.{role}" for roles in ROLES for role in roles),
@@ -49,8 +48,8 @@ def import_server() -> None:
 class ServerProcess:
     """``tollgate serve`` on the world's folder, as processes that end with this one.
 
-    They are forked from a process that has imported the server once: a server that is killed dozens of times would
-    else spend most of its time on imports.
+    They are forked from the process of :func:`import_server`: a server that is killed dozens of times would else spend
+    most of its time on imports.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class ServerProcess:
     ) -> None:
         self._config, self._environment = config, dict(environment)
         self._ports, self._log, self._reactor = ports, log, reactor
-        import_server()
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._ready = False
         self._waiting: list[Deferred[None]] = []

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 
 from charging.invoices.model import Invoice
 from charging.invoices.totals import round_to_unit
+from operator_server.counting.book import portions
 from operator_server.receivables.books import decode
 from operator_server.receivables.credited import credited_of
 from operator_server.store.accounting import Charge, InvoiceRow
@@ -63,8 +64,5 @@ def left_of_charge(connection: Connection, charge: Row[Any]) -> int | None:
 
 
 def _charged(connection: Connection, charges: tuple[str, ...]) -> int:
-    total = 0
-    for start in range(0, len(charges), 500):
-        some = select(func.sum(_charge.c.net)).where(_charge.c.id.in_(charges[start : start + 500]))
-        total += int(connection.execute(some).scalar_one() or 0)
-    return total
+    total = select(func.coalesce(func.sum(_charge.c.net), 0))
+    return sum(int(connection.execute(total.where(_charge.c.id.in_(ids))).scalar_one()) for ids in portions(charges))
